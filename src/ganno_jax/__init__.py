@@ -1,0 +1,1 @@
+"""Training a neural network as a reinforcement-learning environment, one agent per layer."""

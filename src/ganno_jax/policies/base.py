@@ -1,0 +1,28 @@
+"""What every policy is: two pure functions and a state."""
+
+from typing import Any, Protocol
+
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ganno_jax.env.observation import Observation
+
+PolicyState = Any
+
+
+class Policy(Protocol):
+    """Sets the learning rates of one training. Policies are frozen pytrees; their numbers may be batched."""
+
+    def init(self, observation: Observation) -> PolicyState:
+        """The memory before the first decision."""
+        ...
+
+    def act(
+        self, state: PolicyState, observation: Observation, key: PRNGKeyArray
+    ) -> tuple[PolicyState, Float[Array, " layer"] | Float[Array, "inner_step layer"]]:
+        """Learning rates for the coming env step.
+
+        Returns:
+          The new memory, and rates `[layer]` held for the whole env step or `[inner_step, layer]`, one row
+          per inner step (so that a schedule is followed exactly, whatever the decision interval).
+        """
+        ...
