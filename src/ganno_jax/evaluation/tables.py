@@ -1,0 +1,287 @@
+"""From the runs of every policy to the rows of the table, and the table as CSV and on the terminal.
+
+A row is a plain dict of strings, numbers and None, so that CSV, terminal, report and figures read
+the same thing; how it is shown stands in `display`.
+"""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ganno_jax.evaluation.display import Row, format_table, ranged
+from ganno_jax.evaluation.statistics import (
+    Interval,
+    bootstrap_interval,
+    interquartile_mean,
+    log_losses,
+    paired_difference,
+    probability_of_improvement,
+    replace_diverged,
+    share_diverged,
+    steps_to_reach,
+    worst_decile,
+)
+
+__all__ = ["PolicyResult", "Row", "format_table", "headline", "read_csv", "summarize", "write_csv"]
+
+
+@dataclass(frozen=True, eq=False)
+class PolicyResult:
+    """What one policy did in every run of a suite, on the host.
+
+    Run i of all results shares task, initial weights and batches. Losses are not logged; after a
+    divergence they may be anything, and curves should be non-finite. Accuracies are in [0, 1]. A
+    measurement that was not made, such as test data that do not exist, is `nan` in all runs of all
+    policies and stays out of the table.
+
+    Attributes:
+      name: unique in a table.
+      kind: what sort of policy, such as "schedule" or "agents".
+      peak: the tuned peak learning rate, None where nothing was tuned.
+      final_loss, final_accuracy: on validation data, after the last inner step.
+      best_loss, best_accuracy: on validation data, at the best decision of the run.
+      test_loss, test_accuracy: on test data, after the last inner step.
+      auc: mean log validation loss over the run (`statistics.area_under_curve`).
+      diverged: whether the run was stopped as diverged.
+      initial_rate: learning rate that the run began with, > 0.
+      loss_curve: validation loss at `steps`.
+      accuracy_curve: validation accuracy at `steps`, if it was recorded.
+      steps: inner step of each point of the curves; by default 1, 2, ...
+      task: which task each run belongs to; by default all to one.
+    """
+
+    name: str
+    kind: str
+    peak: float | None
+    final_loss: Float[np.ndarray, " run"]
+    best_loss: Float[np.ndarray, " run"]
+    final_accuracy: Float[np.ndarray, " run"]
+    best_accuracy: Float[np.ndarray, " run"]
+    test_loss: Float[np.ndarray, " run"]
+    test_accuracy: Float[np.ndarray, " run"]
+    auc: Float[np.ndarray, " run"]
+    diverged: Bool[np.ndarray, " run"]
+    initial_rate: Float[np.ndarray, " run"]
+    loss_curve: Float[np.ndarray, "run decision"]
+    accuracy_curve: Float[np.ndarray, "run decision"] | None = None
+    steps: Int[np.ndarray, " decision"] | None = None
+    task: Int[np.ndarray, " run"] | None = None
+
+    def __post_init__(self):
+        runs = self.final_loss.shape[0]
+        for name in _PER_RUN:
+            value = getattr(self, name)
+            if value is not None and value.shape != (runs,):
+                raise ValueError(
+                    f"`{name}` of '{self.name}' needs one number per run, [{runs}]; "
+                    f"got {value.shape}."
+                )
+        if self.loss_curve.ndim != 2 or self.loss_curve.shape[0] != runs:
+            raise ValueError(
+                f"`loss_curve` of '{self.name}' needs shape [{runs}, decision]; "
+                f"got {self.loss_curve.shape}."
+            )
+
+    @property
+    def num_runs(self) -> int:
+        return self.final_loss.shape[0]
+
+
+_PER_RUN = (
+    *("final_loss", "best_loss", "final_accuracy", "best_accuracy", "test_loss", "test_accuracy"),
+    *("auc", "diverged", "initial_rate", "task"),
+)
+_MEASURED = (
+    *("best_log_loss", "auc", "test_log_loss", "accuracy_median", "accuracy_worst_decile"),
+    *("best_accuracy_median", "test_accuracy"),
+)
+
+
+def summarize(
+    results: Sequence[PolicyResult],
+    reference: str,
+    chance_loss: float | Float[np.ndarray, " run"],
+    seed: int = 0,
+    num_resamples: int = 10_000,
+    level: float = 0.95,
+) -> list[Row]:
+    """One row per policy, lowest mean final log validation loss first.
+
+    Diverged runs cost the loss and the accuracy of guessing in every mean (`log_losses`), are the
+    worst in every order, and are counted in `share_diverged`. The accuracy of guessing is
+    `exp(-chance_loss)`, one over the number of equally likely classes.
+
+    Args:
+      results: the policies, all over the same runs.
+      reference: name of the policy that others are compared with, such as the best tuned schedule.
+      chance_loss: cross-entropy of guessing, `log(num_classes)`, not logged; or one per run.
+      seed: of the bootstrap.
+      num_resamples: of the bootstrap.
+      level: of the intervals.
+
+    Returns:
+      Rows with the keys policy, kind, peak, runs, reference; log_loss, log_loss_iqm, difference
+      (ours minus the reference, paired) and improvement (probability of being lower than the
+      reference), each with _lower and _upper; best_log_loss, auc, test_log_loss, accuracy_median,
+      accuracy_worst_decile, best_accuracy_median, test_accuracy (mean), speedup, share_diverged.
+
+      `speedup` is the number of inner steps after which the reference's mean log-loss curve first
+      is at its last value, over the number of steps after which this policy's mean curve is there;
+      `nan` if it never is.
+
+    Raises:
+      ValueError: if the reference is missing, names repeat, or runs do not match.
+    """
+    names = [result.name for result in results]
+    if reference not in names:
+        raise ValueError(f"No policy '{reference}' to compare with; there are: {', '.join(names)}.")
+    if len(set(names)) < len(names):
+        raise ValueError(f"Policies need unique names; got {', '.join(names)}.")
+    base = results[names.index(reference)]
+    for result in results:
+        same_tasks = (result.task is None) == (base.task is None) and (
+            result.task is None or np.array_equal(result.task, base.task)
+        )
+        if result.num_runs != base.num_runs or not same_tasks:
+            raise ValueError(
+                f"All policies need the same runs of the same tasks: '{result.name}' has "
+                f"{result.num_runs} runs, '{reference}' {base.num_runs}."
+            )
+    chance = np.broadcast_to(np.asarray(chance_loss, float), (base.num_runs,))
+    guessed = np.exp(-chance)
+    settings = {
+        "seed": seed,
+        "num_resamples": num_resamples,
+        "level": level,
+        "strata": base.task,
+    }
+    base_final = log_losses(base.final_loss, chance, base.diverged)
+    base_curve = _mean_log_curve(base, chance)
+    base_steps = _first_step(base, base_curve, base_curve[-1])
+
+    def has(field: str) -> bool:  # a measurement that nobody made is missing, not diverged
+        return any(np.isfinite(getattr(result, field)).any() for result in results)
+
+    rows = []
+    for result in results:
+        broken = result.diverged | ~np.isfinite(result.final_loss)
+        final = log_losses(result.final_loss, chance, broken)
+        own_steps = _first_step(result, _mean_log_curve(result, chance), base_curve[-1])
+        row: Row = {
+            "policy": result.name,
+            "kind": result.kind,
+            "peak": result.peak,
+            "runs": result.num_runs,
+            "reference": reference,
+            **_keys("log_loss", bootstrap_interval(final, np.mean, **settings)),
+            **_keys("log_loss_iqm", bootstrap_interval(final, interquartile_mean, **settings)),
+            **_keys("difference", paired_difference(final, base_final, **settings)),
+            **_keys("improvement", probability_of_improvement(final, base_final, **settings)),
+            **dict.fromkeys(_MEASURED, math.nan),
+            "speedup": base_steps / own_steps,
+            "share_diverged": share_diverged(result.final_loss, broken),
+        }
+        if has("best_loss"):
+            row["best_log_loss"] = float(log_losses(result.best_loss, chance).mean())
+        if has("auc"):
+            auc = np.minimum(replace_diverged(result.auc, np.log(chance)), np.log(chance))
+            row["auc"] = float(auc.mean())
+        if has("test_loss"):
+            row["test_log_loss"] = float(log_losses(result.test_loss, chance, broken).mean())
+        if has("final_accuracy"):
+            accuracy = replace_diverged(result.final_accuracy, guessed, broken)
+            row["accuracy_median"] = float(np.median(accuracy))
+            row["accuracy_worst_decile"] = float(worst_decile(accuracy))
+        if has("best_accuracy"):
+            best_accuracy = replace_diverged(result.best_accuracy, guessed)
+            row["best_accuracy_median"] = float(np.median(best_accuracy))
+        if has("test_accuracy"):
+            test_accuracy = replace_diverged(result.test_accuracy, guessed, broken)
+            row["test_accuracy"] = float(test_accuracy.mean())
+        rows.append(row)
+    return sorted(rows, key=lambda row: row["log_loss"])
+
+
+def headline(rows: Sequence[Row], policy: str) -> str:
+    """The result of one policy against the reference in two sentences, whichever way it went."""
+    row = next((row for row in rows if row["policy"] == policy), None)
+    if row is None:
+        names = ", ".join(row["policy"] for row in rows)
+        raise ValueError(f"No policy '{policy}' in the table; there are: {names}.")
+    base = next(other for other in rows if other["policy"] == row["reference"])
+    peak = "" if base["peak"] is None else f" (peak rate {base['peak']:.2g})"
+    if row["difference_upper"] < 0:
+        verdict = "is lower"
+    elif row["difference_lower"] > 0:
+        verdict = "is higher"
+    else:
+        verdict = "cannot be told apart at this number of runs"
+    broken = (
+        "none diverged" if not row["share_diverged"] else f"{row['share_diverged']:.1%} diverged"
+    )
+    return (
+        f"Over {row['runs']} runs {policy} ends at a mean log validation loss of "
+        f"{ranged(row, 'log_loss', 3)}, {base['policy']}{peak} at {ranged(base, 'log_loss', 3)}. "
+        f"The paired difference is {ranged(row, 'difference', 3)}: {policy} {verdict}; {broken}."
+    )
+
+
+def write_csv(rows: Sequence[Row], path: str | Path) -> None:
+    """Write rows with the keys of the first as header; numbers in full precision, None as empty."""
+    if not rows:
+        raise ValueError(f"`rows` needs at least one row to write {path}; got none.")
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(path: str | Path) -> list[Row]:
+    """Read what `write_csv` wrote. A column in which every entry is a number becomes numbers."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows: list[Row] = list(csv.DictReader(file))
+    for key in rows[0] if rows else ():
+        parse = next(
+            (p for p in (int, float, str) if all(_parses(p, row[key]) for row in rows)), str
+        )
+        for row in rows:
+            row[key] = parse(row[key]) if row[key] else None
+    return rows
+
+
+def _mean_log_curve(
+    result: PolicyResult, chance: Float[np.ndarray, " run"]
+) -> Float[np.ndarray, " decision"]:
+    logged = log_losses(result.loss_curve, chance[:, None])
+    ends = np.where(result.diverged, np.log(chance), logged[:, -1])
+    return np.concatenate([logged[:, :-1], ends[:, None]], axis=1).mean(axis=0)
+
+
+def _first_step(
+    result: PolicyResult, curve: Float[np.ndarray, " decision"], target: float
+) -> float:
+    steps = np.arange(1, curve.size + 1) if result.steps is None else result.steps
+    return float(steps_to_reach(curve, target, steps))
+
+
+def _keys(key: str, interval: Interval) -> Row:
+    return {
+        key: interval.estimate,
+        f"{key}_lower": interval.lower,
+        f"{key}_upper": interval.upper,
+    }
+
+
+def _parses(kind: type, text: str) -> bool:
+    if kind is str or not text:
+        return True
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True
