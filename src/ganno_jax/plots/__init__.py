@@ -1,0 +1,27 @@
+"""Figures from tables and arrays, sized for a paper's column; every function returns a `Figure`."""
+
+from ganno_jax.plots.comparison import forest, performance_profiles, sensitivity
+from ganno_jax.plots.style import save
+from ganno_jax.plots.training import (
+    Spike,
+    accuracy_over_steps,
+    find_spike,
+    layer_rates,
+    learning_curve,
+    schedules,
+    spike_zoom,
+)
+
+__all__ = [
+    "Spike",
+    "accuracy_over_steps",
+    "find_spike",
+    "forest",
+    "layer_rates",
+    "learning_curve",
+    "performance_profiles",
+    "save",
+    "schedules",
+    "sensitivity",
+    "spike_zoom",
+]

@@ -1,0 +1,317 @@
+"""What happens while agents learn and while networks train: curves over updates and inner steps."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ganno_jax.evaluation.statistics import mean_band
+from ganno_jax.plots.style import (
+    COLORS,
+    COLUMN,
+    DARK,
+    DASHES,
+    PAGE,
+    grid_of,
+    label_ends,
+    layer_colors,
+    looks,
+    others_label,
+    plain_log_ticks,
+    styled,
+)
+
+
+class Spike(NamedTuple):
+    """The largest rise of a loss curve: index of the low before it, of its top, and its height.
+
+    The height is the difference of log losses.
+    """
+
+    start: int
+    peak: int
+    height: float
+
+
+@styled
+def learning_curve(
+    updates: Int[np.ndarray, " point"],
+    values: Float[np.ndarray, " point"],
+    lower: Float[np.ndarray, " point"] | None = None,
+    upper: Float[np.ndarray, " point"] | None = None,
+    bar: float | None = None,
+    bar_label: str = "best tuned schedule",
+    ylabel: str = "mean final log validation loss",
+    seconds: Float[np.ndarray, " point"] | None = None,
+) -> Figure:
+    """How the agents improve over learner updates, against the value to beat.
+
+    Args:
+      updates: learner updates done at each point, rising.
+      values: mean final log validation loss, or the return.
+      lower: of the interval around the values.
+      upper: of the interval around the values.
+      bar: value of the best tuned schedule, drawn as a horizontal line.
+      bar_label: name of that line.
+      ylabel: what the values are.
+      seconds: wall-clock time since the start at each point, for a second axis on top.
+    """
+    figure = Figure(figsize=(COLUMN, 2.3))
+    axes = figure.subplots()
+    axes.plot(updates, values, color=COLORS[0], label="agents", zorder=3)
+    if lower is not None and upper is not None:
+        axes.fill_between(updates, lower, upper, color=COLORS[0], alpha=0.2, lw=0)
+    if bar is not None:
+        axes.axhline(bar, color=COLORS[1], ls="--", lw=1, label=bar_label, zorder=2)
+        axes.legend(loc="best")
+    axes.set(xlabel="learner updates", ylabel=ylabel)
+    axes.margins(x=0.01)
+    if seconds is not None:
+        unit, scale = ("min", 60) if seconds[-1] > 180 else ("s", 1)
+        clock = axes.twiny()
+        clock.spines["top"].set_visible(True)
+        clock.grid(False)
+        clock.set_xlim(axes.get_xlim())
+        ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, seconds[-1] / scale)
+        ticks = ticks[ticks <= seconds[-1] / scale]
+        # Time is not linear in updates (compilation, checkpoints): ticks stand where they fell.
+        clock.set_xticks(
+            np.interp(ticks * scale, seconds, updates), [f"{tick:g}" for tick in ticks]
+        )
+        clock.set_xlabel(f"wall-clock time ({unit})")
+    return figure
+
+
+@styled
+def layer_rates(
+    steps: Int[np.ndarray, " point"],
+    first_rates: Float[np.ndarray, "point layer"],
+    late_rates: Float[np.ndarray, "point layer"],
+    first_loss: Float[np.ndarray, " point"],
+    late_loss: Float[np.ndarray, " point"],
+    layer_names: Sequence[str],
+    titles: tuple[str, str] = ("first episode", "late episode"),
+) -> Figure:
+    """Each layer's learning rate in an early and a late episode, with the training losses below.
+
+    The form of figure 2 of Tessera et al. 2023, arXiv:2311.18598.
+
+    Args:
+      steps: inner steps of the points, the same for both episodes.
+      first_rates: before the agents learned; > 0.
+      late_rates: after; > 0.
+      first_loss: training loss of the first episode.
+      late_loss: training loss of the late episode.
+      layer_names: in the order of the rates.
+      titles: of the two episodes.
+    """
+    figure = Figure(figsize=(PAGE, 3.2))
+    axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(3, 2))
+    for column, (rates, loss) in enumerate(((first_rates, first_loss), (late_rates, late_loss))):
+        _draw_rates(axes[0, column], steps, rates, layer_names)
+        axes[1, column].plot(steps, loss, color=DARK, lw=0.9)
+        axes[0, column].set_title(titles[column])
+        axes[1, column].set(xlabel="inner step", yscale="log")
+        for row in axes:
+            row[column].margins(x=0.01)
+    for row in axes:
+        plain_log_ticks(row[0])
+    axes[0, 0].set_ylabel("learning rate")
+    axes[1, 0].set_ylabel("training loss")
+    _name_layers(figure, axes[0, 1], layer_names)
+    return figure
+
+
+@styled
+def spike_zoom(
+    steps: Int[np.ndarray, " point"],
+    rates: Float[np.ndarray, "point layer"],
+    loss: Float[np.ndarray, " point"],
+    layer_names: Sequence[str],
+    spike: Spike | None = None,
+    around: int | None = None,
+) -> Figure:
+    """Rates and training loss around one loss spike: who moved first, and what came of it.
+
+    The form of figure 3 of Tessera et al. 2023, arXiv:2311.18598.
+
+    Args:
+      steps: inner step of each point.
+      rates: learning rates, > 0.
+      loss: training loss.
+      layer_names: in the order of the rates.
+      spike: by default `find_spike(loss)`.
+      around: points shown on either side; by default four times the length of the rise, >= 20.
+
+    Raises:
+      ValueError: if the loss never rises.
+    """
+    spike = find_spike(loss) if spike is None else spike
+    if spike is None:
+        raise ValueError(
+            "A figure of a spike needs a loss that rises somewhere; this one never does."
+        )
+    around = max(20, 4 * (spike.peak - spike.start)) if around is None else around
+    shown = slice(max(0, spike.start - around), spike.peak + around + 1)
+    figure = Figure(figsize=(COLUMN, 3.0))
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    _draw_rates(upper, steps[shown], rates[shown], layer_names)
+    lower.plot(steps[shown], loss[shown], color=DARK)
+    for axes in (upper, lower):
+        axes.axvspan(steps[spike.start], steps[spike.peak], color=COLORS[4], alpha=0.25, lw=0)
+        axes.margins(x=0.01)
+    lower.annotate(
+        f"x{math.exp(spike.height):.2g}",
+        (steps[spike.peak], loss[spike.peak]),
+        xytext=(4, -2),
+        textcoords="offset points",
+        fontsize=7,
+        va="top",
+    )
+    upper.set_ylabel("learning rate")
+    lower.set(xlabel="inner step", ylabel="training loss", yscale="log")
+    plain_log_ticks(upper)
+    plain_log_ticks(lower)
+    _name_layers(figure, upper, layer_names)
+    return figure
+
+
+def find_spike(losses: Float[np.ndarray, " point"], window: int = 50) -> Spike | None:
+    """The largest rise of the log loss from a low to a top at most `window` points later.
+
+    Args:
+      losses: > 0; points that are not finite and positive are passed over.
+      window: longest rise that still counts as a spike, in points, >= 1. For noisy losses smooth
+        them first.
+
+    Returns:
+      The spike, None if the loss never rises.
+    """
+    usable = np.isfinite(losses) & (losses > 0)
+    logged = np.where(usable, np.log(np.where(usable, losses, 1.0)), np.nan)
+    padded = np.concatenate([np.full(window, np.nan), logged])
+    # before[t] holds the points t - window, ..., t, so that a low and its top are in one row.
+    before = np.lib.stride_tricks.sliding_window_view(padded, window + 1)
+    lows = np.where(np.isnan(before), np.inf, before).min(axis=1)
+    heights = np.where(usable, np.where(usable, logged, 0.0) - lows, 0.0)
+    peak = int(np.argmax(heights))
+    if not heights[peak] > 0:
+        return None
+    # The last of several equal lows: the rise starts there.
+    row = np.where(np.isnan(before[peak]), np.inf, before[peak])
+    start = peak - int(np.argmin(row[::-1]))
+    return Spike(start, peak, float(heights[peak]))
+
+
+@styled
+def accuracy_over_steps(
+    steps: Int[np.ndarray, " point"],
+    panels: Mapping[str, Mapping[str, Float[np.ndarray, "run point"]]],
+    highlight: Sequence[str] | None = None,
+    ylabel: str = "accuracy",
+    seed: int = 0,
+) -> Figure:
+    """Mean accuracy over inner steps with 95% bootstrap bands, one panel per setting.
+
+    The form of figure 4 of Tessera et al. 2023, arXiv:2311.18598.
+
+    Args:
+      steps: inner step of each point.
+      panels: of each setting (its title) the accuracies of every policy, in [0, 1]. A diverged run
+        has the accuracy of guessing.
+      highlight: policies in colour, the rest grey; by default all if at most seven.
+      ylabel: what is measured.
+      seed: of the bootstrap.
+    """
+    names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    look = looks(names, highlight)
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
+    width, height = (
+        (COLUMN, 2.3) if columns == 1 else (PAGE, 0.4 + 2 * math.ceil(len(panels) / columns))
+    )
+    figure = Figure(figsize=(width, height))
+    handles = {}
+    for axes, (title, policies) in zip(
+        grid_of(figure, len(panels), columns), panels.items(), strict=True
+    ):
+        for name, accuracies in sorted(policies.items(), key=lambda item: look[item[0]].named):
+            style = look[name]
+            (line,) = axes.plot(
+                steps,
+                accuracies.mean(axis=0),
+                color=style.color,
+                ls=style.dash,
+                lw=1.2 if style.named else 0.7,
+            )
+            handles[name] = line
+            if style.named:
+                low, high = mean_band(accuracies, seed)
+                axes.fill_between(steps, low, high, color=style.color, alpha=0.18, lw=0)
+        axes.set_title(title)
+        axes.margins(x=0.01)
+    figure.supxlabel("inner step", fontsize=8)
+    figure.supylabel(ylabel, fontsize=8)
+    named = [name for name in names if look[name].named]
+    shown = {name: handles[name] for name in named}
+    if others := others_label(look):
+        shown[others] = next(handles[name] for name in names if not look[name].named)
+    figure.legend(
+        shown.values(), shown.keys(), loc="outside upper center", ncols=2 if columns == 1 else 4
+    )
+    return figure
+
+
+@styled
+def schedules(
+    steps: Int[np.ndarray, " point"], shapes: Mapping[str, Float[np.ndarray, " point"]]
+) -> Figure:
+    """The handcrafted schedules at peak 1, each in its own small panel.
+
+    The form of figure 5 of Tessera et al. 2023, arXiv:2311.18598.
+    """
+    columns = min(5, len(shapes))
+    figure = Figure(figsize=(PAGE, 0.35 + 1.05 * math.ceil(len(shapes) / columns)))
+    for axes, (name, shape) in zip(
+        grid_of(figure, len(shapes), columns), shapes.items(), strict=True
+    ):
+        axes.plot(steps, shape, color=COLORS[0])
+        axes.set_title(name, pad=2)
+        axes.set_ylim(-0.05, 1.1)
+        axes.set_yticks([0, 0.5, 1])
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+    figure.supxlabel("inner step", fontsize=8)
+    figure.supylabel("rate / peak", fontsize=8)
+    return figure
+
+
+def _draw_rates(
+    axes: Axes,
+    steps: Int[np.ndarray, " point"],
+    rates: Float[np.ndarray, "point layer"],
+    layer_names: Sequence[str],
+) -> None:
+    if rates.shape[1] != len(layer_names):
+        raise ValueError(f"{rates.shape[1]} layers need as many names; got {len(layer_names)}.")
+    # The last rate is held for as long as the one before.
+    ends = np.append(steps, 2 * steps[-1] - steps[-2])
+    held = np.concatenate([rates, rates[-1:]])
+    colors = layer_colors(len(layer_names))
+    for layer, color in enumerate(colors):
+        dash = DASHES[layer] if len(layer_names) <= len(DASHES) else "-"
+        axes.step(ends, held[:, layer], where="post", color=color, ls=dash)
+    axes.set_yscale("log")
+
+
+def _name_layers(figure: Figure, axes: Axes, layer_names: Sequence[str]) -> None:
+    """A legend above for few layers, names at the line ends for the first and last of many."""
+    lines = axes.get_lines()[: len(layer_names)]
+    if len(layer_names) <= len(COLORS):
+        figure.legend(lines, layer_names, loc="outside upper center", ncols=min(4, len(lines)))
+        return
+    shown = ((lines[0], layer_names[0]), (lines[-1], layer_names[-1]))
+    label_ends(axes, [(line.get_ydata()[-1], name, line.get_color()) for line, name in shown])
