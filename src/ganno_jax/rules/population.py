@@ -1,0 +1,146 @@
+"""Rules x learning rates x seeds trained by one compiled program, and the fitness of a rule."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from ganno_jax.rules import interpreter
+from ganno_jax.rules.functions import RuleConfig
+
+MAPPINGS = ("auto", "map", "vmap")
+
+
+@struct.dataclass
+class Child:
+    """What the rules train: the inner problem as three functions.
+
+    `loss_fn` draws its minibatch from the key, so all rules and rates of a seed see the same
+    batches.
+    """
+
+    init_fn: Callable[[PRNGKeyArray], PyTree] = struct.field(pytree_node=False)
+    """Key to initial parameters."""
+    loss_fn: Callable[[PyTree, PRNGKeyArray], Float[Array, ""]] = struct.field(pytree_node=False)
+    """Parameters and the key of a step to the training loss."""
+    score_fn: Callable[[PyTree], Float[Array, ""]] = struct.field(pytree_node=False)
+    """Final parameters to the score, higher is better; at least 0 for a search."""
+
+
+@struct.dataclass
+class RunState:
+    """One inner training under a rule."""
+
+    weights: Float[Array, " weight"]
+    rule: interpreter.InterpreterState
+    alive: Bool[Array, ""]
+
+
+def train(
+    child: Child,
+    table: Int[Array, "step 5"],
+    rate: Float[Array, ""],
+    key: PRNGKeyArray,
+    *,
+    num_steps: int,
+    config: RuleConfig | None = None,
+) -> Float[Array, ""]:
+    """Train one child with one rule, rate and seed.
+
+    Returns:
+      Its score, or minus infinity where a weight or the score stopped being finite.
+    """
+    init_key, data_key, draw_key = jax.random.split(key, 3)
+    weights, unravel = ravel_pytree(child.init_fn(init_key))
+    seed = jax.random.bits(draw_key, dtype=jnp.uint32)
+
+    def inner_step(state: RunState, count):
+        step_key = jax.random.fold_in(data_key, count)
+        gradient = ravel_pytree(jax.grad(child.loss_fn)(unravel(state.weights), step_key))[0]
+        rule, direction = interpreter.step(
+            table, state.rule, gradient, state.weights, num_steps, config
+        )
+        weights = state.weights - rate * direction
+        alive = state.alive & jnp.isfinite(weights).all()
+        weights = jnp.where(alive, weights, state.weights)
+        return RunState(weights, rule, alive), None
+
+    start = RunState(weights, interpreter.init(weights, seed), jnp.bool_(True))
+    state, _ = jax.lax.scan(inner_step, start, jnp.arange(num_steps))
+    score = child.score_fn(unravel(state.weights))
+    return jnp.where(state.alive & jnp.isfinite(score), score, -jnp.inf)
+
+
+def train_population(
+    child: Child,
+    tables: Int[Array, "rule step 5"],
+    rates: Float[Array, " rate"],
+    keys: PRNGKeyArray,
+    *,
+    num_steps: int,
+    mapping: str = "auto",
+    config: RuleConfig | None = None,
+) -> Float[Array, "rule rate seed"]:
+    """Train every rule at every rate with every seed.
+
+    Args:
+      child: what is trained.
+      tables: the rules, padded to one number of rows (`pad_table`).
+      rates: learning rates.
+      keys: one per seed; all rules and rates share initial weights, batches and draws of a seed.
+      num_steps: inner steps, also $T$ of the decays.
+      mapping: over the rules. "map" takes them one after another, so that only the functions a rule
+        names are executed; "vmap" takes all at once and computes every function; "auto" is "map" on
+        CPU, "vmap" elsewhere.
+      config: numbers behind the operands.
+
+    Returns:
+      Scores; minus infinity for dead children.
+
+    Raises:
+      ValueError: `mapping` is none of the above.
+    """
+    if mapping not in MAPPINGS:
+        raise ValueError(f"`mapping` is one of {', '.join(MAPPINGS)}; got {mapping!r}.")
+    one = partial(train, child, num_steps=num_steps, config=config)
+    over_seeds = jax.vmap(one, in_axes=(None, None, 0))
+    over_rates = jax.vmap(over_seeds, in_axes=(None, 0, None))
+    one_after_another = mapping == "map" or (mapping == "auto" and jax.default_backend() == "cpu")
+    if one_after_another:
+        return jax.lax.map(lambda table: over_rates(table, rates, keys), tables)
+    return jax.vmap(over_rates, in_axes=(0, None, None))(tables, rates, keys)
+
+
+def make_fitness(
+    child: Child,
+    rates: Float[Array, " rate"],
+    *,
+    num_steps: int,
+    num_seeds: int = 1,
+    mapping: str = "auto",
+    config: RuleConfig | None = None,
+) -> Callable[[Int[Array, "rule step 5"], PRNGKeyArray], Float[Array, " rule"]]:
+    """The fitness of a rule: its mean score over seeds at its best learning rate.
+
+    Returns:
+      A jitted `fitness_fn(tables, key)`; minus infinity where every rate has a dead seed.
+    """
+
+    @jax.jit
+    def fitness_fn(tables, key):
+        scores = train_population(
+            child,
+            tables,
+            jnp.asarray(rates),
+            jax.random.split(key, num_seeds),
+            num_steps=num_steps,
+            mapping=mapping,
+            config=config,
+        )
+        return scores.mean(axis=2).max(axis=1)
+
+    return fitness_fn
