@@ -27,12 +27,14 @@ class Column:
       header: above the column.
       text: from a row to what stands in the cell.
       better: "lower" or "higher", so that the best can be emphasized; None for descriptions.
+      meaning: what the column says, for readers of the report.
     """
 
     key: str
     header: str
     text: Callable[[Row], str]
     better: str | None = None
+    meaning: str = ""
 
 
 def _number(key: str, digits: int, kind: str = "f") -> Callable[[Row], str]:
@@ -51,19 +53,84 @@ def _range(key: str) -> Callable[[Row], str]:
 
 COLUMNS = (
     Column("policy", "policy", lambda row: row["policy"]),
-    Column("peak", "peak\nrate", _number("peak", 2, "g")),
-    Column("log_loss", "final log validation\nloss, mean [interval]", _range("log_loss"), "lower"),
-    Column("difference", "vs.\nref.", _number("difference", 3), "lower"),
-    Column("log_loss_iqm", "its\nIQM", _number("log_loss_iqm", 3), "lower"),
-    Column("auc", "mean\nin run", _number("auc", 3), "lower"),
-    Column("accuracy_median", "med.\nacc.", _number("accuracy_median", 1, "%"), "higher"),
     Column(
-        "accuracy_worst_decile", "worst\n10%", _number("accuracy_worst_decile", 1, "%"), "higher"
+        "peak",
+        "peak\nrate",
+        _number("peak", 2, "g"),
+        meaning="Tuned peak learning rate; none where nothing was tuned.",
     ),
-    Column("test_accuracy", "test\nacc.", _number("test_accuracy", 1, "%"), "higher"),
-    Column("speedup", "speed\nup", lambda row: _times(row["speedup"]), "higher"),
-    Column("improvement", "P\nbetter", _number("improvement", 2), "higher"),
-    Column("share_diverged", "diver-\nged", _number("share_diverged", 1, "%")),
+    Column(
+        "log_loss",
+        "final log validation\nloss, mean [interval]",
+        _range("log_loss"),
+        "lower",
+        "Natural logarithm of the validation loss after the last inner step, mean over runs with "
+        "its bootstrap interval. A diverged run counts as guessing.",
+    ),
+    Column(
+        "difference",
+        "vs.\nref.",
+        _number("difference", 3),
+        "lower",
+        "Mean difference of that to the reference policy, run by run; below zero is better.",
+    ),
+    Column(
+        "log_loss_iqm",
+        "its\nIQM",
+        _number("log_loss_iqm", 3),
+        "lower",
+        "Interquartile mean of the same: the mean of the middle half of the runs.",
+    ),
+    Column(
+        "auc",
+        "mean\nin run",
+        _number("auc", 3),
+        "lower",
+        "Log validation loss averaged over the whole run: lower means earlier too.",
+    ),
+    Column(
+        "accuracy_median",
+        "med.\nacc.",
+        _number("accuracy_median", 1, "%"),
+        "higher",
+        "Final validation accuracy, median over runs.",
+    ),
+    Column(
+        "accuracy_worst_decile",
+        "worst\n10%",
+        _number("accuracy_worst_decile", 1, "%"),
+        "higher",
+        "Mean final validation accuracy of the worst tenth of the runs.",
+    ),
+    Column(
+        "test_accuracy",
+        "test\nacc.",
+        _number("test_accuracy", 1, "%"),
+        "higher",
+        "Final test accuracy, mean over runs.",
+    ),
+    Column(
+        "speedup",
+        "speed\nup",
+        lambda row: _times(row["speedup"]),
+        "higher",
+        "Inner steps that the reference needs to its final mean log loss, over the steps that this "
+        "policy needs to the same value; never: its mean does not get there.",
+    ),
+    Column(
+        "improvement",
+        "P\nbetter",
+        _number("improvement", 2),
+        "higher",
+        "Probability that a run of this policy ends lower than a run of the reference, each drawn "
+        "at random.",
+    ),
+    Column(
+        "share_diverged",
+        "diver-\nged",
+        _number("share_diverged", 1, "%"),
+        meaning="Share of runs that diverged.",
+    ),
 )
 """The columns of a summary, as terminal and report show them."""
 

@@ -221,9 +221,8 @@ def headline(rows: Sequence[Row], policy: str) -> str:
         verdict = "is higher"
     else:
         verdict = "cannot be told apart at this number of runs"
-    broken = (
-        "none diverged" if not row["share_diverged"] else f"{row['share_diverged']:.1%} diverged"
-    )
+    share = row["share_diverged"]
+    broken = f"{share:.1%} of its runs diverged" if share else "none of its runs diverged"
     return (
         f"Over {row['runs']} runs {policy} ends at a mean log validation loss of "
         f"{ranged(row, 'log_loss', 3)}, {base['policy']}{peak} at {ranged(base, 'log_loss', 3)}. "
