@@ -13,6 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, UInt32
 
+# A pair that no round has parted shows as an excess of fixed points and of neighbours that stay
+# neighbours; each round halves it. At 16 rounds it is visible from 60,000 examples on (125 fixed
+# points in 60 epochs instead of 60), at 24 not at 1,048,569.
 NUM_ROUNDS = 24
 _EPOCHS, _SUBSET, _NOISE = 0x243F6A88, 0x85A308D3, 0x13198A2E  # digits of pi: one stream per use
 _GOLDEN = 0x9E3779B9
