@@ -1,1 +1,29 @@
-"""Training a neural network as a reinforcement-learning environment, one agent per layer."""
+"""Training a neural network as a reinforcement-learning environment, one agent per layer.
+
+In the order of the data flow: a `TaskFamily` draws training problems, `Training` advances one, `Env` makes it an
+episode, a policy sets the learning rates, `MAPPO` improves the policy, `evaluate` says what it is worth.
+"""
+
+from ganno_jax.env import Env
+from ganno_jax.evaluation import evaluate
+from ganno_jax.inner import Training
+from ganno_jax.learners import MAPPO, MAPPOConfig, make_mesh, train
+from ganno_jax.policies import AgentPolicy, Policy
+from ganno_jax.tasks import Dataset, Task, TaskFamily
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MAPPO",
+    "AgentPolicy",
+    "Dataset",
+    "Env",
+    "MAPPOConfig",
+    "Policy",
+    "Task",
+    "TaskFamily",
+    "Training",
+    "evaluate",
+    "make_mesh",
+    "train",
+]

@@ -1,1 +1,7 @@
-"""TODO"""
+"""What a policy is worth: runs, tuning of baselines, statistics, tables. Imports no learner."""
+
+from ganno_jax.evaluation import statistics, tables
+from ganno_jax.evaluation.evaluate import Curves, evaluate
+from ganno_jax.evaluation.tuning import tune_schedules
+
+__all__ = ["Curves", "evaluate", "statistics", "tables", "tune_schedules"]

@@ -1,0 +1,162 @@
+r"""Action spaces: from what an agent decides to its layer's learning rate. Interchangeable.
+
+Learning rates, not actions, cross the env's border; these functions stand between a policy and the env. In all
+equations $\eta_l$ is the rate of layer $l$, $a_l$ the action of its agent.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from ganno_jax.env.observation import Observation
+
+
+class ActionSpace(Protocol):
+    """Maps the agents' actions to learning rates."""
+
+    num_actions: int | None  # choices of a categorical agent, None for one real number
+
+    def apply(self, observation: Observation, action: Array) -> Float[Array, " layer"]:
+        """Learning rates for the coming env step."""
+        ...
+
+
+@struct.dataclass
+class RateMultipliers:
+    r"""Each agent picks the factor by which its layer's rate changes; factors compound.
+
+    $\eta_l \leftarrow \min(\max(c_{a_l}\,\eta_l,\ \eta_{lo}),\ \eta_{hi})$
+
+    The nine default factors are symmetric in log space, so that a uniformly random agent does not drift.
+
+    References:
+      Nine categorical actions per layer, compounding: Tessera et al. 2023, arXiv:2311.18598, as described by
+      Shang et al. 2026 (SOLAR); the nine values are ours.
+    """
+
+    factors: tuple[float, ...] = struct.field(
+        pytree_node=False,
+        default=(0.25, 0.5, 0.5**0.5, 0.9, 1.0, 1 / 0.9, 2.0**0.5, 2.0, 4.0),
+    )
+    lowest: float = 1e-7
+    highest: float = 10.0
+
+    def __post_init__(self):
+        if 1.0 not in self.factors:
+            raise ValueError(
+                f"`factors` needs 1.0, so that a rate can be kept; got {self.factors}."
+            )
+
+    @property
+    def num_actions(self) -> int:
+        return len(self.factors)
+
+    def apply(
+        self, observation: Observation, action: Int[Array, " layer"]
+    ) -> Float[Array, " layer"]:
+        """The rates for the coming env step, within `[lowest, highest]`."""
+        factors = jnp.asarray(self.factors, observation.rates.dtype)
+        return jnp.clip(factors[action] * observation.rates, self.lowest, self.highest)
+
+
+@struct.dataclass
+class ScheduleResidual:
+    r"""A bounded correction of a base schedule, anchored to the schedule and never to an earlier correction.
+
+    $\eta_l = \eta_0\, s(t / T)\, \exp(\alpha \tanh a_l)$
+
+    With `peak` given, $\eta_0$ is that number and the training's initial rate is not used; otherwise $\eta_0$ is the
+    initial rate.
+
+    References:
+      Bounded residual on a base schedule: Shang et al. 2026 (SOLAR).
+    """
+
+    schedule_fn: Callable[[Float[Array, ""]], Float[Array, ""]] = struct.field(pytree_node=False)
+    alpha: float = 1.3
+    peak: float | None = None
+    lowest: float = 1e-7
+    highest: float = 10.0
+    num_actions: None = struct.field(pytree_node=False, default=None)
+
+    def apply(
+        self, observation: Observation, action: Float[Array, " layer"]
+    ) -> Float[Array, " layer"]:
+        """The rates for the coming env step, within `[lowest, highest]`."""
+        base = observation.initial_rate if self.peak is None else jnp.asarray(self.peak)
+        # The middle of the coming window stands for all of it.
+        middle = observation.step + observation.interval / 2
+        base = base * self.schedule_fn(middle / observation.total_steps)
+        return jnp.clip(base * jnp.exp(self.alpha * jnp.tanh(action)), self.lowest, self.highest)
+
+
+@struct.dataclass
+class DirectRate:
+    r"""The agent names the rate itself, on a bounded logarithmic scale.
+
+    $\log \eta_l = \tfrac12(\log\eta_{hi} + \log\eta_{lo}) + \tfrac12(\log\eta_{hi} - \log\eta_{lo}) \tanh(a_l / g)$
+
+    With `gain` $g$, one unit of action near zero is $1/(2g)$ of the whole logarithmic range.
+
+    References:
+      A log-linear map to the rate: Daniel, Taylor and Nowozin, AAAI 2016.
+    """
+
+    lowest: float = 1e-5
+    highest: float = 3.0
+    gain: float = 3.0
+    num_actions: None = struct.field(pytree_node=False, default=None)
+
+    def apply(
+        self, observation: Observation, action: Float[Array, " layer"]
+    ) -> Float[Array, " layer"]:
+        """The rates for the coming env step, within `[lowest, highest]`."""
+        del observation
+        low, high = jnp.log(self.lowest), jnp.log(self.highest)
+        return jnp.exp(0.5 * (high + low) + 0.5 * (high - low) * jnp.tanh(action / self.gain))
+
+
+@struct.dataclass
+class RelativeUpdate:
+    r"""The agent names the relative size of its layer's update; the rate follows from the layer's own scale.
+
+    $\eta_l = \rho\, s(t/T) \exp(\alpha \tanh a_l)\ \lVert w_l \rVert / \lVert d_l \rVert$
+
+    where $d_l$ is the optimizer's direction (last measured). Independent of the scale of weights and gradients and of
+    the optimizer, so it carries over between networks.
+
+    References:
+      The trust ratio: You, Gitman and Ginsburg 2017, arXiv:1708.03888; here with a learned numerator.
+    """
+
+    schedule_fn: Callable[[Float[Array, ""]], Float[Array, ""]] = struct.field(pytree_node=False)
+    alpha: float = 2.3
+    relative_size: float = 0.02
+    lowest: float = 1e-7
+    highest: float = 10.0
+    num_actions: None = struct.field(pytree_node=False, default=None)
+
+    def apply(
+        self, observation: Observation, action: Float[Array, " layer"]
+    ) -> Float[Array, " layer"]:
+        """The rates for the coming env step, within `[lowest, highest]`."""
+        middle = observation.step + observation.interval / 2
+        base = self.relative_size * self.schedule_fn(middle / observation.total_steps)
+        rates = base * jnp.exp(self.alpha * jnp.tanh(action))
+        rates = rates / jnp.maximum(observation.relative_steps, 1e-8)
+        return jnp.clip(rates, self.lowest, self.highest)
+
+
+def warmup_cosine_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
+    """A base shape: from 0.1 to 1 over the first tenth, then a cosine to 0.01."""
+    warmup = 0.1 + 0.9 * jnp.minimum(fraction / 0.1, 1.0)
+    decay = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((fraction - 0.1) / 0.9, 0.0, 1.0)))
+    return warmup * (0.01 + 0.99 * decay)
+
+
+def flat_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
+    """A base shape: always 1."""
+    return jnp.ones_like(fraction)

@@ -1,0 +1,162 @@
+"""What a policy does in many trainings: any policy, any env, one jitted call.
+
+Run r of every policy is the same training: same task, initialization and batches, from the same key.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from ganno_jax.env.batching import Mapping, map_trainings
+from ganno_jax.env.environment import Env
+from ganno_jax.policies.base import Policy
+
+AXIS = "trainings"
+
+
+@struct.dataclass
+class Curves:
+    """What happened in each run; losses are not logged. Curves start before the first step."""
+
+    train_loss: Float[Array, "*run decision_plus_one"]
+    validation_loss: Float[Array, "*run decision_plus_one"]
+    validation_accuracy: Float[Array, "*run decision_plus_one"]
+    rates: Float[Array, "*run decision layer"]  # at the end of each window
+    diverged: Bool[Array, "*run"]
+    initial_rate: Float[Array, "*run"]
+    final_loss: Float[Array, "*run"]  # on the whole validation split
+    final_accuracy: Float[Array, "*run"]
+    test_loss: Float[Array, "*run"]
+    test_accuracy: Float[Array, "*run"]
+
+
+def run_training(
+    env: Env,
+    policy: Policy,
+    key: PRNGKeyArray,
+    initial_rate: Float[Array, ""] | None = None,
+    chunk: int | None = None,
+) -> Curves:
+    """One whole training under a policy.
+
+    Args:
+      env: whose training it is.
+      policy: sets the rates.
+      key: decides the training; the policy's own randomness comes from it as well.
+      initial_rate: instead of the drawn one.
+      chunk: examples per pass in the final evaluation, to bound the memory.
+    """
+    state, timestep = env.reset(jax.random.fold_in(key, 0), initial_rate)
+    policy_key = jax.random.fold_in(key, 1)
+    first = timestep.outcome
+
+    def decide(carry, number):
+        state, memory, observation = carry
+        memory, rates = policy.act(memory, observation, jax.random.fold_in(policy_key, number))
+        state, timestep = env.step(state, rates)
+        return (state, memory, timestep.observation), (timestep.outcome, state.rates)
+
+    memory = policy.init(timestep.observation)
+    (state, _, _), (outcomes, rates) = jax.lax.scan(
+        decide, (state, memory, timestep.observation), jnp.arange(env.num_decisions)
+    )
+    dataset = env.training.family.dataset
+    final_loss, final_accuracy = env.training.evaluate(
+        state.inner, dataset.validation, dataset.validation.num_examples, chunk
+    )
+    test_loss, test_accuracy = env.training.evaluate(
+        state.inner, dataset.test, dataset.test.num_examples, chunk
+    )
+
+    def curve(name: str) -> Float[Array, " decision_plus_one"]:
+        start, rest = getattr(first, name)[None], getattr(outcomes, name)
+        return jnp.concatenate([start, jnp.where(outcomes.diverged, jnp.nan, rest)])
+
+    return Curves(
+        train_loss=curve("train_loss"),
+        validation_loss=curve("validation_loss"),
+        validation_accuracy=curve("validation_accuracy"),
+        rates=rates,
+        diverged=state.outcome.diverged,
+        initial_rate=state.inner.hyperparameters.initial_rate,
+        final_loss=final_loss,
+        final_accuracy=final_accuracy,
+        test_loss=test_loss,
+        test_accuracy=test_accuracy,
+    )
+
+
+def evaluate(
+    env: Env,
+    policies: Policy,
+    keys: PRNGKeyArray,
+    mesh: Mesh,
+    *,
+    initial_rates: Float[Array, " run"] | None = None,
+    num_policies: int | None = None,
+    mapping: Mapping = "vmap",
+    chunk: int | None = None,
+) -> Curves:
+    """Every policy in every run, in one jitted call over all devices; host arrays come back.
+
+    Args:
+      env: whose trainings they are.
+      policies: one policy, or (with `num_policies`) one whose leaves have a leading policy axis.
+      keys: one per run, `[run]`.
+      mesh: of `learners.mappo.make_mesh`, or any with one axis "trainings".
+      initial_rates: one per run, instead of drawn ones.
+      num_policies: size of the leading policy axis, None if there is none.
+      mapping: over trainings.
+      chunk: examples per pass in the final evaluation.
+
+    Returns:
+      Curves `[run, ...]`, or `[policy, run, ...]`.
+    """
+    runs, count = keys.shape[0], num_policies or 1
+    total = runs * count
+    padded = -(-total // mesh.size) * mesh.size
+    rows = np.arange(padded) % total
+    curves = _evaluate(
+        env, policies, keys, initial_rates, jnp.asarray(rows // runs), jnp.asarray(rows % runs),
+        mesh=mesh, batched=num_policies is not None, mapping=mapping, chunk=chunk,
+    )  # fmt: skip
+    shape = (runs,) if num_policies is None else (count, runs)
+    return jax.tree.map(lambda x: np.asarray(x)[:total].reshape(*shape, *x.shape[1:]), curves)
+
+
+@partial(jax.jit, static_argnames=("mesh", "batched", "mapping", "chunk"))
+def _evaluate(
+    env: Env,
+    policies: Policy,
+    keys: PRNGKeyArray,
+    initial_rates: Float[Array, " run"] | None,
+    policy_rows: Array,
+    run_rows: Array,
+    *,
+    mesh: Mesh,
+    batched: bool,
+    mapping: Mapping,
+    chunk: int | None,
+) -> Curves:
+    def share(env: Any, policies: Any, keys: Any, rates: Any, policy_rows: Array, run_rows: Array):
+        def one(policy_row: Array, run_row: Array) -> Curves:
+            policy = jax.tree.map(lambda x: x[policy_row], policies) if batched else policies
+            rate = None if rates is None else rates[run_row]
+            return run_training(env, policy, keys[run_row], rate, chunk)
+
+        return map_trainings(one, mapping, policy_rows, run_rows)
+
+    whole, split = PartitionSpec(), PartitionSpec(AXIS)
+    return jax.shard_map(
+        share,
+        mesh=mesh,
+        in_specs=(whole, whole, whole, whole, split, split),
+        out_specs=split,
+        check_vma=False,
+    )(env, policies, keys, initial_rates, policy_rows, run_rows)

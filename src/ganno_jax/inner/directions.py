@@ -1,0 +1,130 @@
+"""Inner optimizers as Optax directions: everything but the learning rate. Their numbers are traced.
+
+The step is `params <- params - rates[layer] * direction`; with rates equal to a constant each direction takes the
+step of its Optax twin.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ganno_jax.tasks.distributions import Constant, Distribution
+
+
+@struct.dataclass
+class Hyperparameters:
+    """Numbers of one inner optimizer."""
+
+    initial_rate: Float[Array, ""]  # learning rate before the first decision, > 0
+    momentum: Float[Array, ""]  # first-moment decay (b1), [0, 1)
+    second_decay: Float[Array, ""]  # second-moment decay (b2), [0, 1)
+    epsilon: Float[Array, ""]  # added to the root of the second moment
+    weight_decay: Float[Array, ""]  # per unit of rate, >= 0
+    clip_norm: Float[Array, ""]  # largest global gradient norm; infinity for none
+
+
+def _sgd(h: Hyperparameters) -> optax.GradientTransformation:
+    del h
+    return optax.identity()
+
+
+def _momentum(h: Hyperparameters) -> optax.GradientTransformation:
+    return optax.trace(decay=h.momentum)
+
+
+def _nesterov(h: Hyperparameters) -> optax.GradientTransformation:
+    return optax.trace(decay=h.momentum, nesterov=True)
+
+
+def _rmsprop(h: Hyperparameters) -> optax.GradientTransformation:
+    return optax.scale_by_rms(decay=h.second_decay, eps=h.epsilon)
+
+
+def _adam(h: Hyperparameters) -> optax.GradientTransformation:
+    return optax.scale_by_adam(b1=h.momentum, b2=h.second_decay, eps=h.epsilon)
+
+
+def _lion(h: Hyperparameters) -> optax.GradientTransformation:
+    return optax.scale_by_lion(b1=h.momentum, b2=h.second_decay)
+
+
+DirectionFn = Callable[[Hyperparameters], optax.GradientTransformation]
+# Name, direction, and whether weight decay is decoupled (added to the direction) or L2 (added to the gradient).
+DIRECTIONS: dict[str, tuple[DirectionFn, bool]] = {
+    "sgd": (_sgd, False),
+    "momentum": (_momentum, False),
+    "nesterov": (_nesterov, False),
+    "rmsprop": (_rmsprop, False),
+    "adam": (_adam, False),
+    "adamw": (_adam, True),
+    "lion": (_lion, True),
+}
+
+
+@struct.dataclass
+class InnerOptimizer:
+    """A direction and what its numbers are drawn from.
+
+    `decoupled_decay` and `clipped` decide what the program contains; the numbers are leaves.
+    """
+
+    direction_fn: DirectionFn = struct.field(pytree_node=False)
+    initial_rate: Distribution
+    momentum: Distribution = Constant(0.9)
+    second_decay: Distribution = Constant(0.999)
+    epsilon: Distribution = Constant(1e-8)
+    weight_decay: Distribution | None = None
+    clip_norm: Distribution | None = None
+    decoupled_decay: bool = struct.field(pytree_node=False, default=False)
+    name: str = struct.field(pytree_node=False, default="custom")
+
+    def sample(self, key: PRNGKeyArray) -> Hyperparameters:
+        """Draw the numbers of one training."""
+        keys = jax.random.split(key, 6)
+        return Hyperparameters(
+            initial_rate=self.initial_rate.sample(keys[0]),
+            momentum=self.momentum.sample(keys[1]),
+            second_decay=self.second_decay.sample(keys[2]),
+            epsilon=self.epsilon.sample(keys[3]),
+            weight_decay=(self.weight_decay or Constant(0.0)).sample(keys[4]),
+            clip_norm=(self.clip_norm or Constant(jnp.inf)).sample(keys[5]),
+        )
+
+    def transformation(self, h: Hyperparameters) -> optax.GradientTransformationExtraArgs:
+        """The direction with these numbers, as an Optax transformation without a learning rate."""
+        parts = []
+        if self.clip_norm is not None:
+            parts.append(optax.clip_by_global_norm(h.clip_norm))
+        if self.weight_decay is not None and not self.decoupled_decay:
+            parts.append(optax.add_decayed_weights(h.weight_decay))
+        parts.append(self.direction_fn(h))
+        if self.weight_decay is not None and self.decoupled_decay:
+            parts.append(optax.add_decayed_weights(h.weight_decay))
+        return optax.with_extra_args_support(optax.chain(*parts) if len(parts) > 1 else parts[0])
+
+
+def named(name: str, initial_rate: Distribution, **numbers: Distribution) -> InnerOptimizer:
+    """One of `DIRECTIONS` by name; `numbers` are further fields of `InnerOptimizer`.
+
+    Raises:
+      ValueError: there is no direction of that name.
+    """
+    if name not in DIRECTIONS:
+        raise ValueError(f"no optimizer {name!r}; there are: {', '.join(DIRECTIONS)}")
+    direction_fn, decoupled = DIRECTIONS[name]
+    defaults: dict[str, Distribution] = {}
+    if name == "lion":
+        defaults = {"second_decay": Constant(0.99)}
+    if name == "rmsprop":
+        defaults = {"second_decay": Constant(0.9)}
+    return InnerOptimizer(
+        direction_fn=direction_fn,
+        initial_rate=initial_rate,
+        decoupled_decay=decoupled,
+        name=name,
+        **{**defaults, **numbers},
+    )

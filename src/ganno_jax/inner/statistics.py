@@ -1,0 +1,134 @@
+"""What an Optax update sees, reduced per layer over one window of inner steps.
+
+The loss is recorded at every step. The per-layer statistics cost passes over the parameters, so they are taken over
+the last few steps of the window only ("measured" steps). The same functions serve the env and `control()`.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, PyTree
+
+from ganno_jax.inner.layers import LayerMap, inner_products, squared_norms
+
+_TINY = 1e-20
+
+
+@struct.dataclass
+class LossRecord:
+    """Running sums of the training loss over a window."""
+
+    count: Float[Array, ""]
+    total: Float[Array, ""]
+    total_square: Float[Array, ""]  # of differences from `first`, which keeps float32 precise
+    first: Float[Array, ""]
+    largest: Float[Array, ""]
+    last: Float[Array, ""]
+
+
+@struct.dataclass
+class LayerRecord:
+    """Running sums of the per-layer statistics over the measured steps of a window."""
+
+    count: Float[Array, ""]
+    gradient_square: Float[Array, " layer"]
+    direction_square: Float[Array, " layer"]
+    agreement: Float[Array, " layer"]  # sum of the cosines of successive gradients
+    agreement_count: Float[Array, ""]
+    previous_gradient: PyTree
+    previous_square: Float[Array, " layer"]
+
+
+@struct.dataclass
+class Summary:
+    """One window in numbers: global ones, and `[layer]` ones as root mean squares per parameter."""
+
+    loss: Float[Array, ""]  # mean over the window
+    loss_spread: Float[Array, ""]  # standard deviation over the window
+    loss_slope: Float[Array, ""]  # last minus first
+    loss_largest: Float[Array, ""]
+    gradient_rms: Float[Array, " layer"]
+    direction_rms: Float[Array, " layer"]
+    weight_rms: Float[Array, " layer"]
+    agreement: Float[Array, " layer"]  # mean cosine of successive gradients, [-1, 1]
+
+
+def empty_loss_record() -> LossRecord:
+    """Before the first step of a window."""
+    zero = jnp.zeros((), jnp.float32)
+    return LossRecord(zero, zero, zero, zero, jnp.full((), -jnp.inf), zero)
+
+
+def record_loss(record: LossRecord, loss: Float[Array, ""]) -> LossRecord:
+    """Add the training loss of one inner step."""
+    loss = loss.astype(jnp.float32)
+    first = jnp.where(record.count == 0, loss, record.first)
+    return LossRecord(
+        count=record.count + 1,
+        total=record.total + (loss - first),
+        total_square=record.total_square + jnp.square(loss - first),
+        first=first,
+        largest=jnp.maximum(record.largest, loss),
+        last=loss,
+    )
+
+
+def empty_layer_record(params: PyTree, layers: LayerMap) -> LayerRecord:
+    """Before the first measured step of a window."""
+    zero, zeros = jnp.zeros((), jnp.float32), jnp.zeros(layers.num_layers, jnp.float32)
+    return LayerRecord(
+        count=zero,
+        gradient_square=zeros,
+        direction_square=zeros,
+        agreement=zeros,
+        agreement_count=zero,
+        previous_gradient=jax.tree.map(jnp.zeros_like, params),
+        previous_square=zeros,
+    )
+
+
+def record_layers(
+    record: LayerRecord, gradient: PyTree, direction: PyTree, layers: LayerMap
+) -> LayerRecord:
+    """Add the per-layer statistics of one inner step.
+
+    Args:
+      record: sums so far.
+      gradient: of the training loss, before clipping and weight decay.
+      direction: what the rates are multiplied with.
+      layers: the groups of leaves.
+    """
+    square = squared_norms(gradient, layers)
+    product = inner_products(gradient, record.previous_gradient, layers)
+    cosine = product / jnp.sqrt(jnp.maximum(square * record.previous_square, _TINY**2))
+    has_previous = record.count > 0
+    return LayerRecord(
+        count=record.count + 1,
+        gradient_square=record.gradient_square + square,
+        direction_square=record.direction_square + squared_norms(direction, layers),
+        agreement=record.agreement + jnp.where(has_previous, cosine, 0.0),
+        agreement_count=record.agreement_count + has_previous,
+        previous_gradient=gradient,
+        previous_square=square,
+    )
+
+
+def summarize(
+    losses: LossRecord, measured: LayerRecord, params: PyTree, layers: LayerMap
+) -> Summary:
+    """Close a window: means over its steps. Safe for a window without steps (all zeros)."""
+    count = jnp.maximum(losses.count, 1.0)
+    offset = losses.total / count
+    variance = jnp.maximum(losses.total_square / count - jnp.square(offset), 0.0)
+    sizes = jnp.asarray(layers.sizes, jnp.float32)
+    steps = jnp.maximum(measured.count, 1.0)
+    return Summary(
+        loss=losses.first + offset,
+        loss_spread=jnp.sqrt(variance),
+        loss_slope=losses.last - losses.first,
+        loss_largest=losses.largest,
+        gradient_rms=jnp.sqrt(measured.gradient_square / (steps * sizes)),
+        direction_rms=jnp.sqrt(measured.direction_square / (steps * sizes)),
+        weight_rms=jnp.sqrt(squared_norms(params, layers) / sizes),
+        agreement=measured.agreement / jnp.maximum(measured.agreement_count, 1.0),
+    )

@@ -1,0 +1,215 @@
+"""How one training advances: state, one step, a window of steps."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from ganno_jax.inner.directions import Hyperparameters, InnerOptimizer
+from ganno_jax.inner.layers import LayerMap, apply_rates, by_module
+from ganno_jax.inner.statistics import (
+    Summary,
+    empty_layer_record,
+    empty_loss_record,
+    record_layers,
+    record_loss,
+    summarize,
+)
+from ganno_jax.tasks.dataset import Split
+from ganno_jax.tasks.family import TaskFamily
+from ganno_jax.tasks.task import Params, Task
+
+
+@struct.dataclass
+class InnerState:
+    """One training, between two inner steps."""
+
+    params: Params
+    model_state: Any
+    optimizer_state: Any
+    step: Int[Array, ""]
+    task: Task
+    hyperparameters: Hyperparameters
+    key: PRNGKeyArray
+
+
+@struct.dataclass
+class InnerMetrics:
+    """What one inner step shows to an observer."""
+
+    loss: Float[Array, ""]  # training loss before the step
+    gradient: Params
+    direction: Params
+
+
+@struct.dataclass
+class Training:
+    """The rules by which trainings of a family advance; shared by all of them."""
+
+    family: TaskFamily
+    optimizer: InnerOptimizer
+    batch_size: int = struct.field(pytree_node=False)
+    layers: LayerMap
+
+    @classmethod
+    def create(
+        cls,
+        family: TaskFamily,
+        optimizer: InnerOptimizer,
+        batch_size: int,
+        layers: LayerMap | None = None,
+    ) -> "Training":
+        """Check the settings against the data and find the layers.
+
+        Raises:
+          ValueError: the batch is empty or larger than the training split.
+        """
+        num_examples = family.dataset.train.num_examples
+        if not 1 <= batch_size <= num_examples:
+            raise ValueError(
+                f"the batch size must be between 1 and the {num_examples} training examples of "
+                f"{family.dataset.name}; got {batch_size}."
+            )
+        if layers is None:
+            shapes = jax.eval_shape(lambda key: family.sample(key).init(key)[0], jax.random.key(0))
+            layers = by_module(shapes)
+        return cls(family, optimizer, batch_size, layers)
+
+    @property
+    def num_layers(self) -> int:
+        return self.layers.num_layers
+
+    def init(self, key: PRNGKeyArray, initial_rate: Float[Array, ""] | None = None) -> InnerState:
+        """Draw a task, an optimizer's numbers and initial parameters; `initial_rate` overrides the drawn one."""
+        task_key, numbers_key, init_key, step_key = jax.random.split(key, 4)
+        task = self.family.sample(task_key)
+        hyperparameters = self.optimizer.sample(numbers_key)
+        if initial_rate is not None:
+            hyperparameters = hyperparameters.replace(initial_rate=initial_rate)
+        params, model_state = task.init(init_key)
+        return InnerState(
+            params=params,
+            model_state=model_state,
+            optimizer_state=self.optimizer.transformation(hyperparameters).init(params),
+            step=jnp.zeros((), jnp.int32),
+            task=task,
+            hyperparameters=hyperparameters,
+            key=step_key,
+        )
+
+    def gradient(
+        self, state: InnerState, indices: Int[Array, " batch"]
+    ) -> tuple[Float[Array, ""], Any, Params]:
+        """Loss, new model state and gradient on the training examples at `indices`."""
+        batch = self.family.train_batch(state.task, indices)
+        key = jax.random.fold_in(state.key, state.step)
+        (loss, (model_state, _)), gradient = jax.value_and_grad(state.task.loss, has_aux=True)(
+            state.params, state.model_state, batch, key
+        )
+        return loss, model_state, gradient
+
+    def inner_step(
+        self, state: InnerState, rates: Float[Array, " layer"]
+    ) -> tuple[InnerState, InnerMetrics]:
+        """One optimizer step with one learning rate per layer."""
+        indices = self.family.batch_indices(state.task, state.step, self.batch_size)
+        return self._step(state, rates, indices)
+
+    def _step(
+        self, state: InnerState, rates: Float[Array, " layer"], indices: Int[Array, " batch"]
+    ) -> tuple[InnerState, InnerMetrics]:
+        loss, model_state, gradient = self.gradient(state, indices)
+        transformation = self.optimizer.transformation(state.hyperparameters)
+        direction, optimizer_state = transformation.update(
+            gradient, state.optimizer_state, state.params, value=loss
+        )
+        updates = apply_rates(direction, self.layers, rates)
+        state = state.replace(
+            params=jax.tree.map(lambda w, u: w + u.astype(w.dtype), state.params, updates),
+            model_state=model_state,
+            optimizer_state=optimizer_state,
+            step=state.step + 1,
+        )
+        return state, InnerMetrics(loss, gradient, direction)
+
+    def window(
+        self, state: InnerState, rates: Float[Array, "inner_step layer"], num_measured: int
+    ) -> tuple[InnerState, Summary]:
+        """As many inner steps as there are rows of rates; the last `num_measured` are measured."""
+        num_steps = rates.shape[0]
+        num_bare = num_steps - num_measured
+        # All of the window's indices before its loop: inside, XLA fuses their computation into the gather and
+        # repeats it for every pixel, which doubles the step time of the digits MLP on a CPU.
+        indices = jax.vmap(
+            lambda step: self.family.batch_indices(state.task, step, self.batch_size)
+        )(state.step + jnp.arange(num_steps))
+
+        def bare(carry, inputs):
+            state, losses = carry
+            state, metrics = self._step(state, *inputs)
+            return (state, record_loss(losses, metrics.loss)), None
+
+        def measured(carry, inputs):
+            state, losses, record = carry
+            state, metrics = self._step(state, *inputs)
+            losses = record_loss(losses, metrics.loss)
+            record = record_layers(record, metrics.gradient, metrics.direction, self.layers)
+            return (state, losses, record), None
+
+        carry = (state, empty_loss_record())
+        if num_bare:
+            carry, _ = jax.lax.scan(bare, carry, (rates[:num_bare], indices[:num_bare]))
+        record = empty_layer_record(state.params, self.layers)
+        carry, _ = jax.lax.scan(measured, (*carry, record), (rates[num_bare:], indices[num_bare:]))
+        state, losses, record = carry
+        return state, summarize(losses, record, state.params, self.layers)
+
+    def first_look(self, state: InnerState) -> Summary:
+        """A summary before the first step: the loss and gradient of the first batch, no step taken."""
+        indices = self.family.batch_indices(state.task, state.step, self.batch_size)
+        loss, _, gradient = self.gradient(state, indices)
+        transformation = self.optimizer.transformation(state.hyperparameters)
+        direction, _ = transformation.update(
+            gradient, state.optimizer_state, state.params, value=loss
+        )
+        record = empty_layer_record(state.params, self.layers)
+        record = record_layers(record, gradient, direction, self.layers)
+        losses = record_loss(empty_loss_record(), loss)
+        return summarize(losses, record, state.params, self.layers)
+
+    def evaluate(
+        self, state: InnerState, split: Split, num_examples: int, chunk: int | None = None
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Mean loss and accuracy over the first `num_examples` of a split; accuracy is NaN without one.
+
+        `chunk` bounds the memory: that many examples are evaluated at a time (a remainder is left out).
+        """
+        chunk = min(chunk or num_examples, num_examples)
+
+        def one(start: Int[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+            indices = start + jnp.arange(chunk)
+            batch = self.family.dataset.gather(split, indices)
+            loss, (_, metrics) = state.task.loss(
+                state.params, state.model_state, batch, state.key, False
+            )
+            return loss, metrics.get("accuracy", jnp.full((), jnp.nan))
+
+        if chunk == num_examples:
+            return one(jnp.zeros((), jnp.int32))
+        starts = jnp.arange(0, num_examples - chunk + 1, chunk)
+        losses, accuracies = jax.lax.map(one, starts)
+        return jnp.mean(losses), jnp.mean(accuracies)
+
+
+def select(keep: Bool[Array, ""], kept: Any, otherwise: Any) -> Any:
+    """`kept` where `keep`, else `otherwise`, leaf by leaf; NaN in the one not chosen does no harm."""
+    return jax.tree.map(lambda a, b: _where(keep, a, b), kept, otherwise)
+
+
+def _where(keep: Bool[Array, ""], a: Array, b: Array) -> Array:
+    if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+        data = jnp.where(keep, jax.random.key_data(a), jax.random.key_data(b))
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(a))
+    return jnp.where(keep, a, b)

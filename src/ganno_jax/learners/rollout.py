@@ -1,0 +1,152 @@
+"""Collect experience: agents act in a batch of trainings, all inside one scan."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from ganno_jax.env.batching import Mapping, map_trainings
+from ganno_jax.env.environment import Env, EnvState, TimeStep
+from ganno_jax.policies.agents import AgentPolicy
+from ganno_jax.policies.networks import Critic, empty_memory
+
+
+@struct.dataclass
+class Trajectory:
+    """Experience of a batch of trainings."""
+
+    features: Float[Array, "time env layer feature"]  # as observed, before the normalizer
+    mask: Bool[Array, "time env layer"]  # False for padding
+    action: Array  # [time env layer]
+    log_prob: Float[Array, "time env layer"]
+    value: Float[Array, "time env layer"]  # normalized units
+    reward: Float[Array, "time env layer"]
+    terminated: Bool[Array, "time env"]
+    alive: Bool[Array, "time env"]  # the training had not ended before this decision
+
+
+@struct.dataclass
+class RolloutState:
+    """A batch of trainings between two rollouts, with the agents' memories."""
+
+    env: EnvState
+    timestep: TimeStep
+    actor_memory: Float[Array, "env layer hidden"]
+    critic_memory: Float[Array, "env layer hidden"]
+    alive: Bool[Array, " env"]
+
+
+@struct.dataclass
+class Rollout:
+    """One rollout: what happened, and what the learner needs besides."""
+
+    trajectory: Trajectory
+    last_value: Float[Array, "env layer"]  # normalized units
+    actor_memory: Float[Array, "env layer hidden"]  # at the start
+    critic_memory: Float[Array, "env layer hidden"]
+
+
+def start(
+    env: Env, policy: AgentPolicy, critic: Critic, mapping: Mapping, keys: PRNGKeyArray
+) -> RolloutState:
+    """Reset a batch of trainings, one per key."""
+    state, timestep = map_trainings(env.reset, mapping, keys)
+    shape = (keys.shape[0], env.num_layers)
+    return RolloutState(
+        env=state,
+        timestep=timestep,
+        actor_memory=empty_memory(policy.actor, *shape),
+        critic_memory=empty_memory(critic, *shape),
+        alive=jnp.ones(keys.shape[0], bool),
+    )
+
+
+def collect(
+    env: Env,
+    policy: AgentPolicy,
+    critic: Critic,
+    critic_params: Any,
+    mapping: Mapping,
+    state: RolloutState,
+    num_decisions: int,
+    keys: PRNGKeyArray,
+) -> tuple[RolloutState, Rollout]:
+    """Let the agents act for `num_decisions` env steps in every training.
+
+    Args:
+      env: the env of one training.
+      policy: the agents; actions are sampled.
+      critic: its network.
+      critic_params: of the critic.
+      mapping: over trainings.
+      state: where the trainings stand.
+      num_decisions: length of the rollout.
+      keys: one per training.
+    """
+
+    def decide(memory, observation, key):
+        memory, distribution = policy.distribution(memory, observation)
+        action = distribution.sample(seed=key)
+        rates = policy.actions.apply(observation, action)
+        return memory, action, distribution.log_prob(action), rates
+
+    def evaluate(memory, observation):
+        features = policy.prepare(observation.features)
+        return critic.apply(critic_params, memory, features, observation.mask)
+
+    def one_decision(state: RolloutState, number: Int[Array, ""]):
+        observation = state.timestep.observation
+        step_keys = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+        actor_memory, action, log_prob, rates = jax.vmap(decide)(
+            state.actor_memory, observation, step_keys
+        )
+        critic_memory, value = evaluate(state.critic_memory, observation)
+        env_state, timestep = map_trainings(env.step, mapping, state.env, rates)
+        record = Trajectory(
+            features=observation.features,
+            mask=observation.mask,
+            action=action,
+            log_prob=log_prob,
+            value=value,
+            reward=timestep.reward,
+            terminated=timestep.terminated,
+            alive=state.alive,
+        )
+        state = RolloutState(
+            env=env_state,
+            timestep=timestep,
+            actor_memory=actor_memory,
+            critic_memory=critic_memory,
+            alive=state.alive & ~timestep.terminated,
+        )
+        return state, record
+
+    memories = state.actor_memory, state.critic_memory
+    state, trajectory = jax.lax.scan(one_decision, state, jnp.arange(num_decisions))
+    _, last_value = evaluate(state.critic_memory, state.timestep.observation)
+    return state, Rollout(trajectory, last_value, *memories)
+
+
+def pad_layers(rollout: Rollout, num_layers: int) -> Rollout:
+    """Pad the layer axis with masked-out layers."""
+
+    def pad(x: Array, axis: int) -> Array:
+        widths = [(0, 0)] * x.ndim
+        widths[axis] = (0, num_layers - x.shape[axis])
+        return jnp.pad(x, widths)
+
+    t = rollout.trajectory
+    trajectory = t.replace(
+        **{
+            name: pad(getattr(t, name), 2)
+            for name in ("features", "mask", "action", "log_prob", "value", "reward")
+        }
+    )
+    return Rollout(
+        trajectory,
+        pad(rollout.last_value, 1),
+        pad(rollout.actor_memory, 1),
+        pad(rollout.critic_memory, 1),
+    )

@@ -1,0 +1,60 @@
+"""Running mean and variance, stored with the policy and frozen with it."""
+
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+
+@struct.dataclass
+class Normalizer:
+    """Weighted moments of what was seen so far."""
+
+    count: Float[Array, ""]
+    mean: Float[Array, " feature"]
+    second: Float[Array, " feature"]  # mean of squared differences from the mean
+
+    @classmethod
+    def create(cls, num_features: int) -> "Normalizer":
+        """The identity, until something was seen."""
+        return cls(jnp.zeros(()), jnp.zeros(num_features), jnp.ones(num_features))
+
+    def __call__(self, x: Float[Array, "*batch feature"]) -> Float[Array, "*batch feature"]:
+        """Zero mean and unit variance, clipped to [-5, 5]; constant features become zero."""
+        return jnp.clip((x - self.mean) / jnp.sqrt(self.second + 1e-4), -5.0, 5.0)
+
+    def invert(self, x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+        """From normalized back to natural units (for one feature, `[..., 1]` or scalars)."""
+        return x * jnp.sqrt(self.second[0] + 1e-4) + self.mean[0]
+
+    def merged(
+        self,
+        weight: Float[Array, ""],
+        total: Float[Array, " feature"],
+        total_square: Float[Array, " feature"],
+        largest_count: float,
+    ) -> "Normalizer":
+        """Merge a batch given by its sums of weights, of values and of squared differences from `self.mean`.
+
+        `total` is the sum of differences from `self.mean` as well, which keeps float32 precise. The old count is
+        capped at `largest_count`, so that old data are forgotten in the long run.
+        """
+        old = jnp.minimum(self.count, largest_count)
+        count = old + weight
+        share = weight / jnp.maximum(count, 1.0)
+        delta = total / jnp.maximum(weight, 1.0)  # batch mean minus old mean
+        batch_second = jnp.maximum(total_square / jnp.maximum(weight, 1.0) - jnp.square(delta), 0.0)
+        second = (1 - share) * self.second + share * batch_second
+        second = second + share * (1 - share) * jnp.square(delta)
+        return Normalizer(count, self.mean + share * delta, second)
+
+
+def deviation_sums(
+    x: Float[Array, "*batch feature"],
+    mean: Float[Array, " feature"],
+    weight: Float[Array, "*batch"],
+) -> tuple[Float[Array, ""], Float[Array, " feature"], Float[Array, " feature"]]:
+    """Sum of weights, and weighted sums of differences from `mean` and of their squares."""
+    axes = tuple(range(x.ndim - 1))
+    difference = (x - mean) * weight[..., None]
+    square = jnp.square(x - mean) * weight[..., None]
+    return jnp.sum(weight), jnp.sum(difference, axes), jnp.sum(square, axes)

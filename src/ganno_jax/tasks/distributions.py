@@ -1,0 +1,65 @@
+"""Distributions of the numbers that tell one training problem from another. Their bounds are arrays."""
+
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+class Distribution(Protocol):
+    """Something to draw one number from."""
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, ""]:
+        """One draw."""
+        ...
+
+
+@struct.dataclass
+class Constant:
+    """Always the same number."""
+
+    value: float | Float[Array, "..."]
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, "..."]:
+        """The number; `key` is not used."""
+        del key
+        return jnp.asarray(self.value, jnp.float32)
+
+
+@struct.dataclass
+class Uniform:
+    """Uniform on `[low, high)`."""
+
+    low: float
+    high: float
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, ""]:
+        """One draw."""
+        return self.low + (self.high - self.low) * jax.random.uniform(key)
+
+
+@struct.dataclass
+class LogUniform:
+    """The logarithm is uniform on `[log low, log high)`; both bounds > 0."""
+
+    low: float
+    high: float
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, ""]:
+        """One draw."""
+        low, high = jnp.log(self.low), jnp.log(self.high)
+        return jnp.exp(low + (high - low) * jax.random.uniform(key))
+
+
+@struct.dataclass
+class Choice:
+    """One of a few numbers, each equally likely."""
+
+    values: tuple[float, ...]
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, ""]:
+        """One draw."""
+        values = jnp.asarray(self.values, jnp.float32)
+        return values[jax.random.randint(key, (), 0, values.shape[0])]

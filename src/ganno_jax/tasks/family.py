@@ -1,0 +1,236 @@
+"""A family of training problems: same shapes, sampled numbers, one data set on the device."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ganno_jax.tasks import sampling
+from ganno_jax.tasks.dataset import Batch, Dataset, place
+from ganno_jax.tasks.distributions import Distribution
+from ganno_jax.tasks.task import InitFn, LossFn, ModelState, Params, Task
+
+
+@struct.dataclass
+class TaskFamily:
+    """Draws training problems and their batches.
+
+    The data set is a leaf of the family and never of a task: a `vmap` over tasks shares it.
+    """
+
+    init_fn: InitFn = struct.field(pytree_node=False)
+    loss_fn: LossFn = struct.field(pytree_node=False)
+    dataset: Dataset
+    data_fraction: Distribution | None = None  # share of the training split in use, (0, 1]
+    label_noise: Distribution | None = None  # probability of a wrong training label, [0, 1]
+    width: Distribution | None = None  # share of hidden units in use, (0, 1]
+    weight_scale: Distribution | None = None  # factor on the initial kernels, > 0
+    rescaling: Distribution | None = None  # see `Task.init`, > 0
+    name: str = struct.field(pytree_node=False, default="task")
+
+    def sample(self, key: PRNGKeyArray) -> Task:
+        """Draw one training problem."""
+        data_key, fraction_key, noise_key, width_key, scale_key, rescaling_key = jax.random.split(
+            key, 6
+        )
+        num_examples = None
+        if self.data_fraction is not None:
+            fraction = self.data_fraction.sample(fraction_key)
+            total = self.dataset.train.num_examples
+            num_examples = jnp.clip(jnp.round(fraction * total), 1, total).astype(jnp.int32)
+        return Task(
+            init_fn=self.init_fn,
+            loss_fn=self.loss_fn,
+            key=data_key,
+            num_examples=num_examples,
+            label_noise=_draw(self.label_noise, noise_key),
+            width=_draw(self.width, width_key),
+            weight_scale=_draw(self.weight_scale, scale_key),
+            rescaling=_draw(self.rescaling, rescaling_key),
+        )
+
+    def batch_indices(
+        self, task: Task, step: Int[Array, ""], batch_size: int
+    ) -> Int[Array, " batch"]:
+        """Which training examples inner step `step` uses: a pure function of the task and the step.
+
+        Each epoch visits every example in use exactly once, in a new order.
+        """
+        total = self.dataset.train.num_examples
+        num_examples = jnp.int32(total) if task.num_examples is None else task.num_examples
+        indices = sampling.batch_indices(step, batch_size, num_examples, task.key)
+        if task.num_examples is not None:
+            indices = sampling.subset(indices, total, task.key)
+        return indices
+
+    def train_batch(self, task: Task, indices: Int[Array, " batch"]) -> Batch:
+        """These training examples, with the task's label noise."""
+        batch = self.dataset.gather(self.dataset.train, indices)
+        if task.label_noise is None:
+            return batch
+        targets = sampling.noisy_targets(
+            batch.targets, indices, task.label_noise, self.dataset.num_classes, task.key
+        )
+        return batch.replace(targets=targets)
+
+
+def _draw(distribution: Distribution | None, key: PRNGKeyArray) -> Float[Array, "..."] | None:
+    return None if distribution is None else distribution.sample(key)
+
+
+def from_functions(
+    init: Callable[[PRNGKeyArray], Params],
+    loss: Callable[..., Any],
+    dataset: Dataset,
+    **variation: Any,
+) -> TaskFamily:
+    """A family from plain functions.
+
+    Args:
+      init: `init(key) -> params`.
+      loss: `loss(params, batch)` or `loss(params, batch, key)`, the loss of each example `[batch]` or its mean;
+        or a pair of that and a dict of metrics such as `{"accuracy": ...}`.
+      dataset: what batches are drawn from.
+      **variation: further fields of `TaskFamily`.
+    """
+    _require_parameters(jax.eval_shape(init, jax.random.key(0)))
+    takes_key = len(inspect.signature(loss).parameters) > 2
+
+    def init_fn(key: PRNGKeyArray, width: Array | None) -> tuple[Params, ModelState]:
+        del width
+        return init(key), {}
+
+    def loss_fn(params, model_state, batch, key, train, width):
+        del train, width
+        result = loss(params, batch, key) if takes_key else loss(params, batch)
+        losses, metrics = result if isinstance(result, tuple) else (result, {})
+        return losses, (model_state, metrics)
+
+    return TaskFamily(init_fn, loss_fn, place(dataset), **variation)
+
+
+def from_linen(
+    module: nn.Module,
+    dataset: Dataset,
+    example_loss: Callable[..., tuple[Array, dict[str, Array]]] | None = None,
+    **variation: Any,
+) -> TaskFamily:
+    """A family that trains a Linen module, by default as a classifier.
+
+    Args:
+      module: called as `module(inputs)`; a `train` argument and a `width` argument are passed where it has them.
+      dataset: what batches are drawn from.
+      example_loss: `(outputs, batch) -> (losses [batch], metrics)`; `cross_entropy` by default.
+      **variation: further fields of `TaskFamily`.
+    """
+    example_loss = example_loss or cross_entropy
+    accepted = inspect.signature(type(module).__call__).parameters
+
+    def options(train: bool, width: Array | None) -> dict[str, Any]:
+        given = {"train": train, "width": width}
+        return {name: value for name, value in given.items() if name in accepted}
+
+    def init_fn(key: PRNGKeyArray, width: Array | None) -> tuple[Params, ModelState]:
+        example = dataset.normalize(
+            jnp.zeros((1, *dataset.input_shape), dataset.train.inputs.dtype)
+        )
+        variables = module.init({"params": key, "dropout": key}, example, **options(False, width))
+        params = variables.get("params", {})
+        return params, {name: value for name, value in variables.items() if name != "params"}
+
+    def loss_fn(params, model_state, batch, key, train, width):
+        variables = {"params": params, **model_state}
+        mutable = list(model_state) if train else False
+        result = module.apply(
+            variables, batch.inputs, rngs={"dropout": key}, mutable=mutable, **options(train, width)
+        )
+        outputs, model_state = result if train else (result, model_state)
+        losses, metrics = example_loss(outputs, batch)
+        return losses, (model_state, metrics)
+
+    _require_parameters(jax.eval_shape(lambda key: init_fn(key, None)[0], jax.random.key(0)))
+    if variation.get("width") is not None and "width" not in accepted:
+        raise ValueError(
+            f"`width` varies, so {type(module).__name__}.__call__ needs a `width` argument."
+        )
+    return TaskFamily(init_fn, loss_fn, place(dataset), **variation)
+
+
+def from_nnx(
+    make_module: Callable[[Any], Any],
+    dataset: Dataset,
+    example_loss: Callable[..., tuple[Array, dict[str, Array]]] | None = None,
+    **variation: Any,
+) -> TaskFamily:
+    """A family that trains an NNX module, by default as a classifier.
+
+    Args:
+      make_module: `make_module(nnx.Rngs) -> module`; the module is called with the inputs alone.
+      dataset: what batches are drawn from.
+      example_loss: as in `from_linen`.
+      **variation: further fields of `TaskFamily`.
+    """
+    from flax import nnx
+
+    example_loss = example_loss or cross_entropy
+    graph, *_ = nnx.split(nnx.eval_shape(lambda: make_module(nnx.Rngs(0))), nnx.Param, ...)
+
+    def init_fn(key: PRNGKeyArray, width: Array | None) -> tuple[Params, ModelState]:
+        del width
+        _, params, rest = nnx.split(make_module(nnx.Rngs(key)), nnx.Param, ...)
+        return nnx.to_pure_dict(params), {"rest": rest}
+
+    _, shapes, _ = nnx.split(nnx.eval_shape(lambda: make_module(nnx.Rngs(0))), nnx.Param, ...)
+
+    def loss_fn(params, model_state, batch, key, train, width):
+        del key, width
+        weights = jax.tree.map(lambda x: x, shapes)
+        nnx.replace_by_pure_dict(weights, params)
+        module = nnx.merge(graph, weights, model_state["rest"])
+        module.train() if train else module.eval()
+        losses, metrics = example_loss(module(batch.inputs), batch)
+        _, _, rest = nnx.split(module, nnx.Param, ...)
+        return losses, ({"rest": rest} if train else model_state, metrics)
+
+    _require_parameters(jax.eval_shape(lambda key: init_fn(key, None)[0], jax.random.key(0)))
+    return TaskFamily(init_fn, loss_fn, place(dataset), **variation)
+
+
+def cross_entropy(
+    logits: Float[Array, "batch *time classes"], batch: Batch
+) -> tuple[Float[Array, " batch"], dict[str, Array]]:
+    """Cross-entropy in nats and accuracy of integer targets; sequences are averaged over time."""
+    logits = logits.astype(jnp.float32)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
+    correct = jnp.argmax(logits, -1) == batch.targets
+    losses = losses.reshape(losses.shape[0], -1).mean(1)
+    return losses, {"accuracy": jnp.mean(correct.astype(jnp.float32))}
+
+
+def squared_error(
+    outputs: Float[Array, "batch ..."], batch: Batch
+) -> tuple[Float[Array, " batch"], dict[str, Array]]:
+    """Mean squared error between outputs and float targets."""
+    errors = jnp.square(outputs - batch.targets)
+    return errors.reshape(errors.shape[0], -1).mean(1), {}
+
+
+def reconstruction_error(
+    outputs: Float[Array, "batch ..."], batch: Batch
+) -> tuple[Float[Array, " batch"], dict[str, Array]]:
+    """Mean squared error between outputs and inputs."""
+    errors = jnp.square(outputs - batch.inputs)
+    return errors.reshape(errors.shape[0], -1).mean(1), {}
+
+
+def _require_parameters(params: Params) -> None:
+    if not jax.tree.leaves(params):
+        raise ValueError(
+            "the network has no parameters: there is no layer whose learning rate could be set."
+        )
