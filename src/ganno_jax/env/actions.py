@@ -80,7 +80,7 @@ class ScheduleResidual:
     peak: float | None = None
     lowest: float = 1e-7
     highest: float = 10.0
-    num_actions: None = struct.field(pytree_node=False, default=None)
+    num_actions: int | None = struct.field(pytree_node=False, default=None)
 
     def apply(
         self, observation: Observation, action: Float[Array, " layer"]
@@ -108,7 +108,7 @@ class DirectRate:
     lowest: float = 1e-5
     highest: float = 3.0
     gain: float = 3.0
-    num_actions: None = struct.field(pytree_node=False, default=None)
+    num_actions: int | None = struct.field(pytree_node=False, default=None)
 
     def apply(
         self, observation: Observation, action: Float[Array, " layer"]
@@ -137,7 +137,7 @@ class RelativeUpdate:
     relative_size: float = 0.02
     lowest: float = 1e-7
     highest: float = 10.0
-    num_actions: None = struct.field(pytree_node=False, default=None)
+    num_actions: int | None = struct.field(pytree_node=False, default=None)
 
     def apply(
         self, observation: Observation, action: Float[Array, " layer"]
@@ -160,3 +160,18 @@ def warmup_cosine_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
 def flat_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
     """A base shape: always 1."""
     return jnp.ones_like(fraction)
+
+
+def one_cycle_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
+    """A base shape: a half cosine from 1/25 up to 1 over the first 30%, another down to 0.001."""
+    rise = 0.5 * (1 - jnp.cos(jnp.pi * jnp.clip(fraction / 0.3, 0.0, 1.0)))
+    fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((fraction - 0.3) / 0.7, 0.0, 1.0)))
+    return jnp.where(fraction < 0.3, 0.04 + 0.96 * rise, 0.001 + 0.999 * fall)
+
+
+SHAPES: dict[str, Callable[[Float[Array, ""]], Float[Array, ""]]] = {
+    "flat": flat_shape,
+    "one_cycle": one_cycle_shape,
+    "warmup_cosine": warmup_cosine_shape,
+}
+"""Base schedules of the anchored action spaces, by name: share of the budget to share of the peak."""

@@ -1,0 +1,258 @@
+"""A trained controller as an Optax transformation: one line in anybody's training loop."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, PyTree
+
+from ganno_jax.controllers import Controller
+from ganno_jax.env.observation import (
+    FEATURES,
+    Observation,
+    ObservationMemory,
+    empty_memory,
+    observe,
+)
+from ganno_jax.inner import layers as layer_maps
+from ganno_jax.inner.layers import LayerMap, apply_rates
+from ganno_jax.inner.statistics import (
+    LayerRecord,
+    LossRecord,
+    empty_layer_record,
+    empty_loss_record,
+    record_layers,
+    record_loss,
+    summarize,
+)
+
+Layers = str | Callable[[tuple[str, ...]], str] | PyTree
+
+
+@struct.dataclass
+class ControlState:
+    """State of `control`. For logging: `rates`, `features`, `skipped`, `backoff`."""
+
+    step: Int[Array, ""]  # updates seen
+    rates: Float[Array, " layer"]  # in force, after safety
+    features: Float[Array, "layer feature"]  # at the last decision, in the order of env.FEATURES
+    skipped: Int[Array, ""]  # updates skipped for a non-finite loss or gradient
+    backoff: Float[Array, ""]  # factor on the rates, 1 unless there was trouble lately
+    typical_loss: Float[Array, ""]  # running mean, to tell a spike
+    direction: Any  # state of the wrapped direction
+    policy: Any  # the agents' memories
+    memory: ObservationMemory
+    losses: LossRecord
+    measured: LayerRecord
+
+
+def control(
+    direction: optax.GradientTransformation,
+    controller: Controller,
+    total_steps: int,
+    *,
+    initial_rate: float = 1e-3,
+    layers: Layers = "module",
+    every: int | None = None,
+    num_measured: int = 2,
+    spike: float = 4.0,
+    safety: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """Let a controller set the learning rate of every layer.
+
+    ```python
+    optimizer = ganno_jax.control(optax.trace(0.9), ganno_jax.load("broad"), total_steps=10_000)
+    updates, state = optimizer.update(grads, state, params, value=loss)
+    ```
+
+    The observation is computed by the functions that the training env uses, from the same quantities.
+
+    Args:
+      direction: an Optax transformation without a learning rate, such as `optax.trace(0.9)` or
+        `optax.scale_by_adam()`.
+      controller: from `ganno_jax.load`, or a trained one.
+      total_steps: updates that the training will take; afterwards the rates stay as they were.
+      initial_rate: what the controller starts from, > 0. Controllers with compounding actions depend on it.
+      layers: "module" (by module path), a function of a leaf's path that names its layer, or a tree of labels.
+      every: updates per decision; by default as many decisions as the controller was trained with.
+      num_measured: updates at the end of each interval in which per-layer statistics are taken, >= 2.
+      spike: a loss above this many times its running mean halves the rates for a while.
+      safety: False leaves out all of that; non-finite updates are then passed on.
+
+    Returns:
+      A transformation whose `update` needs `params` and `value=` (the training loss of the gradients).
+
+    Raises:
+      ValueError: settings that cannot work; at `init` or `update`: missing `params` or `value`, or labels that do
+        not fit the parameters.
+    """
+    if total_steps < 1:
+        raise ValueError(f"`total_steps` must be at least 1; got {total_steps}.")
+    if initial_rate <= 0:
+        raise ValueError(f"`initial_rate` must be positive; got {initial_rate}.")
+    interval = max(1, total_steps // controller.decisions) if every is None else every
+    if interval < 1:
+        raise ValueError(f"`every` must be at least 1; got {every}.")
+    measured_steps = min(num_measured, interval)
+    policy = controller.policy
+    direction = optax.with_extra_args_support(direction)
+
+    def find_layers(params: PyTree) -> LayerMap:
+        if isinstance(layers, str):
+            if layers != "module":
+                raise ValueError(
+                    f"`layers` must be 'module', a function or a label tree; got {layers!r}."
+                )
+            return layer_maps.by_module(params)
+        if callable(layers):
+            return layer_maps.by_path(params, layers)
+        return layer_maps.by_labels(params, layers)
+
+    def init(params: PyTree) -> ControlState:
+        num_layers = find_layers(params).num_layers
+        layer_map = find_layers(params)
+        rate = jnp.asarray(initial_rate, jnp.float32)
+        rates = jnp.full(num_layers, rate)
+        observation = _placeholder(rates, rate, total_steps, interval)
+        return ControlState(
+            step=jnp.zeros((), jnp.int32),
+            rates=rates,
+            features=observation.features,
+            skipped=jnp.zeros((), jnp.int32),
+            backoff=jnp.ones(()),
+            typical_loss=jnp.zeros(()),
+            direction=direction.init(params),
+            policy=policy.init(observation),
+            memory=empty_memory(num_layers, rate),
+            losses=empty_loss_record(),
+            measured=empty_layer_record(params, layer_map),
+        )
+
+    def decide(
+        state: ControlState, updates: PyTree, gradient: PyTree, params: PyTree, loss: Array
+    ) -> ControlState:
+        """Close the interval, observe, choose new rates, and begin the next interval."""
+        layer_map = find_layers(params)
+        is_first = state.step == 0
+        first_losses = record_loss(empty_loss_record(), loss)
+        empty = empty_layer_record(params, layer_map)
+        first_measured = record_layers(empty, gradient, updates, layer_map)
+        losses, measured = jax.tree.map(
+            lambda a, b: jnp.where(is_first, a, b),
+            (first_losses, first_measured),
+            (state.losses, state.measured),
+        )
+        summary = summarize(losses, measured, params, layer_map)
+        rate = jnp.asarray(initial_rate, jnp.float32)
+        memory, observation = observe(
+            state.memory, summary, state.rates, rate, state.step, jnp.int32(total_steps), layer_map, interval
+        )  # fmt: skip
+        policy_state, rates = policy.act(state.policy, observation, jax.random.key(0))
+        return state.replace(
+            rates=rates,
+            features=observation.features,
+            policy=policy_state,
+            memory=memory,
+            losses=empty_loss_record(),
+            measured=empty,
+        )
+
+    def update(
+        gradient: PyTree,
+        state: ControlState,
+        params: PyTree | None = None,
+        *,
+        value: Array | None = None,
+        **extra: Any,
+    ) -> tuple[PyTree, ControlState]:
+        if params is None:
+            raise ValueError(
+                "`update` needs the parameters: update(grads, state, params, value=loss)."
+            )
+        if value is None:
+            raise ValueError(
+                "`update` needs the training loss: update(grads, state, params, value=loss)."
+            )
+        layer_map = find_layers(params)
+        if state.rates.shape[-1] != layer_map.num_layers:
+            raise ValueError(
+                f"the state is for {state.rates.shape[-1]} layers, the parameters have "
+                f"{layer_map.num_layers}."
+            )
+        loss = jnp.asarray(value, jnp.float32)
+        healthy = jnp.isfinite(loss)
+        if safety:
+            squares = layer_maps.squared_norms(gradient, layer_map)
+            healthy &= jnp.all(jnp.isfinite(squares))
+            gradient = jax.tree.map(lambda g: jnp.where(healthy, g, 0), gradient)
+            loss = jnp.where(healthy, loss, state.typical_loss)
+        updates, direction_state = direction.update(
+            gradient, state.direction, params, value=loss, **extra
+        )
+        due = (state.step % interval == 0) & (state.step < total_steps)
+        state = jax.lax.cond(
+            due,
+            lambda s: decide(s, updates, gradient, params, loss),
+            lambda s: s,
+            state,
+        )
+        in_measured = state.step % interval >= interval - measured_steps
+        measured = jax.lax.cond(
+            in_measured,
+            lambda r: record_layers(r, gradient, updates, layer_map),
+            lambda r: r,
+            state.measured,
+        )
+        rates = state.rates
+        backoff, typical, skipped = state.backoff, state.typical_loss, state.skipped
+        if safety:
+            spiked = (state.step > 0) & (loss > spike * typical) & (typical > 0)
+            recovery = 2.0 ** (1.0 / interval)
+            backoff = jnp.where(
+                healthy & ~spiked,
+                jnp.minimum(1.0, backoff * recovery),
+                jnp.maximum(0.5 * backoff, 2.0**-10),
+            )
+            decay = jnp.where(state.step == 0, 0.0, 0.9)
+            limited = jnp.where(spiked, spike * typical, loss)
+            typical = jnp.where(healthy, decay * typical + (1 - decay) * limited, typical)
+            skipped = skipped + ~healthy
+            rates = rates * backoff * healthy
+            # A skipped update leaves the direction's state (momenta, counters) as it was.
+            direction_state = jax.tree.map(
+                lambda new, old: jnp.where(healthy, new, old), direction_state, state.direction
+            )
+        updates = apply_rates(updates, layer_map, rates)
+        state = state.replace(
+            step=state.step + 1,
+            direction=direction_state,
+            losses=record_loss(state.losses, loss),
+            measured=measured,
+            backoff=backoff,
+            typical_loss=typical,
+            skipped=skipped,
+        )
+        return updates, state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _placeholder(
+    rates: Float[Array, " layer"], rate: Float[Array, ""], total_steps: int, interval: int
+) -> Observation:
+    """Something of the shape of an observation, before there is one."""
+    num_layers = rates.shape[0]
+    return Observation(
+        features=jnp.zeros((num_layers, len(FEATURES))),
+        mask=jnp.ones(num_layers, bool),
+        rates=rates,
+        relative_steps=jnp.ones(num_layers),
+        initial_rate=rate,
+        loss=jnp.zeros(()),
+        step=jnp.zeros((), jnp.int32),
+        total_steps=jnp.int32(total_steps),
+        interval=interval,
+    )

@@ -1,0 +1,187 @@
+"""Trained controllers as files: small, versioned, readable offline without pickle.
+
+A controller file is one msgpack map of plain values; an array is a map of its dtype, shape and little-endian bytes.
+"""
+
+import importlib.resources
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import msgpack
+import numpy as np
+from flax import struct
+
+from ganno_jax.env.actions import (
+    SHAPES,
+    ActionSpace,
+    DirectRate,
+    RateMultipliers,
+    RelativeUpdate,
+    ScheduleResidual,
+)
+from ganno_jax.env.observation import FEATURE_VERSION, FEATURES
+from ganno_jax.policies.agents import AgentPolicy
+from ganno_jax.policies.networks import Actor
+from ganno_jax.policies.normalizer import Normalizer
+
+FORMAT, FORMAT_VERSION = "ganno_jax controller", 1
+_ACTIONS = {c.__name__: c for c in (DirectRate, RateMultipliers, RelativeUpdate, ScheduleResidual)}
+
+
+@struct.dataclass
+class Controller:
+    """A trained policy with what is needed to use it, and where it comes from."""
+
+    policy: AgentPolicy
+    decisions: int = struct.field(pytree_node=False)  # per training, as it was trained
+    provenance: Mapping[str, Any] = struct.field(pytree_node=False, default_factory=dict)
+
+
+def save(path: str | Path, controller: Controller) -> Path:
+    """Write a controller file; a half-written file never takes the place of a whole one.
+
+    Args:
+      path: with or without the ending `.controller`.
+      controller: what to write; its provenance must be plain values (numbers, strings, lists, maps).
+    """
+    path = Path(path)
+    path = path if path.suffix else path.with_suffix(".controller")
+    policy = controller.policy
+    actions = {
+        name: _shape_name(value) if callable(value) else value
+        for name, value in vars(policy.actions).items()
+    }
+    content = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "feature_version": FEATURE_VERSION,
+        "features": list(FEATURES),
+        "decisions": controller.decisions,
+        "actor": {
+            "num_actions": policy.actor.num_actions,
+            "hidden": policy.actor.hidden,
+            "recurrent": policy.actor.recurrent,
+        },
+        "actions": {"name": type(policy.actions).__name__, "fields": _plain(actions)},
+        "params": _encode(policy.params),
+        "normalizer": _encode(vars(policy.normalizer)),
+        "feature_mask": _encode(policy.feature_mask),
+        "provenance": dict(controller.provenance),
+    }
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(msgpack.packb(content))
+    return partial.replace(path)
+
+
+def load(name: str | Path) -> Controller:
+    """Read a controller: one that is shipped, by name, or a file by path.
+
+    Raises:
+      ValueError: no shipped controller has this name; the file is not a controller, or of another version, or was
+        trained for other features.
+      FileNotFoundError: there is no such file.
+    """
+    path = Path(name)
+    if path.suffix == "" and len(path.parts) == 1 and not path.exists():
+        if str(name) not in shipped():
+            raise ValueError(
+                f"no controller {str(name)!r}; shipped are: {', '.join(shipped()) or 'none'}. "
+                "A file is given by its path."
+            )
+        data = (_shipped_folder() / f"{name}.controller").read_bytes()
+    elif not path.is_file():
+        raise FileNotFoundError(f"there is no controller file {path}.")
+    else:
+        data = path.read_bytes()
+    return _from_content(_unpack(data, name), name)
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the controllers in the package."""
+    files = _shipped_folder().iterdir()
+    return tuple(
+        sorted(f.name[: -len(".controller")] for f in files if f.name.endswith(".controller"))
+    )
+
+
+def _shipped_folder() -> Any:
+    return importlib.resources.files("ganno_jax") / "shipped"
+
+
+def _unpack(data: bytes, name: str | Path) -> dict[str, Any]:
+    try:
+        content = msgpack.unpackb(data)
+    except Exception as error:
+        raise ValueError(
+            f"{name} is not a controller file: it cannot be read as msgpack."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{name} is not a controller file.")
+    if content["version"] != FORMAT_VERSION:
+        raise ValueError(
+            f"{name} has format version {content['version']}; this library reads {FORMAT_VERSION}."
+        )
+    if content["feature_version"] != FEATURE_VERSION or content["features"] != list(FEATURES):
+        raise ValueError(
+            f"{name} was trained for feature version {content['feature_version']} "
+            f"({len(content['features'])} features); this library computes version "
+            f"{FEATURE_VERSION} ({len(FEATURES)} features)."
+        )
+    return content
+
+
+def _from_content(content: dict[str, Any], name: str | Path) -> Controller:
+    kind = content["actions"]["name"]
+    if kind not in _ACTIONS:
+        raise ValueError(
+            f"{name} uses the action space {kind!r}; known are: {', '.join(_ACTIONS)}."
+        )
+    fields = dict(content["actions"]["fields"])
+    fields.pop("num_actions", None)
+    if "schedule_fn" in fields:
+        fields["schedule_fn"] = SHAPES[fields["schedule_fn"]]
+    if "factors" in fields:
+        fields["factors"] = tuple(fields["factors"])
+    actions: ActionSpace = _ACTIONS[kind](**fields)
+    policy = AgentPolicy(
+        actor=Actor(**content["actor"]),
+        params=_decode(content["params"]),
+        normalizer=Normalizer(**_decode(content["normalizer"])),
+        feature_mask=_decode(content["feature_mask"]),
+        actions=actions,
+    )
+    return Controller(policy, content["decisions"], content["provenance"])
+
+
+def _shape_name(function: Any) -> str:
+    for name, shape in SHAPES.items():
+        if shape is function:
+            return name
+    raise ValueError(f"a controller file needs a base schedule among: {', '.join(SHAPES)}.")
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        k: v if isinstance(v, str | int | tuple | None) else float(v) for k, v in values.items()
+    }
+
+
+def _encode(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _encode(value) for key, value in tree.items()}
+    array = np.asarray(jax.device_get(tree))
+    return {
+        "dtype": array.dtype.newbyteorder("<").str,
+        "shape": list(array.shape),
+        "data": array.astype(array.dtype.newbyteorder("<")).tobytes(),
+    }
+
+
+def _decode(tree: Any) -> Any:
+    if set(tree) == {"dtype", "shape", "data"}:
+        array = np.frombuffer(tree["data"], tree["dtype"]).reshape(tree["shape"])
+        return jnp.asarray(array)
+    return {key: _decode(value) for key, value in tree.items()}
