@@ -175,7 +175,9 @@ def probe_directions(
 
         return jax.lax.scan(one, interpreter.init(weights), sequence)[1]
 
-    return jax.vmap(jax.vmap(follow, (None, 0)), (0, None))(jnp.asarray(tables), gradients)
+    return jax.lax.map(
+        lambda table: jax.vmap(follow, (None, 0))(table, gradients), jnp.asarray(tables)
+    )
 
 
 def fingerprints(
