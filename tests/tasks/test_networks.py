@@ -1,0 +1,324 @@
+"""Every network: shapes, number of parameters, order of layers, masks that make it narrower."""
+
+import re
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ganno_jax.tasks import networks
+
+
+def num_parameters(module, x):
+    shapes = jax.eval_shape(lambda key: module.init(key, x), jax.random.key(0))["params"]
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+def image_like(*shape):
+    return jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+
+
+def tokens(batch, length, vocab_size):
+    return jnp.asarray(np.random.default_rng(0).integers(0, vocab_size, (batch, length)))
+
+
+# name, settings, input shape or tokens, parameters counted by hand
+MEMBERS = [
+    ("softmax", {}, (2, 8, 8, 1), 64 * 10 + 10),
+    ("mlp", {"features": (32,)}, (2, 8, 8, 1), 64 * 32 + 32 + 32 * 10 + 10),
+    ("cnn", {}, (2, 28, 28, 1), 160 + (144 * 32 + 32) + (7 * 7 * 32 * 10 + 10)),
+    (
+        "deep_cnn",
+        {},
+        (2, 8, 8, 3),
+        (27 * 32 + 32) + (288 * 32 + 32) + (288 * 64 + 64) + (576 * 64 + 64) + (256 * 10 + 10),
+    ),
+    (
+        "random_cnn",
+        {},
+        (2, 8, 8, 1),
+        (9 * 9 + 9) + (81 * 24 + 24) + (216 * 249 + 249) + (4 * 249 * 10 + 10),
+    ),
+    ("resnet18", {}, (2, 32, 32, 3), 11_173_962),
+    (
+        "resnet8",
+        {"channels": 2},
+        (2, 8, 8, 1),
+        (18 + 4) + (36 + 36 + 8) + (72 + 144 + 8 + 16 + 8) + (288 + 576 + 32 + 32 + 16) + 90,
+    ),
+    (
+        "wide_resnet",
+        {"channels": 2, "widen": 2, "blocks": 1},
+        (2, 8, 8, 1),
+        (18 + 4)
+        + (72 + 144 + 16 + 8 + 8)
+        + (288 + 576 + 32 + 32 + 16)
+        + (1152 + 2304 + 64 + 128 + 32)
+        + 170,
+    ),
+    (
+        "vit",
+        {"features": 8, "num_blocks": 1, "heads": 2},
+        (2, 8, 8, 1),
+        (16 * 8 + 8) + 4 * 8 + (16 + 8 * 24 + 24 + 72 + 16 + 8 * 32 + 32 + 32 * 8 + 8) + 16 + 90,
+    ),
+    (
+        "transformer",
+        {"vocab_size": 5, "features": 8, "num_blocks": 1, "heads": 2, "max_length": 6},
+        (2, 6),
+        40 + 48 + (16 + 8 * 24 + 24 + 72 + 16 + 8 * 32 + 32 + 32 * 8 + 8) + 16 + 45,
+    ),
+    (
+        "gru",
+        {"vocab_size": 5, "features": (3,), "embed_features": 4},
+        (2, 6),
+        20 + 3 * (4 * 3 + 3) + 3 * 3 * 3 + 3 + (3 * 5 + 5),
+    ),
+    ("autoencoder", {"features": (3,)}, (2, 4, 4, 1), 16 * 3 + 3 + 3 * 16 + 16),
+]
+
+
+def initialize(module, key, x, **options):
+    """`module.init` in one compiled call: quicker than a compiled call per operation."""
+    return jax.jit(lambda key: module.init(key, x, **options))(key)
+
+
+def example(shape):
+    return tokens(*shape, 5) if len(shape) == 2 else image_like(*shape)
+
+
+def test_every_network_is_a_member_of_the_table_below():
+    assert {name for name, *_ in MEMBERS} == set(networks.NETWORKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "shape", "parameters"), MEMBERS, ids=lambda v: str(v)[:12]
+)
+def test_parameters_are_as_many_as_counted_by_hand_and_outputs_have_their_shape(
+    name, settings, shape, parameters
+):
+    module, x = networks.build(name, **settings), example(shape)
+    assert num_parameters(module, x) == parameters
+    variables = jax.eval_shape(lambda key: module.init(key, x), jax.random.key(0))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables["params"]))
+    y = jax.eval_shape(lambda v: module.apply(v, x, train=False), variables)
+    classified = (*shape, 5) if len(shape) == 2 else (shape[0], 10)
+    assert y.shape == (shape if name == "autoencoder" else classified)
+    assert y.dtype == jnp.float32
+
+
+def test_layers_sorted_naturally_are_in_order_of_depth():
+    def order(module, x):
+        params = jax.eval_shape(lambda key: module.init(key, x), jax.random.key(0))["params"]
+
+        def natural(name):
+            return [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)]
+
+        return sorted(params, key=natural)
+
+    x = image_like(1, 8, 8, 1)
+    assert order(networks.MLP((4,) * 11), x) == [f"dense{i}" for i in range(12)]
+    assert order(networks.CNN((2, 2)), x) == ["conv0", "conv1", "dense0"]
+
+
+def test_he_normal_weights_have_variance_two_over_fan_in_and_biases_are_zero(key):
+    params = initialize(networks.MLP((400,)), key, image_like(1, 300))["params"]
+    variance = np.var(params["dense0"]["kernel"])
+    # 120,000 draws: the variance is known to 0.4 %.
+    np.testing.assert_allclose(variance, 2 / 300, rtol=0.02)
+    assert not params["dense0"]["bias"].any()
+    masked = initialize(networks.MLP((400,)), key, image_like(1, 300), width=0.25)["params"]
+    active = masked["dense1"]["kernel"][:100]
+    np.testing.assert_allclose(np.var(active), 1 / 100, rtol=0.15)
+    assert not masked["dense1"]["kernel"][100:].any()
+
+
+def mean_loss(module, params, x, **options):
+    return jnp.mean(jnp.sin(3 * module.apply({"params": params}, x, **options)))
+
+
+def test_a_masked_mlp_computes_and_learns_as_a_narrower_one(key):
+    x = image_like(4, 6)
+    wide, narrow = networks.MLP((8, 6), num_classes=3), networks.MLP((4, 2), num_classes=3)
+    width = jnp.asarray([0.5, 1 / 3])
+    params = initialize(wide, key, x, width=width)["params"]
+
+    def cut(tree):
+        sizes = {"dense0": (6, 4), "dense1": (4, 2), "dense2": (2, 3)}
+        return {
+            name: {"kernel": tree[name]["kernel"][:i, :o], "bias": tree[name]["bias"][:o]}
+            for name, (i, o) in sizes.items()
+        }
+
+    loss, gradients = jax.jit(jax.value_and_grad(lambda p, w: mean_loss(wide, p, x, width=w)))(
+        params, width
+    )
+    narrow_step = jax.jit(jax.value_and_grad(lambda p: mean_loss(narrow, p, x)))
+    expected, narrow_gradients = narrow_step(cut(params))
+    chex.assert_trees_all_close((loss, cut(gradients)), (expected, narrow_gradients), rtol=1e-5)
+    # Nothing else has a gradient or a weight.
+    for tree, part in ((gradients, narrow_gradients), (params, cut(params))):
+        chex.assert_trees_all_close(
+            sum(jnp.sum(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)),
+            sum(jnp.sum(jnp.abs(leaf)) for leaf in jax.tree.leaves(part)),
+            rtol=1e-5,
+        )
+
+
+def test_a_masked_random_cnn_is_a_smaller_member_of_its_family(key):
+    x = image_like(2, 8, 8, 1)
+    wide, narrow = networks.random_cnn((4, 6, 5)), networks.random_cnn((2, 3, 4))
+    params = initialize(wide, key, x, width=jnp.asarray([0.5, 0.5, 0.8]))["params"]
+    sizes = {"conv0": (1, 2), "conv1": (2, 3), "conv2": (3, 4)}
+    small = {
+        name: {"kernel": params[name]["kernel"][:, :, :i, :o], "bias": params[name]["bias"][:o]}
+        for name, (i, o) in sizes.items()
+    }
+    dense = params["dense0"]["kernel"].reshape(4, 5, 10)[:, :4].reshape(16, 10)
+    small["dense0"] = {"kernel": dense, "bias": params["dense0"]["bias"]}
+    width = jnp.asarray([0.5, 0.5, 0.8])
+    chex.assert_trees_all_close(
+        jax.jit(wide.apply)({"params": params}, x, width=width),
+        jax.jit(narrow.apply)({"params": small}, x),
+        rtol=1e-5,
+        atol=1e-6,  # sums in another order
+    )
+
+
+def test_one_width_per_training_is_one_vmap(key):
+    x = image_like(2, 6)
+    module = networks.MLP((8,))
+    widths = jnp.asarray([0.25, 1.0])
+    params = jax.vmap(lambda w: initialize(module, key, x, width=w)["params"])(widths)
+    assert (params["dense0"]["kernel"] != 0).any(1).sum(-1).tolist() == [2, 8]
+
+
+def test_routes_give_the_same_network(key):
+    x = image_like(2, 9, 9, 2)
+    cnn = {route: networks.CNN((3, 4), route=route) for route in ("native", "auto")}
+    params = initialize(cnn["native"], key, x)["params"]
+    values = {
+        route: jax.jit(jax.value_and_grad(lambda p, m=module: mean_loss(m, p, x)))(params)
+        for route, module in cnn.items()
+    }
+    # Float32 sums in another order.
+    chex.assert_trees_all_close(values["auto"], values["native"], rtol=1e-4, atol=1e-6)
+
+
+def test_pooling_before_the_bias_is_the_usual_cnn(key):
+    x = image_like(2, 8, 8, 1)
+    params = initialize(networks.CNN((3,)), key, x)["params"]
+    params["conv0"]["bias"] = jnp.asarray([0.3, -0.2, 0.1])
+    y = jax.lax.conv_general_dilated(
+        x, params["conv0"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    y = jax.nn.relu(y + params["conv0"]["bias"])
+    y = jax.lax.reduce_window(y, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+    expected = y.reshape(2, -1) @ params["dense0"]["kernel"] + params["dense0"]["bias"]
+    ours = jax.jit(networks.CNN((3,)).apply)({"params": params}, x)
+    chex.assert_trees_all_close(ours, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_step_size_features_can_differentiate_forward_with_the_default_route(key):
+    x = image_like(2, 8, 8, 1)
+    module = networks.CNN((2, 3))
+    params = initialize(module, key, x)["params"]
+    direction = jax.tree.map(lambda p: jnp.cos(100 * p), params)
+
+    @jax.jit
+    def both_modes(params, direction):
+        loss = partial(mean_loss, module, x=x)
+        return jax.jvp(loss, (params,), (direction,))[1], jax.grad(loss)(params)
+
+    slope, gradient = both_modes(params, direction)
+    inner = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, gradient, direction)))
+    np.testing.assert_allclose(slope, inner, rtol=1e-4, atol=1e-5)
+
+
+TINY = {"stage_sizes": (1,), "channels": 2, "widen": 2}
+
+
+def test_batch_statistics_move_by_a_tenth_and_only_in_training(key):
+    x = image_like(4, 4, 4, 1)
+    module = networks.ResNet(**TINY)
+    variables = initialize(module, key, x)
+    forward = jax.jit(module.apply, static_argnames=("train", "mutable"))
+    logits, new = forward(variables, x, train=False, mutable=("batch_stats",))
+    assert logits.shape == (4, 10)
+    chex.assert_trees_all_equal(new["batch_stats"], variables["batch_stats"])
+    _, new = forward(variables, x, train=True, mutable=("batch_stats",))
+    y = jax.lax.conv_general_dilated(
+        x,
+        variables["params"]["stem"]["kernel"],
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    stem = new["batch_stats"]["stem_norm"]
+    np.testing.assert_allclose(stem["mean"], 0.1 * y.mean((0, 1, 2)), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(stem["var"], 0.9 + 0.1 * y.var((0, 1, 2)), rtol=1e-5)
+
+
+def test_group_norm_has_no_state_and_keeps_examples_apart(key):
+    x = image_like(4, 4, 4, 1)
+    module = networks.ResNet(norm="group", **TINY)
+    variables = initialize(module, key, x)
+    assert set(variables) == {"params"}
+    forward = jax.jit(partial(module.apply, train=True))
+    changed = forward(variables, x.at[1:].set(0.0))
+    chex.assert_trees_all_close(changed[0], forward(variables, x)[0], atol=1e-5)
+
+
+def test_remat_changes_nothing_but_memory(key):
+    x = image_like(2, 4, 4, 1)
+    gradients = []
+    params = initialize(networks.ResNet(norm="group", **TINY), key, x)["params"]
+    for remat in (False, True):
+        module = networks.ResNet(norm="group", remat=remat, **TINY)
+        gradients.append(
+            jax.jit(jax.grad(lambda p, m=module: mean_loss(m, p, x, train=True)))(params)
+        )
+    chex.assert_trees_all_close(*gradients, rtol=1e-4, atol=1e-6)
+
+
+def test_bfloat16_computation_keeps_float32_parameters_and_logits(key):
+    x = image_like(2, 4, 4, 1)
+    module = networks.ResNet(dtype=jnp.bfloat16, norm="group", **TINY)
+    variables = jax.eval_shape(lambda k: module.init(k, x), key)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    text = jax.jit(module.apply).lower(variables, x).as_text()
+    assert "bf16" in text
+    assert jax.eval_shape(module.apply, variables, x).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", ["gru", "transformer"])
+def test_language_models_do_not_look_ahead(key, name):
+    module = networks.build(name, vocab_size=5)
+    x = tokens(2, 6, 5)
+    changed = x.at[:, 4:].set((x[:, 4:] + 1) % 5)
+    variables = initialize(module, key, x)
+    before, after = map(partial(jax.jit(module.apply), variables), (x, changed))
+    chex.assert_trees_all_close(before[:, :4], after[:, :4], atol=1e-6)
+    assert jnp.abs(before[:, 4] - after[:, 4]).max() > 1e-3
+
+
+def test_unknown_names_and_impossible_sizes_say_what_is_needed():
+    with pytest.raises(ValueError, match=r"no network 'cnnn'; there are: softmax, mlp, cnn"):
+        networks.build("cnnn")
+    with pytest.raises(ValueError, match="`features` must be at least 1"):
+        networks.MLP((32, 0))
+    with pytest.raises(ValueError, match="`num_classes`"):
+        networks.build("cnn", num_classes=-1)
+    with pytest.raises(ValueError, match="no activation 'sin'"):
+        networks.MLP(activation="sin")
+    with pytest.raises(ValueError, match="`pools` needs one entry per convolution, 2"):
+        networks.CNN((2, 3), pools=(2,))
+    with pytest.raises(ValueError, match="no norm 'layer'"):
+        networks.ResNet(norm="layer")
+    with pytest.raises(ValueError, match="`heads` must divide"):
+        networks.build("vit", features=10, heads=4)
+    with pytest.raises(ValueError, match="one per hidden layer"):
+        networks.MLP((4, 4)).init(jax.random.key(0), jnp.ones((1, 2)), width=jnp.ones(3))
