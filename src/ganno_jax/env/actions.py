@@ -17,7 +17,10 @@ from ganno_jax.env.observation import Observation
 class ActionSpace(Protocol):
     """Maps the agents' actions to learning rates."""
 
-    num_actions: int | None  # choices of a categorical agent, None for one real number
+    @property
+    def num_actions(self) -> int | None:
+        """Choices of a categorical agent; None for one real number."""
+        ...
 
     def apply(self, observation: Observation, action: Array) -> Float[Array, " layer"]:
         """Learning rates for the coming env step."""
