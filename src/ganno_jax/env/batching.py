@@ -1,9 +1,13 @@
-"""The map over trainings: the one place where the batch of trainings is made."""
+"""The map over trainings and over devices: the one place where the batch of trainings is made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
+from jax.sharding import Mesh
+
+AXIS = "trainings"
+"""Name of the mesh axis over which trainings are split."""
 
 Mapping = Literal["vmap", "map", "auto"] | int
 
@@ -30,3 +34,13 @@ def map_trainings(function: Callable[..., Any], mapping: Mapping, *arguments: An
     if batch_size is not None and batch_size >= size:
         return jax.vmap(function)(*arguments)
     return jax.lax.map(lambda pack: function(*pack), arguments, batch_size=batch_size)
+
+
+def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
+    """All devices in one axis over trainings."""
+    return jax.make_mesh(
+        (len(devices or jax.devices()),),
+        (AXIS,),
+        axis_types=(jax.sharding.AxisType.Auto,),
+        devices=devices,
+    )

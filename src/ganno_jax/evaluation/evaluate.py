@@ -13,11 +13,9 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ganno_jax.env.batching import Mapping, map_trainings
+from ganno_jax.env.batching import AXIS, Mapping, map_trainings
 from ganno_jax.env.environment import Env
 from ganno_jax.policies.base import Policy
-
-AXIS = "trainings"
 
 
 @struct.dataclass
@@ -109,7 +107,7 @@ def evaluate(
       env: whose trainings they are.
       policies: one policy, or (with `num_policies`) one whose leaves have a leading policy axis.
       keys: one per run, `[run]`.
-      mesh: of `learners.mappo.make_mesh`, or any with one axis "trainings".
+      mesh: from `make_mesh`.
       initial_rates: one per run, instead of drawn ones.
       num_policies: size of the leading policy axis, None if there is none.
       mapping: over trainings.
