@@ -125,7 +125,7 @@ def _norm_owner(norm: str, names: list[str]) -> str | None:
     siblings = [n for n in names if n.rpartition("/")[0] == parent]
     number = re.search(r"(\d+)$", last)
     if number:
-        same = [n for n in siblings if re.search(r"(\d+)$", n) and n.endswith(number.group(1))]
+        same = [n for n in siblings if re.search(rf"(?<!\d){number.group(1)}$", n)]
         if same:
             return same[0]
     before = [n for n in siblings if _natural(n) < _natural(norm)] or siblings
