@@ -1,0 +1,186 @@
+"""What trained agents are worth beside all baselines: tune, run everything, keep the arrays."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from experiments import entrants
+from experiments.build import Experiment, initial_rates, run_keys
+from experiments.entrants import Entrant, Evaluator
+from experiments.progress import Bar
+from ganno_jax.evaluation import Curves
+from ganno_jax.evaluation.statistics import log_losses
+from ganno_jax.plots import find_spike
+from ganno_jax.policies import SCHEDULES, AgentPolicy, mean_schedule
+from ganno_jax.policies.schedules import DISPLAY_NAMES
+
+TUNED = (*SCHEDULES, "plateau")
+NAMES = {**DISPLAY_NAMES, "plateau": "Reduce on plateau"}
+SMOOTHED = 10  # inner steps: a spike is a rise of the mean loss over so many
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """A policy of the report."""
+
+    key: str  # such as "one_cycle"
+    name: str  # such as "One-cycle"
+    kind: str  # agents, schedule, control
+    peak: float | None
+    entrant: Entrant
+
+
+def assess(
+    experiment: Experiment,
+    evaluator: Evaluator,
+    trained: AgentPolicy,
+    untrained: AgentPolicy,
+    blind: tuple[AgentPolicy, int] | None,
+    say: Callable[[str], None],
+) -> dict[str, np.ndarray]:
+    """Everything that tables and figures are made from.
+
+    Args:
+      experiment: whose agents they are.
+      evaluator: of its env.
+      trained: the agents.
+      untrained: the same before their first update.
+      blind: agents that see nothing, and the updates that they learned for.
+      say: told what is going on.
+
+    Returns:
+      Arrays by name, for `np.savez`.
+    """
+    config, env = experiment.config, experiment.env
+    shape = (env.num_decisions, env.num_layers)
+    base = entrants.agents(trained, *shape)
+
+    say("tuning every schedule's peak rate on the tuning seeds")
+    peaks, tuning = _tune(experiment, evaluator, base)
+    best = TUNED[int(np.argmin(tuning[: len(SCHEDULES)].min(axis=1)))]
+    table = _mean_schedule(experiment, evaluator, base)
+
+    critic = "MAPPO" if config.agent.critic == "central" else "IPPO"
+    contestants = [Contestant("agents", f"Agents ({critic})", "agents", None, base)]
+    contestants += [
+        Contestant(name, NAMES[name], "schedule", peak, entrants.tuned(base, name, peak))
+        for name, peak in peaks.items()
+    ]
+    contestants += [
+        Contestant(
+            f"{name}_untuned",
+            f"{NAMES[name]}, untuned",
+            "control",
+            None,
+            entrants.tuned(base, name, 0.0),
+        )
+        for name in dict.fromkeys(("constant", best))
+    ]
+    contestants += [
+        Contestant(
+            "untrained",
+            "Untrained agents",
+            "control",
+            None,
+            entrants.agents(untrained, *shape),
+        ),
+        Contestant("random", "Random agents", "control", None, entrants.at_random(base)),
+        Contestant(
+            "replay", "Agents' mean schedule", "control", None, entrants.replay(base, table)
+        ),
+    ]
+    if blind is not None:
+        policy, updates = blind
+        name = f"State-blind agents ({updates} updates)"
+        entrant = entrants.agents(policy, *shape)
+        contestants.append(Contestant("blind", name, "control", None, entrant))
+
+    runs = config.evaluate.num_runs
+    say(f"evaluating {len(contestants)} policies in the same {runs} runs on fresh seeds")
+    keys, rates = run_keys(config, runs, report=True), initial_rates(config, runs)
+    with Bar("evaluation runs", len(contestants) * runs) as bar:
+        curves = evaluator([c.entrant for c in contestants], keys, rates, bar.show)
+    return {
+        **_curve_arrays(curves),
+        "keys": np.array([c.key for c in contestants]),
+        "names": np.array([c.name for c in contestants]),
+        "kinds": np.array([c.kind for c in contestants]),
+        "peaks": np.array([np.nan if c.peak is None else c.peak for c in contestants]),
+        "chance_loss": np.array(experiment.chance_loss),
+        "steps": np.arange(env.num_decisions + 1) * env.interval,
+        "layers": np.array(env.training.layers.names),
+        "mean_schedule": np.asarray(table),
+        "tuning_log_loss": tuning,
+        "tuning_peaks": np.array(config.evaluate.peaks),
+        "tuning_names": np.array(TUNED),
+        "shapes": _shapes(env.total_steps),
+        **_episodes(experiment, contestants, curves, keys),
+    }
+
+
+def _tune(
+    experiment: Experiment, evaluator: Evaluator, base: Entrant
+) -> tuple[dict[str, float], np.ndarray]:
+    """The best peak of every schedule, and mean final log losses `[schedule, peak]`."""
+    config = experiment.config
+    peaks, runs = config.evaluate.peaks, config.evaluate.tuning_runs
+    grid = [entrants.tuned(base, name, peak) for name in TUNED for peak in peaks]
+    keys, rates = run_keys(config, runs, report=False), initial_rates(config, runs)
+    with Bar("tuning runs", len(grid) * runs) as bar:
+        curves = evaluator(grid, keys, rates, bar.show)
+    losses = log_losses(curves.final_loss, experiment.chance_loss, curves.diverged)
+    table = losses.mean(axis=-1).reshape(len(TUNED), len(peaks))
+    return {name: peaks[int(np.argmin(row))] for name, row in zip(TUNED, table, strict=True)}, table
+
+
+def _mean_schedule(experiment: Experiment, evaluator: Evaluator, base: Entrant) -> np.ndarray:
+    """What remains of the agents when nobody looks at the training, from the tuning seeds."""
+    config = experiment.config
+    runs = max(config.evaluate.tuning_runs, config.evaluate.curve_runs)
+    keys, rates = run_keys(config, runs, report=False), initial_rates(config, runs)
+    curves = evaluator([base], keys, rates)
+    kept = ~curves.diverged[0]
+    include = kept if kept.any() else ~kept
+    return np.asarray(mean_schedule(np.swapaxes(curves.rates[0], 0, 1), include))
+
+
+def _curve_arrays(curves: Curves) -> dict[str, np.ndarray]:
+    return {
+        field.name: getattr(curves, field.name)
+        for field in dataclasses.fields(curves)  # pyright: ignore
+    }
+
+
+def _shapes(total_steps: int) -> np.ndarray:
+    """Every schedule at peak 1, `[schedule, step]`."""
+    steps = np.arange(total_steps)
+    return np.stack([np.asarray(fn(steps, total_steps, 1.0)) for fn in SCHEDULES.values()])
+
+
+def _episodes(
+    experiment: Experiment, contestants: Sequence[Contestant], curves: Curves, keys: jax.Array
+) -> dict[str, np.ndarray]:
+    """Single runs, with the training loss of every inner step, found by repeating them."""
+    names = [c.key for c in contestants]
+    ours, before = names.index("agents"), names.index("untrained")
+    middle = curves.initial_rate.shape[1] // 2
+    spikes = [find_spike(losses) for losses in curves.train_loss[ours]]
+    heights = [
+        -1.0 if spike is None or broken else spike.height
+        for spike, broken in zip(spikes, curves.diverged[ours], strict=True)
+    ]
+    chosen = {
+        "untrained": (before, middle),
+        "trained": (ours, middle),
+        "spike": (ours, int(np.argmax(heights))),
+    }
+    arrays = {}
+    for name, (policy, run) in chosen.items():
+        rates = curves.rates[policy, run]
+        rate = float(curves.initial_rate[policy, run])
+        losses = entrants.losses_by_step(experiment.env, keys[run], rate, rates)
+        arrays[f"{name}_rates"] = np.repeat(rates, experiment.env.interval, axis=0)
+        arrays[f"{name}_loss"] = losses
+    return arrays

@@ -1,0 +1,326 @@
+"""From a `Config` to the objects of the library. Every value that cannot work is a `ValueError`."""
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float, PRNGKeyArray
+
+from experiments.config import Config, EnvConfig, NetworkConfig, Range
+from ganno_jax.env import Env, Mapping, actions, rewards
+from ganno_jax.inner import Training, directions
+from ganno_jax.learners import MAPPO, MAPPOConfig, make_mesh
+from ganno_jax.policies.schedules import SCHEDULES
+from ganno_jax.tasks import TaskFamily, from_linen, networks, sources
+from ganno_jax.tasks.distributions import Constant, Distribution, LogUniform, Uniform
+
+SHAPES = {"warmup_cosine": actions.warmup_cosine_shape, "flat": actions.flat_shape}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a configuration stands for."""
+
+    config: Config
+    env: Env
+    learner: MAPPO
+    mesh: Mesh
+    mapping: Mapping
+
+    @property
+    def chance_loss(self) -> float:
+        """Cross-entropy of guessing, in nats."""
+        return math.log(self.env.training.family.dataset.num_classes)
+
+    @property
+    def steps_per_update(self) -> int:
+        """Inner steps of all trainings together in one learner update."""
+        settings = self.learner.config
+        return settings.num_envs * settings.rollout_decisions * self.env.interval
+
+
+def build(config: Config) -> Experiment:
+    """Load the data and make the objects.
+
+    Raises:
+      ValueError: a value that cannot work, naming what is needed or what exists.
+      FileNotFoundError: the data set is not there; the message says how to get it.
+    """
+    _check(config)
+    mapping = _mapping(config.run.mapping)
+    family = _family(config)
+    optimizer = _optimizer(config)
+    training = Training.create(family, optimizer, config.task.batch_size)
+    env = Env.create(
+        training,
+        _reward(config.env),
+        num_decisions=config.env.num_decisions,
+        interval=config.env.interval,
+        episode_decisions=config.env.episode_decisions,
+        num_measured=config.env.num_measured,
+        num_validation=config.env.num_validation,
+    )
+    learner = MAPPO.create(
+        (env,),
+        _actions(config),
+        _learner_settings(config, env),
+        critic=config.agent.critic,
+        recurrent=config.agent.recurrent,
+        hidden=config.agent.hidden,
+        hidden_features=config.agent.hidden_features,
+        mapping=mapping,
+    )
+    return Experiment(config, env, learner, _mesh(config), mapping)
+
+
+# Streams of random numbers: the same number never serves two purposes.
+_TRAINING, _BLIND, _TUNING, _REPORT = range(4)
+
+
+def learner_key(config: Config, blind: bool = False) -> PRNGKeyArray:
+    """Of the agents' training, or of the state-blind agents'."""
+    return jax.random.fold_in(jax.random.key(config.seed), _BLIND if blind else _TRAINING)
+
+
+def run_keys(config: Config, num_runs: int, *, report: bool) -> PRNGKeyArray:
+    """Of the reported runs, or of the runs for tuning and for the learning curve."""
+    stream = _REPORT if report else _TUNING
+    key = jax.random.fold_in(jax.random.key(config.evaluate.seed), stream)
+    return jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(num_runs))
+
+
+def initial_rates(config: Config, num_runs: int) -> Float[np.ndarray, " run"]:
+    """Rates that cover the range evenly in log space, one in the middle of each of `num_runs` parts."""
+    low, high = np.log(config.optimizer.initial_rate)
+    middles = (np.arange(num_runs) + 0.5) / num_runs
+    return np.exp(low + (high - low) * middles).astype(np.float32)
+
+
+def _family(config: Config) -> TaskFamily:
+    data, task = config.data, config.task
+    dataset = sources.load(
+        data.name,
+        data_dir=data.dir,
+        path=data.path,
+        max_examples=data.max_examples,
+        image_size=data.image_size,
+    )
+    module = networks.build(
+        config.network.name, num_classes=dataset.num_classes, **_network_settings(config.network)
+    )
+    return from_linen(
+        module,
+        dataset,
+        data_fraction=_varied(task.data_fraction, 1.0, LogUniform),
+        label_noise=_varied(task.label_noise, 0.0, Uniform),
+        weight_scale=_varied(task.weight_scale, 1.0, LogUniform),
+        width=_varied(task.width, 1.0, Uniform),
+        name=f"{dataset.name}-{config.network.name}",
+    )
+
+
+def _network_settings(network: NetworkConfig) -> dict[str, Any]:
+    """The settings that differ from the network's own, checked against what it takes."""
+    given: dict[str, Any] = {
+        "features": network.features,
+        "channels": network.channels,
+        "activation": network.activation,
+        "norm": network.norm,
+        "route": network.route,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    residual = network.name in ("resnet8", "resnet18", "wide_resnet")
+    if residual and "channels" in given:
+        if len(given["channels"]) != 1:
+            raise ValueError(
+                f"`network.channels` of a residual network is one number; got {given['channels']}."
+            )
+        given["channels"] = given["channels"][0]
+    taken = {
+        "softmax": (),
+        "mlp": ("features", "activation"),
+        "cnn": ("channels", "activation", "route"),
+        "deep_cnn": ("channels", "activation", "route"),
+        "random_cnn": ("route",),
+    } | dict.fromkeys(("resnet8", "resnet18", "wide_resnet"), ("channels", "norm", "route"))
+    foreign = [name for name in given if name not in taken.get(network.name, ())]
+    if network.name in networks.NETWORKS and foreign:
+        raise ValueError(
+            f"network {network.name!r} takes no `network.{foreign[0]}`; it takes: "
+            f"{', '.join(taken.get(network.name, ())) or 'nothing'}"
+        )
+    return given
+
+
+def _optimizer(config: Config) -> directions.InnerOptimizer:
+    settings = config.optimizer
+    numbers: dict[str, Distribution] = {"momentum": Constant(settings.momentum)}
+    if settings.weight_decay != (0.0, 0.0):
+        numbers["weight_decay"] = Uniform(*settings.weight_decay)
+    if settings.clip_norm is not None:
+        numbers["clip_norm"] = Constant(settings.clip_norm)
+    return directions.named(settings.name, LogUniform(*settings.initial_rate), **numbers)
+
+
+def _reward(env: EnvConfig) -> rewards.Reward:
+    penalty = {} if env.penalty is None else {"penalty": env.penalty}
+    if env.reward == "log_loss":
+        return rewards.LogLossDecrease("validation", env.stability, **penalty)
+    if env.reward == "train_log_loss":
+        return rewards.LogLossDecrease("train", env.stability, **penalty)
+    if env.reward == "terminal_accuracy":
+        return rewards.TerminalAccuracy(env.stability, **penalty)
+    if env.stability:
+        raise ValueError(f"the reward {env.reward!r} has no stability penalty: `env.stability` 0.")
+    if env.reward == "terminal_log_loss":
+        return rewards.TerminalLogLoss(**penalty)
+    return rewards.DifferenceReward(**penalty)
+
+
+def _actions(config: Config) -> actions.ActionSpace:
+    agent = config.agent
+    alpha = {} if agent.alpha is None else {"alpha": agent.alpha}
+    if agent.actions == "multipliers":
+        return actions.RateMultipliers()
+    if agent.actions == "residual":
+        return actions.ScheduleResidual(SHAPES[agent.shape], peak=agent.peak, **alpha)
+    if agent.actions == "relative":
+        return actions.RelativeUpdate(
+            SHAPES[agent.shape], relative_size=agent.relative_size, **alpha
+        )
+    low, high = config.optimizer.initial_rate
+    return actions.DirectRate(lowest=low, highest=high)
+
+
+def _learner_settings(config: Config, env: Env) -> MAPPOConfig:
+    settings = config.learner
+    rollout = settings.rollout_decisions
+    return MAPPOConfig(
+        learning_rate=settings.learning_rate,
+        discount=settings.discount,
+        trace_decay=settings.trace_decay,
+        clip=settings.clip,
+        value_coefficient=settings.value_coefficient,
+        entropy_coefficient=settings.entropy_coefficient,
+        max_gradient_norm=settings.max_gradient_norm,
+        target_kl=settings.target_kl,
+        num_updates=settings.num_updates,
+        num_envs=settings.num_envs,
+        rollout_decisions=env.episode_decisions if rollout is None else rollout,
+        num_epochs=settings.num_epochs,
+        num_minibatches=settings.num_minibatches,
+        group_size=settings.group_size,
+    )
+
+
+def _mesh(config: Config) -> Mesh:
+    """As many devices as asked for, else as many as divide the trainings."""
+    devices, wanted = jax.devices(), config.run.devices
+    unit = math.lcm(config.learner.num_minibatches, config.learner.group_size)
+    if config.learner.num_envs % unit:
+        higher = -(-config.learner.num_envs // unit) * unit
+        raise ValueError(
+            f"`learner.num_envs` must be a multiple of {unit} (minibatches and groups divide it); "
+            f"got {config.learner.num_envs}; the next number that works is {higher}."
+        )
+    fitting = [n for n in range(1, len(devices) + 1) if config.learner.num_envs // unit % n == 0]
+    if wanted is not None and wanted not in fitting:
+        raise ValueError(
+            f"`run.devices` must divide {config.learner.num_envs} trainings in units of {unit} and "
+            f"be at most {len(devices)}: one of {', '.join(map(str, fitting))}; got {wanted}."
+        )
+    return make_mesh(devices[: wanted or fitting[-1]])
+
+
+def _mapping(text: str) -> Mapping:
+    if text in ("vmap", "map", "auto"):
+        return text
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise ValueError(f"no mapping {text!r}; there are: vmap, map, auto, or a number from 1 on")
+
+
+def _varied(bounds: Range, usual: float, kind: type[Distribution]) -> Distribution | None:
+    return None if bounds == (usual, usual) else kind(*bounds)
+
+
+def _check(config: Config) -> None:
+    """What can be said without the data, each with the option's name."""
+    task, optimizer, learner = config.task, config.optimizer, config.learner
+    env, agent, evaluate = config.env, config.agent, config.evaluate
+    _check_range("task.data_fraction", task.data_fraction, above=0.0, highest=1.0)
+    _check_range("task.label_noise", task.label_noise, lowest=0.0, highest=1.0)
+    _check_range("task.weight_scale", task.weight_scale, above=0.0)
+    _check_range("task.width", task.width, above=0.0, highest=1.0)
+    _check_range("optimizer.initial_rate", optimizer.initial_rate, above=0.0)
+    _check_range("optimizer.weight_decay", optimizer.weight_decay, lowest=0.0)
+    numbers: dict[str, tuple[float | None, float, float]] = {  # value, lowest, highest
+        "task.batch_size": (task.batch_size, 1, math.inf),
+        "optimizer.momentum": (optimizer.momentum, 0, 1 - 1e-9),
+        "env.num_decisions": (env.num_decisions, 1, math.inf),
+        "env.interval": (env.interval, 1, math.inf),
+        "env.stability": (env.stability, 0, math.inf),
+        "env.penalty": (env.penalty, 0, math.inf),
+        "agent.hidden": (agent.hidden, 1, math.inf),
+        "learner.num_updates": (learner.num_updates, 1, math.inf),
+        "learner.num_envs": (learner.num_envs, 1, math.inf),
+        "learner.num_minibatches": (learner.num_minibatches, 1, math.inf),
+        "learner.group_size": (learner.group_size, 1, math.inf),
+        "learner.discount": (learner.discount, 0, 1),
+        "learner.trace_decay": (learner.trace_decay, 0, 1),
+        "learner.clip": (learner.clip, 1e-9, math.inf),
+        "learner.max_gradient_norm": (learner.max_gradient_norm, 1e-9, math.inf),
+        "learner.entropy_coefficient": (learner.entropy_coefficient, 0, math.inf),
+        "learner.value_coefficient": (learner.value_coefficient, 0, math.inf),
+        "learner.target_kl": (learner.target_kl, 0, math.inf),
+        "evaluate.num_runs": (evaluate.num_runs, 2, math.inf),
+        "evaluate.tuning_runs": (evaluate.tuning_runs, 1, math.inf),
+        "evaluate.blind_updates": (evaluate.blind_updates, 0, math.inf),
+        "evaluate.curve_every": (evaluate.curve_every, 0, math.inf),
+        "evaluate.curve_runs": (evaluate.curve_runs, 1, math.inf),
+        "evaluate.block": (evaluate.block, 1, math.inf),
+        "evaluate.chunk": (evaluate.chunk, 1, math.inf),
+        "run.checkpoint_every": (config.run.checkpoint_every, 0, math.inf),
+        "run.updates_per_call": (config.run.updates_per_call, 1, math.inf),
+        "run.devices": (config.run.devices, 1, math.inf),
+    }
+    for name, (value, lowest, highest) in numbers.items():
+        if value is not None and not lowest <= value <= highest:
+            upper = "" if highest == math.inf else f" and at most {highest:g}"
+            raise ValueError(f"`{name}` must be at least {lowest:g}{upper}; got {value}.")
+    positive = {
+        "learner.learning_rate": learner.learning_rate,
+        "optimizer.clip_norm": optimizer.clip_norm,
+        "agent.alpha": agent.alpha,
+        "agent.peak": agent.peak,
+        "agent.relative_size": agent.relative_size,
+    } | {f"evaluate.peaks[{i}]": peak for i, peak in enumerate(evaluate.peaks)}
+    for name, value in positive.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"`{name}` must be above 0; got {value}.")
+    if not evaluate.peaks:
+        raise ValueError(f"`evaluate.peaks` needs a rate for the {len(SCHEDULES)} schedules.")
+    if config.run_name in ("", ".", "..") or os.sep in config.run_name:
+        raise ValueError(f"`run.name` must be the name of a folder; got {config.run_name!r}.")
+
+
+def _check_range(
+    name: str,
+    bounds: Range,
+    *,
+    lowest: float = -math.inf,
+    above: float = -math.inf,
+    highest: float = math.inf,
+) -> None:
+    low, high = bounds
+    if not (above < low <= high <= highest and lowest <= low and math.isfinite(high)):
+        needs = f"above {above:g}" if above > -math.inf else f"at least {lowest:g}"
+        upper = "" if highest == math.inf else f", at most {highest:g}"
+        raise ValueError(
+            f"`{name}` must be a range low to high, {needs}{upper}; got {low:g} {high:g}."
+        )

@@ -1,0 +1,204 @@
+"""All policies of a comparison as one, so that tuning, learning curve and report share a program.
+
+Compiling an evaluation takes far longer than running it on small networks. So the kind of policy is
+a number: every kind says its rates at every decision and one is taken, which costs little beside
+the inner training. A block of runs may mix policies.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ganno_jax.env import Env, Mapping, Observation, map_trainings
+from ganno_jax.env.batching import AXIS
+from ganno_jax.evaluation.evaluate import Curves, run_training
+from ganno_jax.inner import InnerState
+from ganno_jax.policies import (
+    SCHEDULES,
+    AgentPolicy,
+    OpenLoop,
+    RandomPolicy,
+    ReduceOnPlateau,
+    ScheduleBank,
+)
+
+AGENTS, SCHEDULE, PLATEAU, RANDOM, REPLAY = range(5)
+
+
+@struct.dataclass
+class Entrant:
+    """A policy of any kind; what its kind does not use is there for the structure only."""
+
+    kind: Int[Array, "..."]
+    agents: AgentPolicy
+    schedule: Int[Array, "..."]  # index into SCHEDULES
+    peak: Float[Array, "..."]  # > 0; 0 takes the training's initial rate
+    table: Float[Array, "... decision layer"]
+
+    def init(self, observation: Observation) -> Any:
+        """The memories of all kinds."""
+        return self.agents.init(observation), ReduceOnPlateau().init(observation)
+
+    def act(
+        self, state: Any, observation: Observation, key: PRNGKeyArray
+    ) -> tuple[Any, Float[Array, "inner_step layer"]]:
+        """The rates of this entrant's kind."""
+        memory, plateau = state
+        memory, by_agents = self.agents.act(memory, observation, key)
+        peak = jnp.where(self.peak > 0, self.peak, observation.initial_rate)
+        _, by_schedule = ScheduleBank(self.schedule, peak).act((), observation, key)
+        plateau, by_plateau = ReduceOnPlateau(peak=peak).act(plateau, observation, key)
+        _, by_chance = RandomPolicy(self.agents.actions).act((), observation, key)
+        _, by_replay = OpenLoop(self.table).act((), observation, key)
+        rates = (by_agents, by_schedule, by_plateau, by_chance, by_replay)
+        shape = (observation.interval, observation.rates.shape[0])
+        table = jnp.stack([jnp.broadcast_to(x, shape) for x in rates])
+        return (memory, plateau), jnp.take(table, self.kind, axis=0)
+
+
+def agents(policy: AgentPolicy, num_decisions: int, num_layers: int) -> Entrant:
+    """The agents; the others are made from it by the functions below."""
+    return Entrant(
+        kind=np.int32(AGENTS),
+        agents=jax.tree.map(np.asarray, policy),
+        schedule=np.int32(0),
+        peak=np.float32(1.0),
+        table=np.ones((num_decisions, num_layers), np.float32),
+    )
+
+
+def tuned(base: Entrant, name: str, peak: float) -> Entrant:
+    """A schedule of `SCHEDULES`, or "plateau", at a peak rate; 0 is each run's initial rate."""
+    if name == "plateau":
+        return base.replace(kind=np.int32(PLATEAU), peak=np.float32(peak))
+    index = np.int32(list(SCHEDULES).index(name))
+    return base.replace(kind=np.int32(SCHEDULE), schedule=index, peak=np.float32(peak))
+
+
+def at_random(base: Entrant) -> Entrant:
+    """Agents that act at random."""
+    return base.replace(kind=np.int32(RANDOM))
+
+
+def replay(base: Entrant, table: Float[np.ndarray, "decision layer"]) -> Entrant:
+    """The open-loop replay of a table of rates."""
+    return base.replace(kind=np.int32(REPLAY), table=np.asarray(table, np.float32))
+
+
+class Evaluator:
+    """Every entrant in every run, `block` trainings at a time through one compiled program.
+
+    Args:
+      env: whose trainings they are.
+      mesh: with one axis "trainings".
+      block: trainings per call; rounded up to the number of devices.
+      mapping: over trainings.
+      chunk: examples per pass in the final evaluation.
+    """
+
+    def __init__(
+        self, env: Env, mesh: Mesh, *, block: int, mapping: Mapping, chunk: int | None = None
+    ):
+        self._env = jax.device_put(env, NamedSharding(mesh, PartitionSpec()))
+        self._block = -(-block // mesh.size) * mesh.size
+        self._settings = {"mesh": mesh, "mapping": mapping, "chunk": chunk}
+        self._program: Any = None
+        self.seconds_compile = 0.0
+
+    def __call__(
+        self,
+        entrants: Sequence[Entrant],
+        keys: PRNGKeyArray,
+        initial_rates: Float[np.ndarray, " run"],
+        done_fn: Callable[[int], None] = lambda done: None,
+    ) -> Curves:
+        """Curves `[entrant, run, ...]`, host arrays.
+
+        Args:
+          entrants: of one structure.
+          keys: one per run: run r of all entrants is the same training.
+          initial_rates: one per run.
+          done_fn: told the number of trainings done, after each block.
+        """
+        num_runs, total = keys.shape[0], keys.shape[0] * len(entrants)
+        rows = np.arange(-(-total // self._block) * self._block) % total
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *entrants)
+        data = np.asarray(jax.random.key_data(keys))
+        rates = np.asarray(initial_rates, np.float32)
+        parts = []
+        for start in range(0, len(rows), self._block):
+            policies, runs = np.divmod(rows[start : start + self._block], num_runs)
+            block = jax.tree.map(lambda x, chosen=policies: x[chosen], stacked)
+            part = self._run(block, jax.random.wrap_key_data(data[runs]), rates[runs])
+            parts.append(jax.tree.map(np.asarray, part))
+            done_fn(min(start + self._block, total))
+        curves = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:total], *parts)
+        return jax.tree.map(lambda x: x.reshape(len(entrants), num_runs, *x.shape[1:]), curves)
+
+    def _run(self, *block: Any) -> Curves:
+        if self._program is None:
+            start = time.monotonic()
+            self._program = _evaluate_block.lower(self._env, *block, **self._settings).compile()
+            self.seconds_compile += time.monotonic() - start
+        return self._program(self._env, *block)
+
+
+@partial(jax.jit, static_argnames=("mesh", "mapping", "chunk"))
+def _evaluate_block(
+    env: Env,
+    entrants: Entrant,
+    keys: PRNGKeyArray,
+    initial_rates: Float[Array, " row"],
+    *,
+    mesh: Mesh,
+    mapping: Mapping,
+    chunk: int | None,
+) -> Curves:
+    def share(env: Env, entrants: Entrant, keys: PRNGKeyArray, rates: Array) -> Curves:
+        def one(entrant: Entrant, key: PRNGKeyArray, rate: Array) -> Curves:
+            return run_training(env, entrant, key, rate, chunk)
+
+        return map_trainings(one, mapping, entrants, keys, rates)
+
+    whole, split = PartitionSpec(), PartitionSpec(AXIS)
+    return jax.shard_map(
+        share, mesh=mesh, in_specs=(whole, split, split, split), out_specs=split, check_vma=False
+    )(env, entrants, keys, initial_rates)
+
+
+@jax.jit
+def _replay(env: Env, key: PRNGKeyArray, rate: Array, rates: Array) -> Array:
+    state = env.training.init(jax.random.fold_in(key, 0), rate)  # as `run_training` resets
+
+    def step(state: InnerState, rates: Array) -> tuple[InnerState, Array]:
+        state, metrics = env.training.inner_step(state, rates)
+        return state, metrics.loss
+
+    rows = jnp.repeat(rates, env.interval, axis=0, total_repeat_length=env.total_steps)
+    return jax.lax.scan(step, state, rows)[1]
+
+
+def losses_by_step(
+    env: Env,
+    key: PRNGKeyArray,
+    initial_rate: float,
+    rates: Float[np.ndarray, "decision layer"],
+) -> Float[np.ndarray, " inner_step"]:
+    """The training loss of every inner step of one evaluated run, found by repeating it.
+
+    Args:
+      env: whose training it was.
+      key: of the run.
+      initial_rate: of the run.
+      rates: held for an env step each, as the agents set them.
+    """
+    rates = np.asarray(rates, np.float32)
+    return np.asarray(_replay(env, key, np.float32(initial_rate), rates))

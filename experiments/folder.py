@@ -1,0 +1,185 @@
+"""The folder of a run: what lies where, whose it is, and files that are whole or absent."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.config import Config, from_dict, to_dict
+from experiments.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Where the files of one run are."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def curve(self) -> Path:
+        """Evaluations during training, one per line."""
+        return self.path / "curve.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def snapshots(self) -> Path:
+        """Agents at some updates, small files."""
+        return self.path / "snapshots"
+
+    @property
+    def tables(self) -> Path:
+        return self.path / "tables"
+
+    @property
+    def arrays(self) -> Path:
+        """What the figures are drawn from."""
+        return self.tables / "curves.npz"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def timing(self) -> Path:
+        return self.path / "timing.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def is_taken(self) -> bool:
+        """Whether there is anything in it (but for files that begin with a dot)."""
+        if not self.path.is_dir():
+            return False
+        return any(not name.startswith(".") for name in os.listdir(self.path))
+
+
+def of(config: Config) -> RunFolder:
+    """The folder of this configuration's run; nothing is made."""
+    return RunFolder(Path(config.run.folder).expanduser() / config.run_name)
+
+
+def claim(config: Config) -> RunFolder:
+    """Check that a run may use its folder; nothing is made.
+
+    Raises:
+      UserError: another run is there, or nothing can be written.
+    """
+    folder = of(config)
+    if folder.path.exists() and not folder.path.is_dir():
+        raise UserError(f"{folder.path} is a file; a run needs a folder: choose another --run.name")
+    if folder.is_taken() and not folder.config.is_file():
+        raise UserError(f"{folder.path} holds other files; choose another --run.name")
+    if folder.is_taken() and not config.run.resume:
+        raise UserError(
+            f"{folder.path} holds another run; go on with it with --run.resume, "
+            "or choose another --run.name"
+        )
+    place = folder.path.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"no permission to write to {place}; choose another --run.folder")
+    return folder
+
+
+def stored_config(folder: RunFolder) -> Config:
+    """The configuration of a run that was made before.
+
+    Raises:
+      UserError: there is none, or it cannot be read.
+    """
+    if not folder.config.is_file():
+        others = sorted(path.parent.name for path in folder.path.parent.glob("*/config.json"))
+        there = f"there are: {', '.join(others)}" if others else "there are none"
+        raise UserError(f"no run in {folder.path}; {there}")
+    try:
+        return from_dict(json.loads(folder.config.read_text(encoding="utf-8"))["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder.config} cannot be read: {error}") from error
+
+
+def describe(config: Config, versions: Mapping[str, str], devices: list[str]) -> dict[str, Any]:
+    """Everything needed to rebuild a run, as `config.json` has it."""
+    return {
+        "config": to_dict(config),
+        "versions": {"python": platform.python_version(), **versions},
+        "devices": devices,
+        "cores": os.cpu_count(),
+        "git_commit": git_commit(),
+    }
+
+
+def git_commit() -> str | None:
+    """Of the source tree, with "-dirty" where files changed; None outside of one."""
+    here = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is complete under its name or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Indented; what is no JSON number (nan, infinity) becomes null."""
+    write_whole(path, json.dumps(plain(values), indent=2, allow_nan=False) + "\n")
+
+
+def plain(values: Any) -> Any:
+    """Dicts, lists, strings, finite numbers and None."""
+    if isinstance(values, Mapping):
+        return {str(key): plain(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [plain(value) for value in values]
+    if hasattr(values, "tolist"):
+        return plain(values.tolist())
+    if isinstance(values, float) and not math.isfinite(values):
+        return None
+    return values

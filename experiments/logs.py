@@ -1,0 +1,67 @@
+"""The numbers of a training: one JSON object per line, and TensorBoard."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.folder import plain, write_whole
+
+
+class Lines:
+    """A file of JSON lines, one per update, that is only ever appended to.
+
+    Args:
+      path: of the file.
+      last_update: lines of later updates, left by a run that went on after its last checkpoint, are
+        dropped, and so is a line that was not finished.
+    """
+
+    def __init__(self, path: Path, last_update: int):
+        self.path = path
+        kept = [line for line in read_lines(path) if line["update"] <= last_update]
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Append a line; on disk (of the system, at least) once this returns."""
+        self._file.write(json.dumps(plain(values)) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """All complete lines of a file; none if it does not exist."""
+    if not path.is_file():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break  # the process was killed while it wrote this line
+    return lines
+
+
+class TensorBoard:
+    """Scalars for TensorBoard.
+
+    Args:
+      folder: of the event files.
+      first_update: what earlier event files hold from here on is to be ignored.
+    """
+
+    def __init__(self, folder: Path, first_update: int):
+        from tensorboardX import SummaryWriter  # imports protobuf: a second
+
+        self._writer = SummaryWriter(str(folder), purge_step=first_update, flush_secs=30)
+
+    def write(self, group: str, values: Mapping[str, Any], update: int) -> None:
+        """Add `group/name` for each value."""
+        for name, value in values.items():
+            self._writer.add_scalar(f"{group}/{name}", value, update)
+
+    def close(self) -> None:
+        self._writer.close()

@@ -1,0 +1,203 @@
+"""Experiments by name. Each is a function of the scale; its docstring states cost and result.
+
+`small` takes minutes on two CPU cores, `paper` is meant for one accelerator.
+"""
+
+from collections.abc import Callable
+
+from experiments.config import (
+    AgentConfig,
+    Config,
+    DataConfig,
+    EnvConfig,
+    EvaluateConfig,
+    LearnerConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    Scale,
+    TaskConfig,
+)
+
+
+def digits(scale: Scale = "small") -> Config:
+    """One agent per layer of an MLP 64-32-10 on 8x8 digits: the default experiment.
+
+    Cost: not measured yet (small is meant for six minutes on two CPU cores, all included).
+    Expected result: not measured yet.
+    """
+    small = scale == "small"
+    return Config(
+        preset="digits",
+        scale=scale,
+        data=DataConfig("digits"),
+        network=NetworkConfig("mlp", features=(32,)),
+        task=TaskConfig(batch_size=64),
+        optimizer=OptimizerConfig("momentum", initial_rate=(1e-5, 3.0), momentum=0.9),
+        env=EnvConfig(num_decisions=30, interval=20),
+        agent=AgentConfig("residual", alpha=2.0, peak=0.15),
+        learner=LearnerConfig(
+            num_updates=100 if small else 300, num_envs=64 if small else 256, group_size=4
+        ),
+        evaluate=EvaluateConfig(
+            num_runs=256 if small else 1024,
+            tuning_runs=32 if small else 128,
+            blind_updates=40 if small else 300,
+        ),
+    )
+
+
+def fashion_mlp(scale: Scale = "paper") -> Config:
+    """An MLP 784-128-64-10 on Fashion-MNIST, residual on a warm-up cosine.
+
+    Small: MLP 196-32-10 on images of 14x14 pixels.
+    Cost: not measured yet.
+    Expected result: not measured yet.
+    """
+    small = scale == "small"
+    return Config(
+        preset="fashion_mlp",
+        scale=scale,
+        data=DataConfig(
+            "fashion_mnist",
+            image_size=14 if small else None,
+            max_examples=12_000 if small else None,
+        ),
+        network=NetworkConfig("mlp", features=(32,) if small else (128, 64)),
+        task=TaskConfig(batch_size=64 if small else 128),
+        optimizer=OptimizerConfig("momentum", initial_rate=(1e-5, 3.0)),
+        env=EnvConfig(
+            num_decisions=20 if small else 50,
+            interval=20 if small else 50,
+            num_validation=256 if small else 2000,
+        ),
+        agent=AgentConfig("residual", alpha=2.0, peak=0.15),
+        learner=_learner(small),
+        evaluate=_evaluate(small),
+    )
+
+
+def fashion_cnn(scale: Scale = "paper") -> Config:
+    """The paper's form: a two-layer CNN on Fashion-MNIST, nine compounding multipliers per layer.
+
+    Tessera et al. 2023, arXiv:2311.18598. Small: images of 14x14 pixels, 8 and 16 filters.
+    Cost: not measured yet.
+    Expected result: not measured yet.
+    """
+    small = scale == "small"
+    return Config(
+        preset="fashion_cnn",
+        scale=scale,
+        data=DataConfig(
+            "fashion_mnist",
+            image_size=14 if small else None,
+            max_examples=12_000 if small else None,
+        ),
+        network=NetworkConfig("cnn", channels=(8, 16) if small else (16, 32)),
+        task=TaskConfig(batch_size=32 if small else 128),
+        optimizer=OptimizerConfig("momentum", initial_rate=(1e-5, 1.0)),
+        env=EnvConfig(
+            num_decisions=10 if small else 50,
+            interval=10 if small else 50,
+            num_validation=128 if small else 2000,
+        ),
+        agent=AgentConfig("multipliers"),
+        learner=_learner(small),
+        evaluate=_evaluate(small),
+    )
+
+
+def cifar_cnn(scale: Scale = "paper") -> Config:
+    """A four-layer CNN on CIFAR-10, nine compounding multipliers per layer.
+
+    Small: images of 16x16 pixels and two layers of 8 and 16 filters.
+    Cost: not measured yet.
+    Expected result: not measured yet.
+    """
+    small = scale == "small"
+    return Config(
+        preset="cifar_cnn",
+        scale=scale,
+        data=DataConfig(
+            "cifar10", image_size=16 if small else None, max_examples=12_000 if small else None
+        ),
+        network=NetworkConfig("cnn", channels=(8, 16)) if small else NetworkConfig("deep_cnn"),
+        task=TaskConfig(batch_size=32 if small else 128),
+        optimizer=OptimizerConfig("momentum", initial_rate=(1e-5, 1.0)),
+        env=EnvConfig(
+            num_decisions=10 if small else 60,
+            interval=10 if small else 100,
+            num_validation=128 if small else 2000,
+        ),
+        agent=AgentConfig("multipliers"),
+        learner=_learner(small),
+        evaluate=_evaluate(small),
+    )
+
+
+def cifar_resnet18(scale: Scale = "paper") -> Config:
+    """ResNet-18 with batch norm on CIFAR-10, a residual on a warm-up cosine.
+
+    Small: ResNet-8 of 4 to 16 filters on images of 16x16 pixels, which shows only that it runs.
+    Cost: not measured yet.
+    Expected result: not measured yet.
+    """
+    small = scale == "small"
+    return Config(
+        preset="cifar_resnet18",
+        scale=scale,
+        data=DataConfig(
+            "cifar10", image_size=16 if small else None, max_examples=4_000 if small else None
+        ),
+        network=NetworkConfig("resnet8", channels=(4,)) if small else NetworkConfig("resnet18"),
+        task=TaskConfig(batch_size=16 if small else 128),
+        optimizer=OptimizerConfig("momentum", initial_rate=(1e-5, 1.0), weight_decay=(5e-4, 5e-4)),
+        env=EnvConfig(
+            num_decisions=5 if small else 100,
+            interval=5 if small else 100,
+            num_validation=64 if small else 2000,
+        ),
+        agent=AgentConfig("residual", alpha=2.0, peak=0.1),
+        learner=LearnerConfig(
+            num_updates=10 if small else 100, num_envs=8 if small else 16, group_size=4
+        ),
+        evaluate=EvaluateConfig(
+            num_runs=8 if small else 32,
+            tuning_runs=2 if small else 8,
+            curve_every=5 if small else 20,
+            curve_runs=8,
+            chunk=100 if small else 500,
+        ),
+    )
+
+
+def _learner(small: bool) -> LearnerConfig:
+    return LearnerConfig(
+        num_updates=30 if small else 300, num_envs=16 if small else 128, group_size=4
+    )
+
+
+def _evaluate(small: bool) -> EvaluateConfig:
+    return EvaluateConfig(
+        num_runs=32 if small else 256,
+        tuning_runs=4 if small else 32,
+        curve_every=10 if small else 20,
+        curve_runs=32 if small else 64,
+        chunk=200 if small else 1000,
+    )
+
+
+PRESETS: dict[str, Callable[..., Config]] = {
+    preset.__name__: preset
+    for preset in (digits, fashion_mlp, fashion_cnn, cifar_cnn, cifar_resnet18)
+}
+
+
+def named(name: str) -> Callable[..., Config]:
+    """The preset of that name.
+
+    Raises:
+      ValueError: there is none; the message lists those that exist.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no preset {name!r}; there are: {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,188 @@
+"""Command line: `python -m experiments.run {train,evaluate,plot,list} [PRESET] [--option value]`.
+
+Arguments are understood before JAX is imported: a wrong one is answered at once, in one line.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import inspect
+import io
+import re
+import sys
+import typing
+from collections.abc import Sequence
+
+import tyro
+
+from experiments import devices, folder, presets
+from experiments.config import Config, Scale, flags, options
+from experiments.errors import Interrupted, UserError
+
+PROGRAM = "python -m experiments.run"
+COMMANDS = {
+    "train": "train agents, evaluate them, write the run folder",
+    "evaluate": "evaluate the agents of a finished run again",
+    "plot": "draw figures and report of an evaluated run again",
+    "list": "the presets with their cost and expected result",
+}
+# What the system says when a file cannot be written, as opposed to what is a bug.
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 0, 2 for what the user can change, or 128 + the signal."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(arguments)
+    except UserError as error:
+        return _complain(str(error), error.code)
+    except Interrupted as stopped:
+        print(stopped, file=sys.stderr, flush=True)
+        return stopped.code
+    except KeyboardInterrupt:
+        return _complain("stopped before anything was written", 130)
+    except OSError as error:
+        if error.errno in _REFUSALS or error.errno is None:
+            return _complain(f"cannot write: {error}", 2)
+        raise
+
+
+def _main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if arguments else 2
+    command, *rest = arguments
+    if command not in COMMANDS:
+        raise UserError(f"no command {command!r}; there are: {', '.join(COMMANDS)}")
+    if command == "list":
+        if rest and rest[0] not in ("-h", "--help"):
+            raise UserError(f"`list` takes no arguments; got {' '.join(rest)}")
+        _list()
+        return 0
+    if rest and rest[0] in ("-h", "--help"):
+        rest = ["digits", *rest]
+    config = parse(command, rest)
+    if config is None:  # help was asked for and given
+        return 0
+    devices.prepare(config.run.devices)
+    from experiments import commands  # imports JAX
+
+    {"train": commands.train, "evaluate": commands.evaluate, "plot": commands.plot}[command](
+        config, arguments
+    )
+    return 0
+
+
+def parse(command: str, words: Sequence[str]) -> Config | None:
+    """The configuration that the words after the command describe; None after showing the help.
+
+    Raises:
+      UserError: an unknown preset or option, or a value that does not fit.
+    """
+    if not words or words[0].startswith("-"):
+        raise UserError(f"`{command}` needs a preset; there are: {', '.join(presets.PRESETS)}")
+    name, *rest = words
+    rest = ["--run.resume" if word == "--resume" else word for word in rest]
+    try:
+        make = presets.named(name)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    wants_help = "-h" in rest or "--help" in rest
+    _check_options([] if wants_help else rest)
+    scale = _value(rest, "--scale")
+    if scale is not None and scale not in typing.get_args(Scale):
+        raise UserError(f"no scale {scale!r}; there are: {', '.join(typing.get_args(Scale))}")
+    default = make() if scale is None else make(scale)
+    if command != "train" and not wants_help:
+        run = dataclasses.replace(
+            default.run,
+            folder=_value(rest, "--run.folder") or default.run.folder,
+            name=_value(rest, "--run.name"),
+        )
+        default = folder.stored_config(folder.of(dataclasses.replace(default, run=run)))
+        if default.preset != name:
+            raise UserError(f"the run is of preset {default.preset}, not {name}")
+        run = dataclasses.replace(default.run, folder=run.folder, name=run.name)
+        default = dataclasses.replace(default, run=run)
+    return _parse(f"{PROGRAM} {command} {name}", make, rest, default)
+
+
+def _parse(program: str, make: typing.Any, words: list[str], default: Config) -> Config | None:
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(shown):
+            return tyro.cli(
+                Config,
+                args=words,
+                default=default,
+                prog=program,
+                description=inspect.getdoc(make),
+                use_underscores=True,
+            )
+    except SystemExit as stopped:
+        if not stopped.code:
+            return None
+        raise UserError(_condensed(shown.getvalue())) from None
+
+
+def _check_options(words: Sequence[str]) -> None:
+    """Name what exists where an option does not."""
+    known = options()
+    for word in words:
+        if not word.startswith("--"):
+            continue
+        name = word[2:].partition("=")[0].replace("-", "_")
+        group, _, option = name.rpartition(".")
+        if group not in known:
+            groups = ", ".join(group for group in known if group)
+            raise UserError(f"no option {word}; the groups of options are: {groups}")
+        negative = option.startswith("no_") and f"{group}.{option[3:]}" in flags()
+        if option not in known[group] and not negative:
+            there = ", ".join(f"--{group}.{o}" if group else f"--{o}" for o in known[group])
+            raise UserError(f"no option {word}; there are: {there}")
+
+
+def _value(words: Sequence[str], option: str) -> str | None:
+    """What was given for an option, None if it was not."""
+    for word, following in zip(words, [*words[1:], None], strict=True):
+        if word == option:
+            return following
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _condensed(box: str) -> str:
+    """The first paragraph of what tyro draws a box around, as one line."""
+    words: list[str] = []
+    for line in box.splitlines():
+        text = line.strip("│ ").strip()
+        if words and (not text or set(text) <= set("─╰╯")):
+            break
+        if text and not re.match(r"^[╭╰─]", text):
+            words.append(text)
+    return " ".join(words) or "the arguments cannot be understood"
+
+
+def _list() -> None:
+    for name, make in presets.PRESETS.items():
+        print(f"{name} (--scale {make().scale} by default)")
+        print("\n".join(f"    {line}" for line in (inspect.getdoc(make) or "").splitlines()))
+
+
+def _usage() -> str:
+    lines = [f"usage: {PROGRAM} {{{','.join(COMMANDS)}}} [PRESET] [--group.option value ...]", ""]
+    lines += [f"  {name:9} {meaning}" for name, meaning in COMMANDS.items()]
+    lines += ["", f"presets: {', '.join(presets.PRESETS)}"]
+    lines += [f"options: {PROGRAM} train PRESET --help"]
+    return "\n".join(lines)
+
+
+def _complain(message: str, code: int) -> int:
+    print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Checkpoints of any pytree of arrays with Orbax: all of it or nothing. Knows no room.
+
+A checkpoint appears under its number only once it is complete, so a process that is killed while it
+writes leaves the earlier ones. Typed PRNG keys are stored as their data.
+"""
+
+import importlib.metadata
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from jaxtyping import PyTree
+
+LIBRARIES = ("ganno-jax", "jax", "jaxlib", "flax", "optax")
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that a checkpoint depends on."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # run from a source tree
+            found[name] = "not installed"
+    return found
+
+
+class Checkpoints:
+    """The numbered checkpoints of one run, the last few of which are kept.
+
+    Args:
+      folder: of the checkpoints; made if missing.
+      keep: how many are kept, >= 1.
+    """
+
+    def __init__(self, folder: str | Path, keep: int = 2):
+        if keep < 1:
+            raise ValueError(f"`keep` must be at least 1; got {keep}.")
+        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every file
+        self.folder = Path(folder).absolute()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, enable_async_checkpointing=False, create=True
+        )
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    @property
+    def latest(self) -> int | None:
+        """The number of the newest complete checkpoint, None if there is none."""
+        return self._manager.latest_step()
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of all complete checkpoints, rising."""
+        return tuple(sorted(self._manager.all_steps()))
+
+    def save(self, number: int, tree: PyTree, metadata: Mapping[str, Any]) -> None:
+        """Write a checkpoint; nothing happens if this number exists.
+
+        Args:
+          number: such as the updates done.
+          tree: arrays, numbers and typed keys.
+          metadata: what JSON can hold, such as the configuration and `versions()`.
+
+        Raises:
+          OSError: no space or no permission.
+        """
+        if number in self._manager.all_steps():
+            return
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(_keys_to_data(tree)),
+            metadata=ocp.args.JsonSave(dict(metadata)),
+        )
+        try:
+            self._manager.save(number, args=arguments)
+        except ValueError as error:  # how TensorStore tells of a full disk
+            reason = str(error).lower()
+            if "space" in reason or "permission" in reason or "quota" in reason:
+                raise OSError(f"cannot write to {self.folder}: {error}") from error
+            raise
+
+    def metadata(self, number: int) -> dict[str, Any]:
+        """What was saved beside the tree.
+
+        Raises:
+          ValueError: the checkpoint cannot be read.
+        """
+        arguments = ocp.args.Composite(metadata=ocp.args.JsonRestore())
+        return dict(self._restore(number, arguments)["metadata"])
+
+    def restore(self, number: int, like: PyTree) -> PyTree:
+        """Read a checkpoint.
+
+        Args:
+          number: of the checkpoint.
+          like: a tree of arrays, or of shapes (`jax.eval_shape`), of the structure that was saved.
+
+        Returns:
+          The tree with host arrays, typed keys as keys.
+
+        Raises:
+          ValueError: the checkpoint is damaged, or has another structure or other shapes.
+        """
+        plain = jax.eval_shape(_keys_to_data, like)
+        wanted = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), plain)
+        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
+        found = self._restore(number, arguments)["state"]
+        for ours, theirs in zip(jax.tree.leaves(plain), jax.tree.leaves(found), strict=True):
+            if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+                raise ValueError(
+                    f"checkpoint {number} in {self.folder} holds an array {theirs.dtype}"
+                    f"{list(theirs.shape)} where {ours.dtype}{list(ours.shape)} is needed."
+                )
+        return jax.tree.map(_data_to_key, like, found)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._manager.close()
+
+    def _restore(self, number: int, arguments: ocp.args.Composite) -> Any:
+        if number not in self._manager.all_steps():
+            numbers = ", ".join(map(str, self.numbers)) or "none"
+            raise ValueError(f"no checkpoint {number} in {self.folder}; there are: {numbers}")
+        try:
+            return self._manager.restore(number, args=arguments)
+        except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ValueError(
+                f"checkpoint {self.folder / str(number)} cannot be read ({reason[:200]})."
+            ) from error
+
+
+def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
+    """Compare two flat mappings, such as a checkpoint's settings with a run's.
+
+    Raises:
+      ValueError: the first differing values, both named.
+    """
+    for name in [*wanted, *(set(found) - set(wanted))]:
+        theirs, ours = found.get(name, "nothing"), wanted.get(name, "nothing")
+        if theirs != ours:
+            raise ValueError(f"{what} was made with {name} {theirs}; here it is {ours}.")
+
+
+def _is_key(x: Any) -> bool:
+    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _keys_to_data(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else jnp.asarray(x), tree)
+
+
+def _data_to_key(like: Any, found: Any) -> Any:
+    if not _is_key(like):
+        return found
+    impl = jax.random.key_impl(like) if isinstance(like, jax.Array) else like.dtype._impl.name
+    return jax.random.wrap_key_data(jnp.asarray(found), impl=impl)
