@@ -279,7 +279,9 @@ def test_a_resumed_search_goes_on_as_if_it_had_not_stopped():
     whole = search.run(method, Counting(), key, budget=1000, max_updates=4)
     half = search.run(method, Counting(), key, budget=1000, max_updates=2)
     leaves, treedef = jax.tree.flatten(half)
-    half = treedef.unflatten([np.asarray(leaf) for leaf in leaves])  # as from a checkpoint
+    half = treedef.unflatten(
+        [jax.tree.map(jnp.array, leaf) for leaf in leaves]
+    )  # as from a checkpoint
     resumed = search.run(method, Counting(), key, budget=1000, state=half, max_updates=4)
     for ours, theirs in zip(jax.tree.leaves(resumed), jax.tree.leaves(whole), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -309,6 +311,8 @@ def test_hopeless_and_dead_rules_earn_nothing():
     with pytest.raises(
         ValueError, match="fitness must be at least 0, as dead rules earn 0; got -1"
     ):
-        search.evaluate(lambda t, k: -jnp.ones(8), np.zeros((3, 2, 5)), None, chunk_size=8)
+        search.evaluate(
+            lambda t, k: -jnp.ones(8), np.zeros((3, 2, 5), np.int32), None, chunk_size=8
+        )
     with pytest.raises(ValueError, match="at least 1 evaluation; got 0"):
         search.init(method, 0, jax.random.key(0))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from ganno_jax.rules import interpreter
 from ganno_jax.rules.functions import RuleConfig
@@ -153,7 +153,7 @@ class Fingerprints(NamedTuple):
 _PROBE_STEPS, _PROBE_WEIGHTS = 3, 8
 
 
-def _probe() -> tuple[Float[np.ndarray, "probe step weight"], Float[np.ndarray, " weight"]]:
+def _probe() -> tuple[Float[np.ndarray, "probe time weight"], Float[np.ndarray, " weight"]]:
     """Two sequences of gradients, magnitudes log-uniform in [1e-6, 1], and standard normal
     weights."""
     rng = np.random.default_rng(1709_07417)
@@ -164,8 +164,8 @@ def _probe() -> tuple[Float[np.ndarray, "probe step weight"], Float[np.ndarray, 
 
 @jax.jit
 def probe_directions(
-    tables: Int[np.ndarray, "rule step 5"], config: RuleConfig | None = None
-) -> Float[np.ndarray, "rule probe step weight"]:
+    tables: Int[Array | np.ndarray, "rule step 5"], config: RuleConfig | None = None
+) -> Float[Array, "rule probe time weight"]:
     """The directions that each rule takes on the two probes."""
     gradients, weights = (jnp.asarray(part) for part in _probe())
 
@@ -181,7 +181,7 @@ def probe_directions(
 
 
 def fingerprints(
-    tables: Int[np.ndarray, "rule step 5"], config: RuleConfig | None = None
+    tables: Int[Array | np.ndarray, "rule step 5"], config: RuleConfig | None = None
 ) -> Fingerprints:
     """Hash rules by the directions they take on a fixed probe, to ten bits of each number.
 

@@ -52,7 +52,7 @@ def rule_tree(rule: Rule) -> Tree:
 def direction(
     rule: Rule,
     *,
-    total_steps: float | Array | None = None,
+    total_steps: float | int | Array | None = None,
     seed: int | Array = 0,
     config: RuleConfig | None = None,
 ) -> optax.GradientTransformation:
@@ -146,7 +146,7 @@ def optimizer(
     rule: Rule,
     learning_rate: optax.ScalarOrSchedule,
     *,
-    total_steps: float | Array | None = None,
+    total_steps: float | int | Array | None = None,
     seed: int | Array = 0,
     config: RuleConfig | None = None,
 ) -> optax.GradientTransformation:

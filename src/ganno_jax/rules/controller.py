@@ -27,7 +27,7 @@ VOCABULARY = int(_STARTS[-1] + NUM_BINARIES)
 class Controller:
     """Weights of a single-layer LSTM with a softmax per token, fed back as the next input."""
 
-    embedding: Float[Array, "token hidden"]
+    embedding: Float[Array, "entry hidden"]
     """One more row than tokens: the last starts a rule."""
     kernel: Float[Array, "input gate"]
     """From embedding and hidden state to input, forget, cell and output gates."""

@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 Count = Int[Array, ""] | int
-Number = Float[Array, ""] | Int[Array, ""] | float
+Number = Float[Array, ""] | Int[Array, ""] | float | int
 
 
 def _progress(count: Count, total_steps: Number) -> Float[Array, ""]:

@@ -16,16 +16,16 @@ from ganno_jax.rules.decays import cosine_factor, linear_factor, restart_factor
 class RuleConfig:
     """Numbers behind the operands; all but `debias` are leaves, so they can be batched."""
 
-    decay_m: float = 0.9
-    decay_v: float = 0.999
-    decay_gamma: float = 0.999
-    delta: float = 1e-8
+    decay_m: float | Array = 0.9
+    decay_v: float | Array = 0.999
+    decay_gamma: float | Array = 0.999
+    delta: float | Array = 1e-8
     """Added to divisors, and to the roots under Adam and RMSProp."""
-    noise_std: float = 0.01
-    annealed_variance: float = 1.0
-    annealed_power: float = 0.55
-    cosine_periods: float = 0.5
-    restart_periods: float = 1.0
+    noise_std: float | Array = 0.01
+    annealed_variance: float | Array = 1.0
+    annealed_power: float | Array = 0.55
+    cosine_periods: float | Array = 0.5
+    restart_periods: float | Array = 1.0
     debias: bool = struct.field(pytree_node=False, default=True)
     """Divide the moving averages by `1 - decay ** step`."""
 

@@ -2,8 +2,8 @@
 
 The token ids are traced integers. Where a table is not batched (a loop over rules), each
 `lax.switch` runs the one branch that is chosen; under `vmap` over tables it runs them all and
-selects, in one fused pass. Moving averages belong to the
-weights: every token that reads `m` reads the same one.
+selects, in one fused pass. Moving averages belong to the weights: every token that reads `m` reads
+the same one.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, Integer, UInt32
 
 from ganno_jax.rules import functions, language
 from ganno_jax.rules.functions import RuleConfig, Signals
@@ -42,7 +42,7 @@ class Needs(NamedTuple):
     uniform: Bool[Array, ""]
 
 
-def needs(table: Int[Array, "step 5"]) -> Needs:
+def needs(table: Int[Array | np.ndarray, "step 5"]) -> Needs:
     """Which costly parts the tokens of a table name, used by its value or not."""
     operands, unaries = table[:, :2], table[:, 2:4]
 
@@ -58,18 +58,18 @@ def needs(table: Int[Array, "step 5"]) -> Needs:
     )
 
 
-def init(weights: Float[Array, " weight"], seed: Int[Array, ""] | int = 0) -> InterpreterState:
+def init(weights: Float[Array, " weight"], seed: Integer[Array, ""] | int = 0) -> InterpreterState:
     """The memory before the first step; `seed` fixes noise and dropout."""
     zeros = jnp.zeros_like(weights)
     return InterpreterState(jnp.int32(0), jnp.asarray(seed, jnp.uint32), zeros, zeros, zeros)
 
 
 def step(
-    table: Int[Array, "step 5"],
+    table: Int[Array | np.ndarray, "step 5"],
     state: InterpreterState,
     gradient: Float[Array, " weight"],
-    weights: Float[Array, " weight"],
-    total_steps: Float[Array, ""] | Int[Array, ""] | float,
+    weights: Float[Array | np.ndarray, " weight"],
+    total_steps: Float[Array, ""] | Int[Array, ""] | float | int,
     config: RuleConfig | None = None,
 ) -> tuple[InterpreterState, Float[Array, " weight"]]:
     """Follow a rule for one optimizer step of one training.
@@ -133,7 +133,7 @@ def _average(read, average, gradient, power: int, decay):
 
 
 def evaluate(
-    table: Int[Array, "step 5"], signals: Signals, corrections=(1.0, 1.0, 1.0)
+    table: Int[Array | np.ndarray, "step 5"], signals: Signals, corrections=(1.0, 1.0, 1.0)
 ) -> Float[Array, " weight"]:
     """The value of a table's last row; `corrections` divide m, v and gamma where they are read."""
     like = signals.g
@@ -173,10 +173,10 @@ def evaluate(
 
 
 def interpret(
-    table: Int[Array, "step 5"],
+    table: Int[Array | np.ndarray, "step 5"],
     *,
-    total_steps: Float[Array, ""] | Int[Array, ""] | float,
-    seed: Int[Array, ""] | int = 0,
+    total_steps: Float[Array, ""] | Int[Array, ""] | float | int,
+    seed: Integer[Array, ""] | int = 0,
     config: RuleConfig | None = None,
 ) -> optax.GradientTransformation:
     """A rule that may be traced or batched, as an Optax transformation.

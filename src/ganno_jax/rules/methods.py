@@ -6,10 +6,11 @@ about; `search.py` does the asking. Random search and evolution are the controls
 train a controller.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
@@ -23,6 +24,7 @@ Rewards = Float[Array, " rule"]
 Metrics = dict[str, Float[Array, ""]]
 
 
+@runtime_checkable
 class Method(Protocol):
     """What `search.py` needs of a way to search."""
 
@@ -82,7 +84,7 @@ class RegularizedEvolution:
     batch_size: int = struct.field(pytree_node=False, default=16)
     population_size: int = struct.field(pytree_node=False, default=64)
     tournament_size: int = struct.field(pytree_node=False, default=8)
-    warm_start: Int[Array, "step 5"] | None = None
+    warm_start: Int[Array | np.ndarray, "step 5"] | None = None
 
     def __post_init__(self):
         if self.population_size < self.batch_size:
@@ -154,10 +156,10 @@ class Reinforce:
     r"""REINFORCE with a moving baseline: ascends $E[(r - b) \log \pi(\text{rule})]$ plus
     entropy."""
 
-    learning_rate: float = 3e-3
-    entropy_weight: float = 1.5e-3
+    learning_rate: float | Array = 3e-3
+    entropy_weight: float | Array = 1.5e-3
     """Times the mean entropy of a token's choice, in nats."""
-    baseline_decay: float = 0.9
+    baseline_decay: float | Array = 0.9
     num_steps: int = struct.field(pytree_node=False, default=2)
     batch_size: int = struct.field(pytree_node=False, default=16)
     hidden: int = struct.field(pytree_node=False, default=150)
@@ -185,11 +187,11 @@ class Reinforce:
 class PPO:
     """Proximal policy optimization of the tokens, the rule's advantage standing at each of them."""
 
-    learning_rate: float = 3e-3
-    entropy_weight: float = 1.5e-3
+    learning_rate: float | Array = 3e-3
+    entropy_weight: float | Array = 1.5e-3
     """Times the mean entropy of a token's choice, in nats."""
-    baseline_decay: float = 0.9
-    clip: float = 0.2
+    baseline_decay: float | Array = 0.9
+    clip: float | Array = 0.2
     num_steps: int = struct.field(pytree_node=False, default=2)
     batch_size: int = struct.field(pytree_node=False, default=16)
     num_epochs: int = struct.field(pytree_node=False, default=4)

@@ -1,13 +1,14 @@
 """Rules x learning rates x seeds trained by one compiled program, and the fitness of a rule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, PyTree
 
 from ganno_jax.rules import interpreter
 from ganno_jax.rules.functions import RuleConfig
@@ -42,7 +43,7 @@ class RunState:
 
 def train(
     child: Child,
-    table: Int[Array, "step 5"],
+    table: Int[Array | np.ndarray, "step 5"],
     rate: Float[Array, ""],
     key: PRNGKeyArray,
     *,
@@ -77,9 +78,9 @@ def train(
 
 def train_population(
     child: Child,
-    tables: Int[Array, "rule step 5"],
-    rates: Float[Array, " rate"],
-    keys: PRNGKeyArray,
+    tables: Int[Array | np.ndarray, "rule step 5"],
+    rates: Float[Array | np.ndarray, " rate"] | Sequence[float],
+    keys: Key[Array, " seed"],
     *,
     num_steps: int,
     mapping: str = "auto",
@@ -106,6 +107,7 @@ def train_population(
     """
     if mapping not in MAPPINGS:
         raise ValueError(f"`mapping` is one of {', '.join(MAPPINGS)}; got {mapping!r}.")
+    tables, rates = jnp.asarray(tables), jnp.asarray(rates)
     one = partial(train, child, num_steps=num_steps, config=config)
     over_seeds = jax.vmap(one, in_axes=(None, None, 0))
     over_rates = jax.vmap(over_seeds, in_axes=(None, 0, None))
@@ -117,7 +119,7 @@ def train_population(
 
 def make_fitness(
     child: Child,
-    rates: Float[Array, " rate"],
+    rates: Float[Array | np.ndarray, " rate"] | Sequence[float],
     *,
     num_steps: int,
     num_seeds: int = 1,
@@ -135,7 +137,7 @@ def make_fitness(
         scores = train_population(
             child,
             tables,
-            jnp.asarray(rates),
+            rates,
             jax.random.split(key, num_seeds),
             num_steps=num_steps,
             mapping=mapping,

@@ -27,10 +27,10 @@ FitnessFn = Callable[[Int[Array, "rule step 5"], PRNGKeyArray], Float[Array, " r
 class Archive:
     """Every rule that was evaluated, in that order, on the host."""
 
-    hashes: UInt32[np.ndarray, "capacity 2"]
-    tables: Int[np.ndarray, "capacity step 5"]
-    fitness: Float[np.ndarray, " capacity"]
-    size: int
+    hashes: UInt32[Array | np.ndarray, "capacity 2"]
+    tables: Int[Array | np.ndarray, "capacity step 5"]
+    fitness: Float[Array | np.ndarray, " capacity"]
+    size: int | Array | np.ndarray
 
 
 @struct.dataclass
@@ -39,11 +39,11 @@ class SearchState:
 
     method: Any
     archive: Archive
-    num_updates: int
-    num_proposed: int
-    num_cached: int
+    num_updates: int | Array | np.ndarray
+    num_proposed: int | Array | np.ndarray
+    num_cached: int | Array | np.ndarray
     """Proposals whose fitness was known already."""
-    num_hopeless: int
+    num_hopeless: int | Array | np.ndarray
     """Proposals that left their domain on the probe or ignored the gradient: reward 0, free."""
 
 
@@ -97,8 +97,7 @@ def update(
 
     Raises:
       ValueError: a finite fitness below 0 (dead rules earn 0, so no living one may earn less), or
-      the archive is
-        full.
+        the archive is full.
     """
     archive = state.archive
     if archive.size + method.batch_size > archive.fitness.shape[0]:
@@ -177,7 +176,7 @@ def find(archive: Archive, hashes: UInt32[np.ndarray, "rule 2"]) -> Int[np.ndarr
 def remember(archive: Archive, hashes, tables, fitness) -> Archive:
     """The archive with evaluated rules added at its end."""
     places = slice(archive.size, archive.size + len(fitness))
-    new = {name: getattr(archive, name).copy() for name in ("hashes", "tables", "fitness")}
+    new = {name: np.array(getattr(archive, name)) for name in ("hashes", "tables", "fitness")}
     new["hashes"][places], new["tables"][places], new["fitness"][places] = hashes, tables, fitness
     return Archive(size=archive.size + len(fitness), **new)
 
