@@ -172,7 +172,7 @@ def test_sampled_rules_follow_the_probabilities_that_the_controller_tells():
 
 def test_controllers_write_well_formed_rules_of_every_length():
     params = controller.init(jax.random.key(0), hidden=4, scale=2.0)
-    for one in np.asarray(controller.sample(params, 64, 4, jax.random.key(1))):
+    for one in np.asarray(controller.sample(params, 256, 4, jax.random.key(1))):
         rules.check_table(one)
 
 

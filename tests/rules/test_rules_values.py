@@ -226,7 +226,7 @@ def test_interpreted_rules_work_on_trees_of_weights():
         rules.parse("drop(m, 0.3) * exp(1e-3 w)"), total_steps=TOTAL_STEPS, seed=1
     )
     compiled = rules.compile("drop(m, 0.3) * exp(1e-3 w)", seed=1)
-    ours, _ = interpret.update(grads, interpret.init(params), params)
+    ours, _ = jax.jit(interpret.update)(grads, interpret.init(params), params)
     theirs, _ = compiled.update(grads, compiled.init(params), params)
     chex.assert_trees_all_close(ours, theirs, rtol=1e-6)
     with pytest.raises(ValueError, match="needs `params`"):
