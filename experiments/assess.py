@@ -18,7 +18,6 @@ from ganno_jax.policies.schedules import DISPLAY_NAMES
 
 TUNED = (*SCHEDULES, "plateau")
 NAMES = {**DISPLAY_NAMES, "plateau": "Reduce on plateau"}
-SMOOTHED = 10  # inner steps: a spike is a rise of the mean loss over so many
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,15 +26,14 @@ def train(config: Config, arguments: Sequence[str]) -> None:
     clock = training.Clock()
     folder = folders.claim(config)
     experiment = _build(config)
-    devices = [f"{d.platform}:{d.device_kind}" for d in experiment.mesh.devices.flat]
+    devices = _devices(experiment)
     _say(
         f"{config.preset} ({config.scale}): {experiment.env.training.family.name}, "
         f"{experiment.env.num_layers} layers, {config.learner.num_updates} updates on "
         f"{len(devices)} x {devices[0]}; run folder {folder.path}"
     )
     if not folder.config.is_file():
-        description = folders.describe(config, versions(), devices)
-        folders.write_json(folder.config, description)
+        _describe(experiment, folder)
     again = [word for word in arguments if word not in ("--resume", "--run.resume")]
     command = " ".join(["python -m experiments.run", *again, "--run.resume"])
     with StopRequest(f"stopped; everything is saved. Go on with: {command}") as stop:
@@ -94,6 +93,15 @@ def _build(config: Config) -> Experiment:
         raise UserError(str(error)) from error
 
 
+def _devices(experiment: Experiment) -> list[str]:
+    return [f"{d.platform}:{d.device_kind}" for d in experiment.mesh.devices.flat]
+
+
+def _describe(experiment: Experiment, folder: RunFolder) -> None:
+    description = folders.describe(experiment.config, versions(), _devices(experiment))
+    folders.write_json(folder.config, description)
+
+
 def _evaluator(experiment: Experiment) -> Evaluator:
     settings = experiment.config.evaluate
     return Evaluator(
@@ -119,6 +127,9 @@ def _finish(
     arrays = assess(experiment, evaluator, trained, untrained, blind, _say)
     clock.compiling += evaluator.seconds_compile - before
     present.store(folder, arrays)
+    _describe(
+        experiment, folder
+    )  # what was evaluated may differ from what the run was started with
 
     def timing() -> dict[str, float]:
         spent = clock.now()
@@ -149,6 +160,3 @@ def _show(folder: RunFolder, presented: present.Presented) -> None:
 
 def _say(text: str) -> None:
     print(text, flush=True)
-
-
-__all__ = ["evaluate", "plot", "train"]

@@ -228,7 +228,7 @@ def _figures(
     keys = [str(key) for key in arrays["keys"]]
     untuned = [i for i, key in enumerate(keys) if key.endswith("_untuned")]
     others = [keys.index(key) for key in ("replay", "blind", "untrained") if key in keys]
-    shown = [names[i] for i in (ours, best, *untuned, *others)][:7]
+    shown = [names[i] for i in (ours, best, *others)]
     made: list[tuple[str, str]] = []
 
     def save(name: str, figure: Any, caption: str) -> None:
@@ -251,7 +251,7 @@ def _figures(
             columns["lower"],
             columns["upper"],
             bar=bar,
-            seconds=columns["seconds"] - min(0.0, float(columns["seconds"][0])),
+            seconds=columns["seconds"] - columns["seconds"][0],
         )
         caption = (
             "The agents over their updates, evaluated on tuning seeds; the line is the best tuned "
@@ -302,7 +302,7 @@ def _figures(
         "sensitivity",
         plots.sensitivity(
             {name: (rates[i], finals[i]) for i, name in enumerate(names)},
-            shown,
+            [*shown, *(names[i] for i in untuned)],
             chance=math.log(chance),
         ),
         "Final log validation loss against the learning rate that a run began with: median and "

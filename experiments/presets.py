@@ -42,6 +42,8 @@ def digits(scale: Scale = "small") -> Config:
             num_runs=256 if small else 1024,
             tuning_runs=32 if small else 128,
             blind_updates=40 if small else 300,
+            curve_runs=32 if small else 128,
+            block=32 if small else 1024,
         ),
     )
 
@@ -165,6 +167,7 @@ def cifar_resnet18(scale: Scale = "paper") -> Config:
             tuning_runs=2 if small else 8,
             curve_every=5 if small else 20,
             curve_runs=8,
+            block=8 if small else 16,
             chunk=100 if small else 500,
         ),
     )
@@ -181,7 +184,8 @@ def _evaluate(small: bool) -> EvaluateConfig:
         num_runs=32 if small else 256,
         tuning_runs=4 if small else 32,
         curve_every=10 if small else 20,
-        curve_runs=32 if small else 64,
+        curve_runs=16 if small else 64,
+        block=16 if small else 256,
         chunk=200 if small else 1000,
     )
 
