@@ -1,6 +1,7 @@
 """Small problems that the tests share; the probes' best behaviour is known."""
 
 from functools import cache, partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +44,7 @@ def mlp_init(key, sizes=SIZES):
             "kernel": jax.random.normal(keys[i], (fan_in, fan_out)) / fan_in**0.5,
             "bias": jnp.zeros(fan_out),
         }
-        for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True))
+        for i, (fan_in, fan_out) in enumerate(pairwise(sizes))
     }
 
 

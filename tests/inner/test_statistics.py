@@ -1,5 +1,7 @@
 """The summary of a window against NumPy."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,7 +50,7 @@ def test_the_summary_is_that_of_numpy(key):
     for i, name in enumerate(layers.names):
         g = [flat(x, name) for x in gradients]
         d = [flat(x, name) for x in directions]
-        cosines = [a @ b / np.sqrt(a @ a * (b @ b)) for a, b in zip(g[:-1], g[1:], strict=True)]
+        cosines = [a @ b / np.sqrt(a @ a * (b @ b)) for a, b in pairwise(g)]
         np.testing.assert_allclose(summary.gradient_rms[i], rms(g), rtol=1e-5)
         np.testing.assert_allclose(summary.direction_rms[i], rms(d), rtol=1e-5)
         np.testing.assert_allclose(summary.weight_rms[i], rms(flat(params, name)), rtol=1e-5)
@@ -58,7 +60,7 @@ def test_the_summary_is_that_of_numpy(key):
 def test_a_small_spread_on_a_high_level_is_not_lost_to_float32():
     losses = 1000.0 + np.asarray([0.0, 0.01, 0.02, 0.03])
     record = empty_loss_record()
-    for loss in np.float32(losses):
+    for loss in losses.astype(np.float32):
         record = record_loss(record, jnp.asarray(loss))
     params = mlp_init(jax.random.key(0))
     layers = by_module(params)

@@ -128,7 +128,7 @@ class Env:
         memory = empty_memory(self.num_layers, initial_rate)
         summary = self.training.first_look(inner)
         memory, observation = self._observe(memory, summary, rates, inner)
-        outcome = self._outcome(inner, summary, jnp.zeros((), bool))
+        outcome = self._outcome(inner, summary)
         state = EnvState(
             inner=inner,
             memory=memory,
@@ -154,7 +154,7 @@ class Env:
           rates: learning rates, >= 0: one row for the whole window or one row per inner step.
 
         Returns:
-          The new state, and what it shows. A training whose loss, statistics or parameters are not finite, or whose
+          The new state, and what it shows. A training whose losses, statistics or parameters are not finite, or whose
           loss exploded, is put back to the window's start, marked as diverged and terminated, and rewarded with
           the reward's penalty; from then on its reward is zero.
         """
@@ -196,32 +196,27 @@ class Env:
     ) -> tuple[InnerState, Summary, Outcome]:
         """One window from `state`, with divergence taken care of."""
         inner, summary = self.training.window(state.inner, rates, self.num_measured)
-        sane = _all_finite(summary) & (summary.loss <= self.explosion * state.first_loss)
+        outcome = self._outcome(inner, summary)
+        # The window's losses are taken before its steps: only the validation loss shows what the last one did.
+        sane = _all_finite(summary) & jnp.isfinite(outcome.validation_loss)
+        sane = sane & (summary.loss <= self.explosion * state.first_loss)
         diverged = state.outcome.diverged | ~sane
         inner = select(diverged, state.inner, inner)
-        return inner, summary, self._outcome(inner, summary, diverged, state.outcome)
+        outcome = select(diverged, state.outcome, outcome).replace(diverged=diverged)
+        return inner, summary, outcome
 
-    def _outcome(
-        self,
-        inner: InnerState,
-        summary: Summary,
-        diverged: Bool[Array, ""],
-        before: Outcome | None = None,
-    ) -> Outcome:
+    def _outcome(self, inner: InnerState, summary: Summary) -> Outcome:
         split = self.training.family.dataset.validation
         loss, accuracy = self.training.evaluate(inner, split, self.num_validation)
-        outcome = Outcome(
+        return Outcome(
             train_loss=summary.loss,
             validation_loss=loss,
             validation_accuracy=accuracy,
             instability=jnp.log(
                 jnp.maximum(summary.loss_largest, 1e-8) / jnp.maximum(summary.loss, 1e-8)
             ),
-            diverged=diverged,
+            diverged=jnp.zeros((), bool),
         )
-        if before is None:
-            return outcome
-        return select(diverged, before.replace(diverged=diverged), outcome)
 
     def _observe(
         self,

@@ -1,0 +1,83 @@
+"""Action spaces against their equations."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ganno_jax.env import Observation
+from ganno_jax.env.actions import (
+    DirectRate,
+    RateMultipliers,
+    RelativeUpdate,
+    ScheduleResidual,
+    flat_shape,
+    warmup_cosine_shape,
+)
+
+
+def observation(rates=(0.1, 0.4), step=30, relative=(2.0, 0.5)):
+    return Observation(
+        features=jnp.zeros((2, 1)),
+        mask=jnp.ones(2, bool),
+        rates=jnp.asarray(rates),
+        relative_steps=jnp.asarray(relative),
+        initial_rate=jnp.asarray(0.2),
+        loss=jnp.asarray(1.0),
+        step=jnp.asarray(step),
+        total_steps=jnp.asarray(120),
+        interval=60,
+    )
+
+
+def test_multipliers_change_the_rate_by_the_chosen_factor():
+    space = RateMultipliers(factors=(0.5, 1.0, 2.0))
+    rates = space.apply(observation(), jnp.asarray([2, 1]))
+    np.testing.assert_allclose(rates, [0.2, 0.4], rtol=1e-6)
+
+
+def test_multipliers_stay_within_their_bounds():
+    space = RateMultipliers(factors=(0.01, 1.0, 100.0), lowest=0.05, highest=5.0)
+    rates = space.apply(observation(), jnp.asarray([0, 2]))
+    np.testing.assert_allclose(rates, [0.05, 5.0], rtol=1e-6)
+
+
+def test_uniform_multipliers_do_not_drift():
+    space = RateMultipliers()
+    assert space.num_actions == 9
+    np.testing.assert_allclose(np.sum(np.log(space.factors)), 0.0, atol=1e-12)
+
+
+def test_multipliers_that_cannot_keep_a_rate_are_refused():
+    with pytest.raises(ValueError, match="needs 1.0"):
+        RateMultipliers(factors=(0.5, 2.0))
+
+
+def test_a_residual_of_zero_is_the_schedule_and_a_large_one_is_bounded():
+    space = ScheduleResidual(lambda fraction: 1 - fraction, alpha=1.3)
+    middle = 0.5  # of the training: 30 steps done, half of the 60 to come
+    rates = space.apply(observation(), jnp.asarray([0.0, 100.0]))
+    np.testing.assert_allclose(rates, 0.2 * middle * np.exp([0.0, 1.3]), rtol=1e-5)
+
+
+def test_a_residual_does_not_remember_the_rates_before():
+    space = ScheduleResidual(flat_shape, peak=0.3)
+    rates = [space.apply(observation(r), jnp.ones(2)) for r in ((0.1, 0.4), (5.0, 1e-5))]
+    np.testing.assert_array_equal(*rates)
+
+
+def test_a_direct_rate_covers_its_range_on_a_log_scale():
+    space = DirectRate(lowest=1e-4, highest=1.0)
+    rates = space.apply(observation(), jnp.asarray([0.0, 100.0]))
+    np.testing.assert_allclose(rates, [1e-2, 1.0], rtol=1e-4)
+    np.testing.assert_allclose(space.apply(observation(), -jnp.full(2, 100.0)), 1e-4, rtol=1e-4)
+
+
+def test_a_relative_update_has_its_size_whatever_the_scale_of_weights():
+    space = RelativeUpdate(flat_shape, relative_size=0.02)
+    rates = space.apply(observation(), jnp.zeros(2))
+    np.testing.assert_allclose(rates * jnp.asarray([2.0, 0.5]), np.full(2, 0.02), rtol=1e-5)
+
+
+def test_the_base_shape_warms_up_and_decays():
+    shape = warmup_cosine_shape(jnp.asarray([0.0, 0.1, 0.55, 1.0]))
+    np.testing.assert_allclose(shape, [0.1, 1.0, 0.505, 0.01], rtol=1e-4)

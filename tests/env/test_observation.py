@@ -1,0 +1,136 @@
+"""Features: bounded, finite, and only what an Optax update sees."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ganno_jax.env import FEATURES
+from ganno_jax.env.observation import GLOBAL_FEATURES, empty_memory, observe
+from ganno_jax.inner.layers import by_module
+from ganno_jax.inner.statistics import Summary
+
+from ..probes import mlp_env, mlp_init, quick_jit, reset_batch, step_batch
+
+LAYERS = by_module(jax.eval_shape(mlp_init, jax.random.key(0)))
+
+
+@quick_jit
+def look(memory, summary, rates, initial_rate=0.1, step=3, total_steps=12):
+    numbers = jnp.float32(initial_rate), jnp.int32(step), jnp.int32(total_steps)
+    return observe(memory, summary, rates, *numbers, LAYERS, 3)
+
+
+def summary(value=0.5):
+    one, per_layer = jnp.asarray(value, jnp.float32), jnp.full(2, value, jnp.float32)
+    return Summary(one, one, one, one, per_layer, per_layer, per_layer, per_layer)
+
+
+def column(observation, name):
+    return np.asarray(observation.features[:, FEATURES.index(name)])
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 1e38, np.nan])
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e-38, 1e38, np.inf, -np.inf, np.nan])
+def test_features_are_bounded_and_finite_whatever_comes_in(value, rate):
+    memory, rates = empty_memory(2, jnp.float32(0.1)), jnp.full(2, rate)
+    for inputs in (summary(), summary(value), summary()):
+        memory, observation = look(memory, inputs, rates, rate)
+        assert np.isfinite(observation.features).all()
+        assert np.abs(observation.features).max() <= 3.0
+
+
+def test_features_are_bounded_and_finite_without_a_budget():
+    _, observation = look(empty_memory(2, jnp.float32(0.1)), summary(), jnp.ones(2), 0.1, 0, 0)
+    assert np.isfinite(observation.features).all()
+
+
+def test_at_the_first_window_nothing_has_changed():
+    _, observation = look(empty_memory(2, jnp.float32(0.1)), summary(3.7), jnp.full(2, 0.1))
+    for name in (
+        "loss_gain",
+        "loss_change",
+        "loss_trend",
+        "loss_excess",
+        "rate_change",
+        "rate_drift",
+        "rate_contrast",
+        "gradient_change",
+    ):
+        np.testing.assert_allclose(column(observation, name), 0.0, atol=1e-6, err_msg=name)
+
+
+def test_features_are_those_computed_by_hand():
+    memory = empty_memory(2, jnp.float32(0.1))
+    memory, _ = look(memory, summary(2.0), jnp.full(2, 0.1), step=0)
+    now = Summary(
+        loss=jnp.float32(1.5),
+        loss_spread=jnp.float32(0.3),
+        loss_slope=jnp.float32(-0.6),
+        loss_largest=jnp.float32(1.8),
+        gradient_rms=jnp.asarray([0.2, 4.0]),
+        direction_rms=jnp.asarray([0.4, 2.0]),
+        weight_rms=jnp.asarray([0.8, 0.5]),
+        agreement=jnp.asarray([0.25, -0.5]),
+    )
+    _, observation = look(memory, now, jnp.asarray([0.2, 0.05]), step=3, total_steps=12)
+    fall = np.log(1.5 / 2.0)
+    expected = {
+        "progress": 0.25,
+        "remaining": np.log10(10.0) / 5,
+        "loss_level": np.log(1.5) / 5,
+        "loss_gain": fall / 5,
+        "loss_change": fall,
+        "loss_trend": (0.5 - 0.15) * fall,  # shares of the new value in the two means
+        "loss_excess": 0.0,
+        "loss_spread": np.log10(0.2) / 2,
+        "loss_peak": np.log(1.2),
+        "loss_slope": -0.4,
+        "rate": np.log10([0.2, 0.05]) / 3,
+        "rate_change": np.log([2.0, 0.5]) / 2,
+        "rate_drift": np.log10([2.0, 0.5]) / 3,
+        "rate_contrast": np.log10([2.0, 0.5]) / 2,
+        "gradient": np.log10([0.2, 4.0]) / 3,
+        "gradient_change": np.log([0.1, 2.0]) / 2,
+        "weight": np.log10([0.8, 0.5]) / 2,
+        "relative_update": np.log10([0.1, 0.2]) / 3,
+        "direction_gain": np.log10([2.0, 0.5]) / 3,
+        "agreement": [0.25, -0.5],
+        "depth": [0, 1],
+        "is_first": [1, 0],
+        "is_last": [0, 1],
+        "size": np.log10([40, 27]) / 7,
+        "kind_dense": 1,
+        "kind_conv": 0,
+        "kind_norm": 0,
+        "kind_other": 0,
+    }
+    assert set(expected) == set(FEATURES)
+    for name, value in expected.items():
+        np.testing.assert_allclose(
+            column(observation, name), np.broadcast_to(value, 2), rtol=1e-4, atol=1e-5, err_msg=name
+        )
+
+
+def test_global_features_are_the_same_for_all_layers():
+    _, observation = look(empty_memory(2, jnp.float32(0.1)), summary(), jnp.asarray([0.1, 0.2]))
+    shared = np.asarray(observation.features[:, : len(GLOBAL_FEATURES)])
+    np.testing.assert_array_equal(shared[0], shared[1])
+
+
+def test_validation_data_do_not_reach_the_observation():
+    env = mlp_env()
+    dataset = env.training.family.dataset
+    other = dataset.validation.replace(
+        inputs=-3 * dataset.validation.inputs, targets=dataset.validation.targets[::-1]
+    )
+    family = env.training.family.replace(dataset=dataset.replace(validation=other))
+    changed = env.replace(training=env.training.replace(family=family))
+    seen, losses = [], []
+    for e in (env, changed):
+        state, first = reset_batch(e, jax.random.split(jax.random.key(0), 3))
+        _, second = step_batch(e, state, jnp.full((3, 2), 0.3))
+        seen.append((first.observation, second.observation))
+        losses.append(second.outcome.validation_loss)
+    jax.tree.map(np.testing.assert_array_equal, *seen)
+    assert not np.allclose(*losses)
