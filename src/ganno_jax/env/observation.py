@@ -62,6 +62,8 @@ class Observation:
     step: Int[Array, ""]  # inner steps done
     total_steps: Int[Array, ""]  # inner steps of the whole training
     interval: int = struct.field(pytree_node=False)  # inner steps per decision
+    # Raw `inner.example_statistics` of the last inner step, zeros before the first; None where they are not taken.
+    example_features: Float[Array, "layer 2"] | None = None
 
 
 @struct.dataclass
@@ -181,6 +183,7 @@ def observe(
         step=step,
         total_steps=jnp.asarray(total_steps, jnp.int32),
         interval=interval,
+        example_features=summary.example_features,
     )
     memory = ObservationMemory(
         count=memory.count + 1,

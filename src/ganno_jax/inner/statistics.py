@@ -51,6 +51,8 @@ class Summary:
     direction_rms: Float[Array, " layer"]
     weight_rms: Float[Array, " layer"]
     agreement: Float[Array, " layer"]  # mean cosine of successive gradients, [-1, 1]
+    # Raw `inner.example_statistics` of the window's last step; None unless `Training.example_features`.
+    example_features: Float[Array, "layer 2"] | None = None
 
 
 def empty_loss_record() -> LossRecord:

@@ -8,6 +8,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ganno_jax.inner.directions import Hyperparameters, InnerOptimizer
+from ganno_jax.inner.example_statistics import example_features, example_features_by_layer
 from ganno_jax.inner.layers import LayerMap, apply_rates, by_module
 from ganno_jax.inner.statistics import (
     Summary,
@@ -52,6 +53,11 @@ class Training:
     optimizer: InnerOptimizer
     batch_size: int = struct.field(pytree_node=False)
     layers: LayerMap
+    # What step-size controllers see (`inner.example_statistics`): off, taken once per window in its last step; the
+    # change along each layer's own update; over the first so many examples of the batch only.
+    example_features: bool = struct.field(pytree_node=False, default=False)
+    example_features_by_layer: bool = struct.field(pytree_node=False, default=False)
+    example_features_limit: int | None = struct.field(pytree_node=False, default=None)
 
     @classmethod
     def create(
@@ -80,6 +86,30 @@ class Training:
     @property
     def num_layers(self) -> int:
         return self.layers.num_layers
+
+    def with_example_features(
+        self, *, by_layer: bool = False, limit: int | None = None
+    ) -> "Training":
+        """The same training, with what step-size controllers see: `inner.example_statistics`.
+
+        They are taken in the last step of each window and cost up to two more forward passes there.
+
+        Args:
+          by_layer: the change along each layer's own update instead of the whole one.
+          limit: use only so many examples of the batch, which makes them cheaper and noisier; all by default.
+
+        Raises:
+          ValueError: `limit` is below 2.
+        """
+        if limit is not None and limit < 2:
+            raise ValueError(
+                f"a variance over examples needs a `limit` of at least 2; got {limit}."
+            )
+        return self.replace(
+            example_features=True,
+            example_features_by_layer=by_layer,
+            example_features_limit=limit,
+        )
 
     def init(self, key: PRNGKeyArray, initial_rate: Float[Array, ""] | None = None) -> InnerState:
         """Draw a task, an optimizer's numbers and initial parameters; `initial_rate` overrides the drawn one."""
@@ -152,19 +182,45 @@ class Training:
             return (state, record_loss(losses, metrics.loss)), None
 
         def measured(carry, inputs):
-            state, losses, record = carry
-            state, metrics = self._step(state, *inputs)
+            before, losses, record = carry[:3]
+            state, metrics = self._step(before, *inputs)
             losses = record_loss(losses, metrics.loss)
             record = record_layers(record, metrics.gradient, metrics.direction, self.layers)
-            return (state, losses, record), None
+            last_step = (before, metrics.direction) if self.example_features else ()
+            return (state, losses, record, *last_step), None
 
         carry = (state, empty_loss_record())
         if num_bare:
             carry, _ = jax.lax.scan(bare, carry, (rates[:num_bare], indices[:num_bare]))
         record = empty_layer_record(state.params, self.layers)
-        carry, _ = jax.lax.scan(measured, (*carry, record), (rates[num_bare:], indices[num_bare:]))
-        state, losses, record = carry
-        return state, summarize(losses, record, state.params, self.layers)
+        last_step = (state, state.params) if self.example_features else ()
+        carry = (*carry, record, *last_step)
+        carry, _ = jax.lax.scan(measured, carry, (rates[num_bare:], indices[num_bare:]))
+        state, losses, record, *last_step = carry
+        summary = summarize(losses, record, state.params, self.layers)
+        if self.example_features:
+            features = self._example_features(*last_step, rates[-1], indices[-1])
+            summary = summary.replace(example_features=features)
+        return state, summary
+
+    def _example_features(
+        self,
+        state: InnerState,
+        direction: Params,
+        rates: Float[Array, " layer"],
+        indices: Int[Array, " batch"],
+    ) -> Float[Array, "layer 2"]:
+        """Of the step from `state` along `-rates * direction`, on the step's own batch."""
+        # The batch is gathered once more; in one program with the step, XLA keeps a single copy of the forward pass.
+        batch = self.family.train_batch(state.task, indices[: self.example_features_limit])
+        key = jax.random.fold_in(state.key, state.step)
+
+        def losses(params: Params) -> Array:
+            return state.task.example_losses(params, state.model_state, batch, key, True)[0]
+
+        updates = apply_rates(direction, self.layers, rates)
+        features = example_features_by_layer if self.example_features_by_layer else example_features
+        return features(losses, state.params, updates, self.layers)
 
     def first_look(self, state: InnerState) -> Summary:
         """A summary before the first step: the loss and gradient of the first batch, no step taken."""
@@ -177,7 +233,10 @@ class Training:
         record = empty_layer_record(state.params, self.layers)
         record = record_layers(record, gradient, direction, self.layers)
         losses = record_loss(empty_loss_record(), loss)
-        return summarize(losses, record, state.params, self.layers)
+        summary = summarize(losses, record, state.params, self.layers)
+        if self.example_features:  # none before the first step
+            summary = summary.replace(example_features=jnp.zeros((self.num_layers, 2)))
+        return summary
 
     def evaluate(
         self, state: InnerState, split: Split, num_examples: int, chunk: int | None = None

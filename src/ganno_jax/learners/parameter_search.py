@@ -1,0 +1,246 @@
+r"""Black-box search for the parameters of a policy: every sampled vector on every task, in one jitted call.
+
+The return of a training of S inner steps is $R = \max(0, (\log E_0 - \log E_S) / S)$, where E is the loss over the
+task's training examples: the published mean decrease of the log error, whose sum telescopes. A diverged training has
+return 0 and no training less, as in the re-implementation of Adriaensen et al. 2022 (arXiv:2205.13881).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from ganno_jax.env.batching import Mapping, map_trainings
+from ganno_jax.env.environment import Env
+from ganno_jax.inner.training import InnerState, Training
+from ganno_jax.learners.mappo import AXIS
+from ganno_jax.policies.base import Policy
+from ganno_jax.tasks import sampling
+
+PolicyFn = Callable[[Float[Array, " weight"]], Policy]
+
+
+class Strategy(Protocol):
+    """How parameter vectors are proposed and judged: `REPS`, `CMAES`, `RandomSearch`."""
+
+    def init(self) -> Any:
+        """The state before the first iteration."""
+        ...
+
+    def ask(self, state: Any, key: PRNGKeyArray, count: int) -> Float[Array, "sample weight"]:
+        """Parameter vectors to try."""
+        ...
+
+    def tell(
+        self,
+        state: Any,
+        samples: Float[Array, "sample weight"],
+        returns: Float[Array, " sample"],
+    ) -> tuple[Any, dict[str, Float[Array, ""]]]:
+        """The new state and metrics; a larger return is better."""
+        ...
+
+    def best(self, state: Any) -> Float[Array, " weight"]:
+        """The parameter vector to use."""
+        ...
+
+
+@struct.dataclass
+class SearchState:
+    """Everything that changes during a search; save it and go on later."""
+
+    strategy: Any
+    iteration: Int[Array, ""]
+    key: PRNGKeyArray
+
+
+@struct.dataclass
+class ParameterSearch:
+    """A strategy, and the trainings on which it judges parameter vectors."""
+
+    env: Env
+    strategy: Strategy
+    policy_fn: PolicyFn = struct.field(pytree_node=False)  # from a parameter vector to a policy
+    num_samples: int = struct.field(pytree_node=False, default=64)  # parameter vectors each time
+    num_tasks: int = struct.field(pytree_node=False, default=8)  # all vectors meet the same ones
+    fewest_decisions: int | None = struct.field(pytree_node=False, default=None)
+    num_judged: int | None = struct.field(pytree_node=False, default=None)
+    mapping: Mapping = struct.field(pytree_node=False, default="vmap")
+
+    @classmethod
+    def create(
+        cls, env: Env, strategy: Strategy, policy_fn: PolicyFn, **counts: Any
+    ) -> "ParameterSearch":
+        """Check the settings.
+
+        Args:
+          env: the trainings; its reward is not used.
+          strategy: `REPS`, `CMAES` or `RandomSearch`.
+          policy_fn: such as `StepSizePolicy`.
+          **counts: `num_samples` and `num_tasks` per iteration; `fewest_decisions`, if run lengths vary: each task's
+            is uniform from there to the env's `num_decisions`; `num_judged`, how many training examples the loss E
+            is taken over at most, all of the task's by default; `mapping` over trainings.
+
+        Raises:
+          ValueError: a count that cannot work.
+        """
+        search = cls(env, strategy, policy_fn, **counts)
+        if search.num_samples < 4:
+            raise ValueError(f"`num_samples` must be at least 4; got {search.num_samples}.")
+        if search.num_tasks < 1:
+            raise ValueError(f"`num_tasks` must be at least 1; got {search.num_tasks}.")
+        fewest = search.fewest_decisions
+        if fewest is not None and not 1 <= fewest <= env.num_decisions:
+            raise ValueError(
+                f"`fewest_decisions` must be between 1 and the env's {env.num_decisions}; got {fewest}."
+            )
+        return search
+
+    def init(self, key: PRNGKeyArray) -> SearchState:
+        """Nothing tried."""
+        return SearchState(self.strategy.init(), jnp.zeros((), jnp.int32), key)
+
+    def policy(self, state: SearchState) -> Policy:
+        """What the search has found so far."""
+        return self.policy_fn(self.strategy.best(state.strategy))
+
+
+@partial(jax.jit, static_argnames=("num_iterations", "mesh"))
+def search(
+    problem: ParameterSearch, state: SearchState, num_iterations: int, mesh: Mesh
+) -> tuple[SearchState, dict[str, Float[Array, "iteration ..."]]]:
+    """A chunk of iterations in one jitted call; each draws new tasks.
+
+    Args:
+      problem: what is searched.
+      state: from `ParameterSearch.init`, or of an earlier chunk.
+      num_iterations: length of the chunk.
+      mesh: devices, from `make_mesh`.
+
+    Returns:
+      The new state and metrics per iteration: `mean_return`, `highest_return`, `share_diverged`, the `best`
+      parameter vector after it, and those of the strategy.
+    """
+    return jax.lax.scan(
+        lambda state, _: iterate(problem, state, mesh), state, None, length=num_iterations
+    )
+
+
+def iterate(
+    problem: ParameterSearch, state: SearchState, mesh: Mesh
+) -> tuple[SearchState, dict[str, Array]]:
+    """One iteration: ask, train with every parameter vector on every task, tell."""
+    ask_key, task_key = jax.random.split(jax.random.fold_in(state.key, state.iteration))
+    samples = problem.strategy.ask(state.strategy, ask_key, problem.num_samples)
+    keys = jax.random.split(task_key, problem.num_tasks)
+    returns, diverged = returns_of(problem, samples, keys, mesh)
+    relative = relative_returns(returns)
+    strategy, metrics = problem.strategy.tell(state.strategy, samples, relative)
+    metrics = metrics | {
+        "mean_return": jnp.mean(returns),
+        "highest_return": jnp.max(jnp.mean(returns, axis=1)),
+        "share_diverged": jnp.mean(diverged.astype(jnp.float32)),
+        "best": problem.strategy.best(strategy),
+    }
+    return SearchState(strategy, state.iteration + 1, state.key), metrics
+
+
+def relative_returns(returns: Float[Array, "sample task"]) -> Float[Array, " sample"]:
+    """Mean over tasks of the return less the task's mean over all samples: an easy task favours nobody."""
+    return jnp.mean(returns - jnp.mean(returns, axis=0, keepdims=True), axis=1)
+
+
+def returns_of(
+    problem: ParameterSearch,
+    samples: Float[Array, "sample weight"],
+    keys: PRNGKeyArray,
+    mesh: Mesh,
+) -> tuple[Float[Array, "sample task"], Bool[Array, "sample task"]]:
+    """Returns of all parameter vectors on all tasks, and which trainings diverged; spread over the devices."""
+    num_tasks = keys.shape[0]
+    total = samples.shape[0] * num_tasks
+    rows = jnp.arange(-(-total // mesh.size) * mesh.size) % total
+
+    def share(problem: Any, samples: Array, keys: Any, rows: Array):
+        def one(row: Array):
+            policy = problem.policy_fn(samples[row // num_tasks])
+            return training_return(problem, policy, keys[row % num_tasks])
+
+        return map_trainings(one, problem.mapping, rows)
+
+    whole, split = PartitionSpec(), PartitionSpec(AXIS)
+    returns, diverged = jax.shard_map(
+        share,
+        mesh=mesh,
+        in_specs=(whole, whole, whole, split),
+        out_specs=split,
+        check_vma=False,
+    )(problem, samples, keys, rows)
+    shape = (samples.shape[0], num_tasks)
+    return returns[:total].reshape(shape), diverged[:total].reshape(shape)
+
+
+def training_return(
+    problem: ParameterSearch, policy: Policy, key: PRNGKeyArray
+) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+    """The return of one training (see the module), and whether it diverged.
+
+    The training of a task with fewer decisions than the env's goes on with rate 0: it stands still.
+    """
+    env = problem.env
+    env_key, policy_key, length_key = (jax.random.fold_in(key, n) for n in range(3))
+    fewest = env.num_decisions if problem.fewest_decisions is None else problem.fewest_decisions
+    length = jax.random.randint(length_key, (), fewest, env.num_decisions + 1)
+    state, timestep = env.reset(env_key)
+    first = task_loss(env.training, state.inner, problem.num_judged)
+
+    def decide(carry, number):
+        state, memory, observation = carry
+        memory, rates = policy.act(memory, observation, jax.random.fold_in(policy_key, number))
+        state, timestep = env.step(state, jnp.where(number < length, rates, 0.0))
+        return (state, memory, timestep.observation), None
+
+    memory = policy.init(timestep.observation)
+    carry = (state, memory, timestep.observation)
+    (state, _, _), _ = jax.lax.scan(decide, carry, jnp.arange(env.num_decisions))
+    last = task_loss(env.training, state.inner, problem.num_judged)
+    return log_decrease(first, last, length * env.interval, state.outcome.diverged)
+
+
+def log_decrease(
+    first: Float[Array, ""],
+    last: Float[Array, ""],
+    num_steps: Int[Array, ""],
+    diverged: Bool[Array, ""],
+) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+    r"""$\max(0, (\log E_0 - \log E_S) / S)$, and 0 where the training diverged or the loss is not finite."""
+    failed = diverged | ~jnp.isfinite(last)
+    decrease = jnp.log(jnp.maximum(first, 1e-8)) - jnp.log(jnp.maximum(last, 1e-8))
+    value = jnp.maximum(decrease / num_steps, 0.0)
+    return jnp.where(failed, 0.0, value), failed
+
+
+def task_loss(
+    training: Training, state: InnerState, num_examples: int | None = None
+) -> Float[Array, ""]:
+    """Mean loss over the task's own training examples, with its label noise.
+
+    Args:
+      training: the family.
+      state: of one training.
+      num_examples: at most so many, drawn at random by the task's key; all of them by default.
+    """
+    family, task = training.family, state.task
+    total = family.dataset.train.num_examples
+    count = total if num_examples is None else min(num_examples, total)
+    indices = sampling.subset(jnp.arange(count), total, task.key)
+    batch = family.train_batch(task, indices)
+    losses, _ = task.example_losses(state.params, state.model_state, batch, state.key, False)
+    in_use = total if task.num_examples is None else task.num_examples
+    weights = (jnp.arange(count) < in_use).astype(jnp.float32)
+    return jnp.sum(losses * weights) / jnp.sum(weights)
