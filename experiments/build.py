@@ -152,7 +152,8 @@ def _network_settings(network: NetworkConfig) -> dict[str, Any]:
     if network.name in networks.NETWORKS and foreign:
         raise ValueError(
             f"network {network.name!r} takes no `network.{foreign[0]}`; it takes: "
-            f"{', '.join(taken.get(network.name, ())) or 'nothing'}"
+            f"{', '.join(taken.get(network.name, ())) or 'nothing'} "
+            f"(leave the preset's out with --network.{foreign[0]} None)"
         )
     return given
 

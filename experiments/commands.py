@@ -39,6 +39,12 @@ def train(config: Config, arguments: Sequence[str]) -> None:
     with StopRequest(f"stopped; everything is saved. Go on with: {command}") as stop:
         evaluator = _evaluator(experiment)
         trained, updates = training.run_training(experiment, folder, evaluator, clock, stop, _say)
+        if not config.evaluate.after_training:
+            _say(
+                f"trained; evaluate with: python -m experiments.run evaluate {config.preset} "
+                f"--run.folder {config.run.folder} --run.name {config.run_name}"
+            )
+            return
         stop.waits = False  # the agents are saved: from here on a stop loses evaluations only
         blind = None
         if config.evaluate.blind_updates:

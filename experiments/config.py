@@ -170,6 +170,8 @@ class LearnerConfig:
 class EvaluateConfig:
     """What the trained agents are compared with, on seeds that the training never used."""
 
+    after_training: bool = True
+    """Evaluate once the training is done; the command `evaluate` does it at any time."""
     num_runs: int = 256
     """Reported runs of every policy; their initial rates cover the whole range evenly."""
     tuning_runs: int = 32
@@ -283,7 +285,7 @@ def options() -> dict[str, tuple[str, ...]]:
 
 def flags() -> tuple[str, ...]:
     """The options that take no value."""
-    return ("run.resume", "run.profile", "agent.recurrent")
+    return ("run.resume", "run.profile", "agent.recurrent", "evaluate.after_training")
 
 
 def _from_dict(kind: type, values: Mapping[str, Any], where: str) -> Any:

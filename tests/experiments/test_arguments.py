@@ -1,0 +1,180 @@
+"""The command line: presets, options, and one clear line for what cannot work."""
+
+import errno
+import json
+
+import numpy as np
+import pytest
+
+from experiments import commands, folder, presets
+from experiments.build import build, initial_rates, learner_key, run_keys
+from experiments.config import Config, from_dict, learned_settings, to_dict
+from experiments.run import main, parse
+
+BAD = {
+    "": "usage",
+    "fly": "no command 'fly'; there are: train, evaluate, plot, list",
+    "train": "`train` needs a preset; there are: digits",
+    "train papr": "no preset 'papr'; there are: digits, fashion_mlp",
+    "train digits --learner.updates 3": "no option --learner.updates; there are: --learner.num_up",
+    "train digits --lerner.num_updates 3": "the groups of options are: data, network",
+    "train digits --foo 3": "no option --foo; there are: --scale, --seed",
+    "train digits extra": "extra",
+    "train digits --scale huge": "no scale 'huge'; there are: small, paper",
+    "train digits --seed x": "--seed",
+    "train digits --agent.actions jump": "multipliers",
+    "train digits --data.name cifar11": "no data set 'cifar11'; there are: digits",
+    "train digits --data.name mnist --data.dir {tmp}/none": "mnist",
+    "train digits --data.path {tmp}/none.npz": "no file",
+    "train digits --data.path {tmp}/bad.npz": "bad.npz",
+    "train digits --data.path {tmp}/nan.npz": "NaN",
+    "train digits --network.name resnet99": "no network 'resnet99'; there are: softmax, mlp",
+    "train digits --network.norm group": "takes no `network.norm`; it takes: features, activ",
+    "train digits --network.activation sine": "no activation 'sine'",
+    "train digits --optimizer.name adagrad": "no optimizer 'adagrad'; there are: sgd, momentum",
+    "train digits --optimizer.initial_rate -1 1": "`optimizer.initial_rate` must be a range",
+    "train digits --optimizer.initial_rate 1 0.1": "`optimizer.initial_rate` must be a range",
+    "train digits --optimizer.momentum 1.5": "`optimizer.momentum`",
+    "train digits --task.batch_size 5000": "batch size must be between 1 and the 1079",
+    "train digits --task.label_noise 0 2": "`task.label_noise`",
+    "train digits --env.num_decisions 0": "`env.num_decisions` must be at least 1",
+    "train digits --learner.num_envs 0": "`learner.num_envs` must be at least 1",
+    "train digits --learner.num_envs 9": "the next number that works is 12",
+    "train digits --learner.rollout_decisions 7": "not a whole number",
+    "train digits --agent.alpha 0": "`agent.alpha` must be above 0",
+    "train digits --agent.hidden_features mood": "no feature 'mood'",
+    "train digits --evaluate.peaks 0.1 0": "`evaluate.peaks[1]` must be above 0",
+    "train digits --run.mapping sideways": "no mapping 'sideways'; there are: vmap, map",
+    "train digits --run.devices 3": "`run.devices` must divide",
+    "train digits --run.name a/b": "`run.name` must be the name of a folder",
+    "evaluate digits": "no run in",
+    "plot digits --run.name x": "no run in",
+    "list digits": "`list` takes no arguments",
+}
+
+
+@pytest.mark.parametrize("words, expected", BAD.items())
+def test_bad_input_gets_one_line_and_writes_nothing(words, expected, tmp_path, capsys):
+    (tmp_path / "bad.npz").write_bytes(b"no archive")
+    inputs = np.zeros((50, 3), np.float32)
+    inputs[7, 1] = np.nan
+    np.savez(tmp_path / "nan.npz", x=inputs, y=np.arange(50) % 2)
+    before = sorted(tmp_path.rglob("*"))
+    arguments = words.format(tmp=tmp_path).split()
+    if len(arguments) > 1 and arguments[0] != "list":
+        arguments += ["--run.folder", str(tmp_path / "runs")]
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert expected in (said.err or said.out)
+    if words:
+        assert len(said.err.splitlines()) == 1
+        assert said.err.startswith("error: ")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_folders_that_cannot_be_used_are_named(tmp_path, capsys):
+    (tmp_path / "file").write_text("here")
+    (tmp_path / "other" / "digits").mkdir(parents=True)
+    (tmp_path / "other" / "digits" / "thesis.tex").write_text("dear to someone")
+    for place, expected in (("file", "no permission"), ("other", "holds other files")):
+        assert main(["train", "digits", "--run.folder", str(tmp_path / place)]) == 2
+        error = capsys.readouterr().err
+        assert expected in error
+        assert len(error.splitlines()) == 1
+    assert main(["train", "digits", "--run.folder", str(tmp_path), "--run.name", "file"]) == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line(tmp_path, capsys, monkeypatch):
+    def full(path, values):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(commands.folders, "write_json", full)
+    assert main(["train", "digits", "--run.folder", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "No space left on device" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_file_is_whole_or_absent(tmp_path):
+    folder.write_whole(tmp_path / "a.json", "old")
+    with pytest.raises(TypeError):
+        folder.write_whole(tmp_path / "a.json", 3)  # pyright: ignore
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "old"
+
+
+def test_help_and_list_name_defaults_costs_and_results(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["train", "digits", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for text in ("--learner.num_updates INT", "Trainings per update", "(default: 1e-05 3.0)"):
+        assert text in shown
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    for name in presets.PRESETS:
+        assert f"{name} (--scale" in shown
+    assert shown.count("Cost:") == shown.count("Expected result:") == len(presets.PRESETS)
+    assert main(["--help"]) == 0
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_presets_survive_the_way_through_json(name, scale):
+    config = presets.named(name)(scale)
+    assert (config.preset, config.scale) == (name, scale)
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_options_reach_the_configuration():
+    words = "digits --scale paper --network.features 16 8 --task.width 0.5 1 --resume"
+    config = parse("train", words.split())
+    assert config is not None
+    assert config.network.features == (16, 8)
+    assert config.task.width == (0.5, 1.0)
+    assert config.run.resume
+    assert config.learner == presets.digits("paper").learner
+
+
+def test_what_is_only_about_running_may_change_on_resumption():
+    ours = presets.digits()
+    words = "digits --data.dir x --run.name y --evaluate.num_runs 8"
+    moved = parse("train", words.split())
+    assert moved is not None
+    assert learned_settings(moved) == learned_settings(ours)
+    with pytest.raises(ValueError, match=r"no setting learner\.foo"):
+        from_dict({"learner": {"foo": 1}})
+
+
+def test_the_digits_preset_meets_the_task_that_was_set():
+    experiment = build(presets.digits())
+    env = experiment.env
+    assert env.training.layers.sizes == (65 * 32, 33 * 10)
+    assert env.total_steps >= 600
+    assert env.training.optimizer.name == "momentum"
+    assert presets.digits().optimizer.initial_rate == (1e-5, 3.0)
+    assert presets.digits().evaluate.num_runs >= 256
+    assert len(presets.digits().evaluate.peaks) >= 7
+
+
+def test_training_tuning_and_report_share_no_random_numbers():
+    import jax
+
+    config = Config()
+    keys = [
+        learner_key(config)[None],
+        learner_key(config, blind=True)[None],
+        run_keys(config, 50, report=False),
+        run_keys(config, 50, report=True),
+    ]
+    data = np.concatenate([np.asarray(jax.random.key_data(k)) for k in keys])
+    assert len(np.unique(data, axis=0)) == len(data)
+    # A smaller number of runs is the beginning of a larger one.
+    assert (run_keys(config, 50, report=True)[:8] == run_keys(config, 8, report=True)).all()
+
+
+def test_initial_rates_cover_the_range_evenly():
+    rates = initial_rates(Config(), 11)
+    steps = np.diff(np.log(rates))
+    assert np.allclose(steps, np.log(3e5) / 11, rtol=1e-4)
+    assert rates[5] == pytest.approx(np.sqrt(1e-5 * 3), rel=1e-4)

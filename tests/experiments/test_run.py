@@ -1,0 +1,232 @@
+"""Whole runs of a tiny experiment: what they leave, and that stopping them changes nothing."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import training
+from experiments.progress import Bar
+from experiments.run import main
+from ganno_jax.checkpoint import Checkpoints
+
+ROOT = Path(__file__).parents[2]
+TINY = (
+    "--network.name softmax --network.features None --data.max_examples 200 --task.batch_size 8 --env.num_decisions 3 "
+    "--env.interval 2 --learner.num_updates 4 --learner.num_envs 8 --learner.num_epochs 1 "
+    "--agent.hidden 8 --evaluate.num_runs 10 --evaluate.tuning_runs 2 --evaluate.peaks 0.1 0.3 "
+    "--evaluate.block 32 --evaluate.curve_every 2 --evaluate.curve_runs 4 "
+    "--evaluate.blind_updates 1 --run.checkpoint_every 0 --run.updates_per_call 1 --run.devices 2"
+)
+ONLY_TRAIN = "--evaluate.no_after_training"
+SUMMARY = {
+    *("controller", "best_schedule", "best_schedule_name", "paired_difference"),
+    *("paired_difference_ci95", "evaluation_runs", "controller_accuracy_median"),
+    *("controller_accuracy_worst_decile", "inner_steps_per_second", "seconds_total"),
+    "seconds_compile",
+}
+FIGURES = {
+    *("accuracy", "layer_rates", "learning_curve", "policies", "profiles", "schedules"),
+    "sensitivity",
+}
+
+
+def arguments(folder, *more):
+    return ["train", "digits", *TINY.split(), "--run.folder", str(folder), *more]
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def learned(run):
+    """The final learner state as bytes, leaf by leaf."""
+    path = next((run / "checkpoints").glob("4"))
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        found = checkpointer.restore(path / "state")
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(found)]
+
+
+def numbers(run):
+    """The lines of the training without what depends on the clock."""
+    timed = ("seconds", "inner_steps_per_second")
+    return [
+        {name: value for name, value in line.items() if name not in timed}
+        for name in ("metrics.jsonl", "curve.jsonl")
+        for line in read(run / name)
+    ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """All runs here are of one program: compile it once, for the subprocess too."""
+    folder = str(tmp_path_factory.mktemp("compiled"))
+    settings = {
+        "jax_compilation_cache_dir": folder,
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    jax._src.compilation_cache.reset_cache()
+    yield folder
+    for name, value in before.items():
+        jax.config.update(name, value)
+    jax._src.compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("runs")
+    assert main(arguments(folder)) == 0
+    return folder / "digits"
+
+
+def test_a_run_leaves_every_file(whole):
+    summary = json.loads((whole / "summary.json").read_text())
+    assert set(summary) >= SUMMARY
+    assert summary["evaluation_runs"] == 10
+    low, high = summary["paired_difference_ci95"]
+    assert low <= summary["paired_difference"] <= high
+    difference = summary["controller"] - summary["best_schedule"]
+    assert summary["paired_difference"] == pytest.approx(difference, abs=1e-6)
+    assert {path.stem for path in (whole / "figures").glob("*.png")} >= FIGURES
+    assert "data:image/png" in (whole / "report.html").read_text()
+    assert list((whole / "tensorboard").glob("events.*"))
+    description = json.loads((whole / "config.json").read_text())
+    assert description["config"]["learner"]["num_updates"] == 4
+    assert description["versions"]["jax"] == jax.__version__
+    assert len(description["devices"]) == 2
+    assert [line["update"] for line in read(whole / "metrics.jsonl")] == [1, 2, 3, 4]
+    assert [line["update"] for line in read(whole / "curve.jsonl")] == [0, 2, 4]
+
+
+def test_the_best_schedule_is_the_best_in_the_table(whole):
+    summary = json.loads((whole / "summary.json").read_text())
+    with (whole / "tables" / "policies.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    schedules = [float(row["log_loss"]) for row in rows if row["kind"] == "schedule"]
+    assert len(schedules) == 15
+    assert summary["best_schedule"] == pytest.approx(min(schedules), abs=1e-6)
+    kinds = {row["policy"] for row in rows if row["kind"] != "schedule"}
+    assert kinds >= {"Agents (MAPPO)", "Random agents", "Untrained agents"}
+    assert "State-blind agents (1 updates)" in kinds
+
+
+def test_plot_draws_again_without_training_or_evaluating(whole, capsys):
+    (whole / "report.html").unlink()
+    (whole / "figures" / "sensitivity.png").unlink()
+    before = (whole / "summary.json").read_text()
+    assert main(["plot", "digits", "--run.folder", str(whole.parent)]) == 0
+    assert (whole / "report.html").is_file()
+    assert (whole / "figures" / "sensitivity.png").is_file()
+    assert (whole / "summary.json").read_text() == before
+    assert str(whole / "report.html") in capsys.readouterr().out
+
+
+def test_evaluate_repeats_the_report_of_the_run(whole):
+    before = json.loads((whole / "summary.json").read_text())
+    assert main(["evaluate", "digits", "--run.folder", str(whole.parent)]) == 0
+    after = json.loads((whole / "summary.json").read_text())
+    assert after["controller"] == before["controller"]
+    assert after["paired_difference_ci95"] == before["paired_difference_ci95"]
+
+
+def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_it_had_not_stopped(
+    whole, tmp_path, monkeypatch, capsys
+):
+    show = Bar.show
+
+    def show_and_stop(self, done, note=""):
+        show(self, done, note)
+        if self._what == "updates" and done == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bar, "show", show_and_stop)
+        assert main(arguments(tmp_path)) == 143
+    error = capsys.readouterr().err
+    assert "--run.resume" in error
+    assert len(error.splitlines()) == 1
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert Checkpoints(tmp_path / "digits" / "checkpoints").latest == 2
+    assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 0
+    assert numbers(tmp_path / "digits") == numbers(whole)
+    assert learned(tmp_path / "digits") == learned(whole)
+
+
+def test_a_killed_run_can_be_resumed_and_ends_as_if_it_had_not_been_killed(
+    whole, tmp_path, compiled_once
+):
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": compiled_once,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.run", *arguments(tmp_path)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    lines = tmp_path / "digits" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if lines.is_file() and lines.stat().st_size:
+            break
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    with lines.open("a") as file:  # as if it had been killed in the middle of a line
+        file.write('{"update": 3, "ret')
+    assert main(arguments(tmp_path, "--resume", ONLY_TRAIN)) == 0
+    assert numbers(tmp_path / "digits") == numbers(whole)
+    assert learned(tmp_path / "digits") == learned(whole)
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ("--learner.learning_rate 0.5", ("learner.learning_rate 0.001", "0.5")),
+        ("--env.interval 3", ("env.interval 2", "3")),
+        ("--seed 1", ("seed 0", "1")),
+    ],
+)
+def test_a_checkpoint_of_another_configuration_is_refused(whole, capsys, change, named):
+    assert main(arguments(whole.parent, "--run.resume", *change.split())) == 2
+    assert_one_line(capsys, *named)
+
+
+def test_a_checkpoint_of_another_library_version_is_refused(whole, capsys, monkeypatch):
+    there = training.versions()["jax"]
+    monkeypatch.setattr(training, "versions", lambda: {"jax": "0.0.1"})
+    assert main(arguments(whole.parent, "--run.resume")) == 2
+    assert_one_line(capsys, f"jax {there}", "0.0.1")
+
+
+def test_another_run_in_the_folder_is_left_alone(whole, capsys):
+    before = (whole / "metrics.jsonl").read_bytes()
+    assert main(arguments(whole.parent)) == 2
+    assert_one_line(capsys, "holds another run", "--run.resume", "--run.name")
+    assert (whole / "metrics.jsonl").read_bytes() == before
+
+
+def assert_one_line(capsys, *parts):
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    for part in parts:
+        assert part in error
