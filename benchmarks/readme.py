@@ -1,0 +1,64 @@
+"""Writes the tables of benchmarks/README.md from rows, between markers; the text around them stays."""
+
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.targets import Row, judge
+
+README = Path(__file__).with_name("README.md")
+
+
+def write(results: Mapping[str, Sequence[Row]], path: Path = README) -> None:
+    """Replace the block of every benchmark that has rows, and that of the targets."""
+    text = path.read_text()
+    tables = {"targets": markdown(judge(results))} if results else {}
+    for name, rows in results.items():
+        columns = getattr(importlib.import_module(f"benchmarks.{name}"), "COLUMNS", None)
+        if columns and rows:
+            tables[name] = markdown([_formatted(row, columns) for row in rows])
+            tables[name] += f"\n\n{machine_line({name: rows})}"
+    for name, content in tables.items():
+        text = replace_block(text, name, content)
+    path.write_text(text)
+
+
+def replace_block(text: str, name: str, content: str) -> str:
+    """The text with what stands between the markers of `name` replaced; unchanged without markers."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    pattern = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
+    return pattern.sub(lambda _: f"{begin}\n{content}\n{end}", text)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table with the keys of the first row as its head."""
+    keys = list(rows[0])
+    lines = [keys, ["---"] * len(keys), *([str(row[key]) for key in keys] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _formatted(row: Row, columns: Mapping[str, str]) -> Row:
+    def cell(value: Any, spec: str) -> str:
+        return "-" if value is None else format(value, spec)
+
+    return {key.replace("_", " "): cell(row.get(key), spec) for key, spec in columns.items()}
+
+
+def machine_line(results: Mapping[str, Sequence[Row]]) -> str:
+    """One line: device, versions, commit, and how busy the machine was; "" without rows."""
+    described = [row["machine"] for rows in results.values() for row in rows if "machine" in row]
+    described = [m for m in described if isinstance(m, dict)]
+    if not described:
+        return ""
+    first = described[0]
+    versions = ", ".join(f"{name} {number}" for name, number in first["versions"].items())
+    load = [m["load"] for m in described if m.get("load") is not None]
+    busy = f"; load at the end {max(load):.1f}" if load else ""
+    torch = {row["torch"] for rows in results.values() for row in rows if row.get("torch")}
+    versions += "".join(f", torch {version}" for version in sorted(torch))
+    return (
+        f"{first['processor']}, {first['cores']} cores, Python {first['python']}, {versions}; "
+        f"commit {first['commit']}{busy}."
+    )

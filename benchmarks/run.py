@@ -1,0 +1,93 @@
+"""Are the speed targets met on this machine? Runs the benchmarks, each in a process of its own.
+
+    python -m benchmarks.run [--quick] [--json DIR] [--write-readme] [--torch-python PATH]
+
+Prints every table, then the targets with the measured values beside them. `--json DIR` keeps the rows
+(and the figure); `--write-readme` writes the tables into benchmarks/README.md, from what was just
+measured or, with `--only-readme`, from the JSON files that are in DIR. Six minutes on two quiet cores.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import readme
+from benchmarks.targets import Row, judge
+
+FIRST = ("inner_step", "scaling", "learner", "memory", "door", "compile_time", "startup")
+OTHERS = ("convolution", "rules", "step_size")  # questions without a target
+
+
+def run_one(name: str, folder: Path, quick: bool, torch_python: str | None) -> bool:
+    """Run a benchmark; its rows go to `<folder>/<name>.json`."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(folder / f"{name}.json")]
+    if quick and name in FIRST:
+        command.append("--quick")
+    if name == "inner_step" and torch_python:
+        command += ["--torch-python", torch_python]
+    if name == "scaling":
+        command += ["--figure", str(folder / "scaling.png")]
+    print(f"== {name}", flush=True)
+    begin = time.perf_counter()
+    code = subprocess.run(command).returncode
+    state = "done" if code == 0 else f"failed with status {code}"
+    print(f"-- {name} {state} in {time.perf_counter() - begin:.0f} s\n", flush=True)
+    return code == 0
+
+
+def load(folder: Path) -> dict[str, list[Row]]:
+    """The rows of all benchmarks with rows that are in a folder."""
+    files = {name: folder / f"{name}.json" for name in FIRST + OTHERS}
+    found = {name: json.loads(path.read_text()) for name, path in files.items() if path.exists()}
+    return {name: rows for name, rows in found.items() if isinstance(rows, list)}
+
+
+def print_targets(results: dict[str, list[Row]]) -> None:
+    """The table of targets and the machine."""
+    rows = judge(results)
+    widths = [max(len(str(row[key])) for row in rows) for key in rows[0]]
+    for row in ({key: key for key in rows[0]}, *rows):
+        cells = [str(value).ljust(w) for value, w in zip(row.values(), widths, strict=True)]
+        print("  ".join(cells).rstrip())
+    where = readme.machine_line(results)
+    if where:
+        print(f"\n{where}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, help="folder for the rows of every benchmark")
+    parser.add_argument("--quick", action="store_true", help="tiny settings: shows that it runs")
+    parser.add_argument("--only", nargs="+", choices=FIRST + OTHERS, help="instead of the first")
+    parser.add_argument("--all", action="store_true", help="also the questions without a target")
+    parser.add_argument("--torch-python", help="a Python that has PyTorch; by default this one")
+    parser.add_argument("--write-readme", action="store_true", help="write benchmarks/README.md")
+    parser.add_argument("--only-readme", action="store_true", help="measure nothing; needs --json")
+    args = parser.parse_args(arguments)
+    if args.only_readme and args.json is None:
+        parser.error("--only-readme needs --json DIR")
+    if args.quick and args.write_readme:
+        parser.error("--quick measures nothing that belongs into the README")
+    failed = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.json or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not args.only_readme:
+            names = args.only or FIRST + (OTHERS if args.all else ())
+            failed = [n for n in names if not run_one(n, folder, args.quick, args.torch_python)]
+        results = load(folder)
+    print_targets(results)
+    if args.write_readme or args.only_readme:
+        readme.write(results)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Does a training get dearer when more of them run at once?
+
+    python -m benchmarks.scaling --json out.json --figure scaling.png
+
+One env step of 1, 2, 4, ... 256 trainings, split over all devices, by the mapping `auto`.
+`relative_cost` is the time per training and inner step, divided by the least of any smaller number
+of trainings (1 for the smallest): below 1 it got cheaper. With fewer trainings than devices, devices
+stand idle.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from benchmarks import common
+from benchmarks.inner_step import env_step, start
+from benchmarks.problems import PROBLEMS, Problem, step_flops
+from ganno_jax.env import Mapping
+
+COLUMNS = {
+    "network": "",
+    "variant": "",
+    "trainings": "d",
+    "ms_per_inner_step": ".4f",
+    "inner_steps_per_second": ".0f",
+    "share_of_matmul_rate": ".1%",
+    "relative_cost": ".3f",
+    "compile_seconds": ".1f",
+}
+
+
+def measure(
+    problem: Problem, numbers: Sequence[int], mapping: Mapping, repeats: int
+) -> list[common.Row]:
+    """One row per number of trainings; they take turns."""
+    env = problem.env()
+    state = start(env, max(numbers))
+    found = {}
+    for number in numbers:
+        part = jax.tree.map(lambda x, n=number: x[:n], state)
+        found[str(number)] = env_step(env, part, mapping, None)
+    calls = {name: variant.call for name, variant in found.items()} | common.matmul_calls()
+    timings = common.take_turns(calls, repeats)
+    matmul_rate, flops = common.matmul_rate(timings), step_flops(problem)
+    costs = {n: timings[str(n)].median / found[str(n)].inner_steps for n in numbers}
+    return [
+        {
+            "variant": f"env step, {mapping}",
+            "network": problem.name,
+            "trainings": number,
+            "batch": problem.batch,
+            "interval": problem.interval,
+            "ms_per_inner_step": 1e3 * cost,
+            "inner_steps_per_second": 1 / cost,
+            "share_of_matmul_rate": flops / cost / matmul_rate,
+            "relative_cost": cost / min([costs[n] for n in numbers if n < number] or [cost]),
+            "compile_seconds": found[str(number)].compile_seconds,
+        }
+        for number, cost in costs.items()
+    ]
+
+
+def figure(rows: Sequence[common.Row], path: str) -> None:
+    """Throughput against the number of trainings, one line per network."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    fig, axes = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
+    for name in dict.fromkeys(row["network"] for row in rows):
+        own = [row for row in rows if row["network"] == name]
+        x = [row["trainings"] for row in own]
+        axes.plot(x, [row["inner_steps_per_second"] for row in own], marker="o", label=name)
+    axes.set(
+        xscale="log", yscale="log", xlabel="trainings at once", ylabel="inner steps per second"
+    )
+    axes.set_xscale("log", base=2)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    fig.savefig(path, dpi=150)
+    plt.close(fig)
+
+
+def chosen(name: str, args: argparse.Namespace) -> tuple[Problem, list[int]]:
+    """A network at sizes of which 256 trainings take seconds, and the numbers of trainings."""
+    problem = PROBLEMS[name]
+    image: Any = problem.image
+    if name == "cnn":
+        problem = problem.smaller(interval=2)
+    if args.quick:
+        problem = problem.smaller(
+            batch=4, interval=2, num_validation=4, image=image and (8, 8, image[2])
+        )
+    most = args.most or (4 if args.quick else 256)
+    return problem, [n for n in (1, 2, 4, 16, 64, 256, 1024) if n <= most]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = common.parser(__doc__)
+    parser.add_argument("--networks", nargs="+", default=["digits", "cnn"], choices=list(PROBLEMS))
+    parser.add_argument("--most", type=int, help="largest number of trainings; 256 by default")
+    parser.add_argument("--mapping", default="auto", choices=["auto", "vmap", "map"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--figure", help="file for the figure")
+    args = parser.parse_args(arguments)
+    common.use_devices()
+    rows: list[common.Row] = []
+    for name in args.networks:
+        problem, numbers = chosen(name, args)
+        rows += measure(problem, numbers, args.mapping, 1 if args.quick else args.repeats)
+    if args.figure:
+        figure(rows, args.figure)
+    common.finish(rows, COLUMNS, args.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""The targets of the engine's speed, and how measured rows compare with them. Pure functions of rows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Row = dict[str, Any]
+Results = Mapping[str, Sequence[Row]]  # rows by the name of the benchmark
+
+
+@dataclass(frozen=True)
+class Target:
+    """A question with the answer that is wanted."""
+
+    question: str
+    limit: float
+    at_least: bool
+    unit: str  # "x", "%" or "s"
+    measure: Callable[[Results], float | None]  # None: not measured
+
+    def wanted(self) -> str:
+        return f"{'>=' if self.at_least else '<='} {show(self.limit, self.unit)}"
+
+    def is_met(self, value: float) -> bool:
+        return value >= self.limit if self.at_least else value <= self.limit
+
+
+def show(value: float, unit: str) -> str:
+    """A number with its unit; ratios below two with two decimals."""
+    if unit == "%":
+        return f"{100 * value:.1f}%"
+    if unit == "x":
+        return f"{value:.2f}x" if value < 2 else f"{value:.1f}x"
+    return f"{value:.1f} s"
+
+
+def best_env_step(results: Results, network: str) -> Row | None:
+    """Our fastest env step without a larger validation set."""
+    rows = [
+        row
+        for row in results.get("inner_step", ())
+        if row["network"] == network
+        and row["variant"].startswith("env step")
+        and "reward on" not in row["variant"]
+    ]
+    return min(rows, key=lambda row: row["ms_per_inner_step"], default=None)
+
+
+def speedup(results: Results, network: str, variant: str) -> float | None:
+    """How many times faster our env step is than the fastest variant whose name begins so."""
+    ours = best_env_step(results, network)
+    theirs = [
+        row["ms_per_inner_step"]
+        for row in results.get("inner_step", ())
+        if row["network"] == network and row["variant"].startswith(variant)
+    ]
+    if ours is None or not theirs:
+        return None
+    return min(theirs) / ours["ms_per_inner_step"]
+
+
+def _field(name: str, network: str) -> Callable[[Results], float | None]:
+    def value(results: Results) -> float | None:
+        row = best_env_step(results, network)
+        return None if row is None else row.get(name)
+
+    return value
+
+
+def _only(benchmark: str, field: str, **where: Any) -> Callable[[Results], float | None]:
+    """The largest value of a field over the rows that match."""
+
+    def value(results: Results) -> float | None:
+        found = [
+            row[field]
+            for row in results.get(benchmark, ())
+            if all(row.get(key) == wanted for key, wanted in where.items())
+        ]
+        return max(found, default=None)
+
+    return value
+
+
+def _growth_with_updates(results: Results) -> float | None:
+    """Memory growth of the largest number of updates over that of the smallest, one network."""
+    rows = [row for row in results.get("memory", ()) if row["network"] == "cnn"]
+    if len(rows) < 2:
+        return None
+    rows = sorted(rows, key=lambda row: row["updates"])
+    return rows[-1]["grown_mb"] / rows[0]["grown_mb"]
+
+
+TARGETS = (
+    Target(
+        "CNN env step against `vmap` over native convolutions in a scan",
+        20.0,
+        True,
+        "x",
+        lambda results: speedup(results, "cnn", "bare scan, native"),
+    ),
+    Target(
+        "CNN env step against eager PyTorch (channels-last, all cores)",
+        2.0,
+        True,
+        "x",
+        lambda results: speedup(results, "cnn", "PyTorch"),
+    ),
+    Target(
+        "CNN env step, share of the matrix-product rate",
+        0.6,
+        True,
+        "%",
+        _field("share_of_matmul_rate", "cnn"),
+    ),
+    Target(
+        "CNN env step over a bare scan of optimizer steps",
+        1.05,
+        False,
+        "x",
+        _field("over_bare_scan", "cnn"),
+    ),
+    Target(
+        "learner's share of a MAPPO iteration, CNN",
+        0.05,
+        False,
+        "%",
+        _only("learner", "learner_share", network="cnn"),
+    ),
+    Target(
+        "learner's share of a MAPPO iteration, digits MLP",
+        0.15,
+        False,
+        "%",
+        _only("learner", "learner_share", network="digits"),
+    ),
+    Target(
+        "cost per training, 1 to 256 digits MLPs: largest rise",
+        1.1,
+        False,
+        "x",
+        _only("scaling", "relative_cost", network="digits"),
+    ),
+    Target(
+        "cost per training, 1 to 256 CNNs: largest rise",
+        1.1,
+        False,
+        "x",
+        _only("scaling", "relative_cost", network="cnn"),
+    ),
+    Target(
+        "memory over parameters + optimizer state + activations of a chunk, CNN",
+        1.3,
+        False,
+        "x",
+        _only("memory", "memory_ratio", network="cnn"),
+    ),
+    Target("memory of 8 updates over that of 1", 1.1, False, "x", _growth_with_updates),
+    Target(
+        "`digits`, cold start to first update",
+        25.0,
+        False,
+        "s",
+        _only("startup", "seconds_to_first_update", variant="cold"),
+    ),
+    Target(
+        "`digits`, second start to first update",
+        10.0,
+        False,
+        "s",
+        _only("startup", "seconds_to_first_update", variant="second start"),
+    ),
+    Target(
+        "`cifar_resnet18`, compile time",
+        90.0,
+        False,
+        "s",
+        _only("compile_time", "compile_seconds"),
+    ),
+)
+
+
+def judge(results: Results) -> list[Row]:
+    """One row per target: question, target, measured, met."""
+    rows = []
+    for target in TARGETS:
+        value = target.measure(results)
+        rows.append(
+            {
+                "question": target.question,
+                "target": target.wanted(),
+                "measured": "not measured" if value is None else show(value, target.unit),
+                "met": "" if value is None else "yes" if target.is_met(value) else "no",
+            }
+        )
+    return rows
