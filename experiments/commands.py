@@ -61,7 +61,7 @@ def evaluate(config: Config, arguments: Sequence[str]) -> None:
     checkpoints = Checkpoints(folder.checkpoints)
     updates = training.Updates(experiment)
     learner = experiment.learner
-    like = updates.place(updates.start(learner, learner.init(learner_key(config))))
+    like = updates.place(updates.start(learner, training.init(learner, learner_key(config))))
     state, earlier = training.restore(experiment, checkpoints, like)
     checkpoints.close()
     if int(state.update) < config.learner.num_updates:
@@ -128,7 +128,9 @@ def _finish(
     clock: training.Clock,
 ) -> None:
     """Evaluate, write and show."""
-    untrained = experiment.learner.policy(experiment.learner.init(learner_key(experiment.config)))
+    untrained = experiment.learner.policy(
+        training.init(experiment.learner, learner_key(experiment.config))
+    )
     before = evaluator.seconds_compile
     arrays = assess(experiment, evaluator, trained, untrained, blind, _say)
     clock.compiling += evaluator.seconds_compile - before

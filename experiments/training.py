@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from flax import serialization
 from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import PRNGKeyArray
 
 from experiments import entrants
 from experiments.build import Experiment, initial_rates, learner_key, run_keys
@@ -55,6 +56,12 @@ class Clock:
         self.compiling += earlier["compiling"]
         self.updating += earlier["updating"]
         self.updates += int(earlier["updates"])
+
+
+@jax.jit
+def init(learner: MAPPO, key: PRNGKeyArray) -> LearnerState:
+    """Fresh agents; jitted, since op by op it takes seconds."""
+    return learner.init(key)
 
 
 class Updates:
@@ -121,7 +128,7 @@ def run_training(
     config, learner = experiment.config, experiment.learner
     updates = Updates(experiment)
     checkpoints = Checkpoints(folder.checkpoints)
-    state = updates.place(updates.start(learner, learner.init(learner_key(config))))
+    state = updates.place(updates.start(learner, init(learner, learner_key(config))))
     if checkpoints.latest is not None:
         state, earlier = restore(experiment, checkpoints, state)
         state = updates.place(state)
@@ -202,7 +209,7 @@ def train_blind(
     blind = experiment.learner.replace(
         config=settings, feature_mask=np.zeros_like(experiment.learner.feature_mask)
     )
-    state = updates.place(updates.start(blind, blind.init(learner_key(config, blind=True))))
+    state = updates.place(updates.start(blind, init(blind, learner_key(config, blind=True))))
     kept = load_snapshot(folder, "blind", count, blind.policy(state))
     if kept is not None:
         return kept, count
