@@ -1,9 +1,12 @@
 """Training a neural network as a reinforcement-learning environment, one agent per layer.
 
 In the order of the data flow: a `TaskFamily` draws training problems, `Training` advances one, `Env` makes it an
-episode, a policy sets the learning rates, `MAPPO` improves the policy, `evaluate` says what it is worth.
+episode, a policy sets the learning rates, `MAPPO` improves the policy, `evaluate` says what it is worth, and `control`
+puts a trained policy into anybody's training as an Optax transformation.
 """
 
+from ganno_jax.control import control
+from ganno_jax.controllers import Controller, load, save
 from ganno_jax.env import Env
 from ganno_jax.evaluation import evaluate
 from ganno_jax.inner import Training
@@ -16,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "MAPPO",
     "AgentPolicy",
+    "Controller",
     "Dataset",
     "Env",
     "MAPPOConfig",
@@ -23,7 +27,10 @@ __all__ = [
     "Task",
     "TaskFamily",
     "Training",
+    "control",
     "evaluate",
+    "load",
     "make_mesh",
+    "save",
     "train",
 ]

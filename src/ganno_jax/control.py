@@ -117,7 +117,7 @@ def control(
         rate = jnp.asarray(initial_rate, jnp.float32)
         rates = jnp.full(num_layers, rate)
         observation = _placeholder(rates, rate, total_steps, interval)
-        return ControlState(
+        state = ControlState(
             step=jnp.zeros((), jnp.int32),
             rates=rates,
             features=observation.features,
@@ -130,6 +130,7 @@ def control(
             losses=empty_loss_record(),
             measured=empty_layer_record(params, layer_map),
         )
+        return jax.tree.map(jnp.copy, state)  # no buffer twice, so that the state can be donated
 
     def decide(
         state: ControlState, updates: PyTree, gradient: PyTree, params: PyTree, loss: Array

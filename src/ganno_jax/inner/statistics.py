@@ -58,7 +58,7 @@ class Summary:
 def empty_loss_record() -> LossRecord:
     """Before the first step of a window."""
     zero = jnp.zeros((), jnp.float32)
-    return LossRecord(zero, zero, zero, zero, jnp.full((), -jnp.inf), zero)
+    return LossRecord(zero, zero, zero, zero, jnp.full((), -jnp.inf, jnp.float32), zero)
 
 
 def record_loss(record: LossRecord, loss: Float[Array, ""]) -> LossRecord:

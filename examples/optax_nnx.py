@@ -1,0 +1,62 @@
+"""Train an NNX network on the digits with a controller that sets each layer's learning rate, and without.
+
+python examples/optax_nnx.py [--without]
+"""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from sklearn.datasets import load_digits
+
+import ganno_jax
+
+
+class MLP(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs):
+        self.dense0 = nnx.Linear(64, 32, rngs=rngs)
+        self.dense1 = nnx.Linear(32, 10, rngs=rngs)
+
+    def __call__(self, x):
+        return self.dense1(nnx.relu(self.dense0(x)))
+
+
+def main(controlled: bool = True, num_steps: int = 600, batch_size: int = 64) -> float:
+    inputs, targets = map(jnp.asarray, load_digits(return_X_y=True))
+    inputs = (inputs - inputs.mean()) / inputs.std()
+    held_out = slice(1400, None)
+    graph, params = nnx.split(MLP(nnx.Rngs(0)), nnx.Param)
+    direction = optax.trace(decay=0.9)
+    if controlled:
+        optimizer = ganno_jax.control(direction, ganno_jax.load("digits"), total_steps=num_steps)
+    else:
+        optimizer = optax.chain(direction, optax.scale_by_learning_rate(0.05))
+
+    def loss_fn(params, x, y):
+        logits = nnx.merge(graph, params)(x)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+    @jax.jit
+    def step(params, state, key):
+        batch = jax.random.choice(key, 1400, (batch_size,), replace=False)
+        loss, grads = jax.value_and_grad(loss_fn)(params, inputs[batch], targets[batch])
+        # `value=` is what a controller needs besides the usual arguments; others ignore it.
+        updates, state = optax.with_extra_args_support(optimizer).update(
+            grads, state, params, value=loss
+        )
+        return optax.apply_updates(params, updates), state
+
+    state = optimizer.init(params)
+    for key in jax.random.split(jax.random.key(1), num_steps):
+        params, state = step(params, state, key)
+    if controlled:
+        print("final learning rates per layer:", state.rates)
+    loss = float(loss_fn(params, inputs[held_out], targets[held_out]))
+    print(f"held-out loss {loss:.3f}")
+    return loss
+
+
+if __name__ == "__main__":
+    main(controlled="--without" not in sys.argv)

@@ -1,0 +1,277 @@
+"""The Optax door: the same rates as in the env, anywhere that Optax works, and no harm from bad numbers."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import msgpack
+import numpy as np
+import optax
+import pytest
+
+import ganno_jax
+from ganno_jax.controllers import Controller, load, save
+from ganno_jax.env.actions import (
+    DirectRate,
+    RateMultipliers,
+    RelativeUpdate,
+    ScheduleResidual,
+    flat_shape,
+    one_cycle_shape,
+)
+from ganno_jax.env.environment import Env
+from ganno_jax.env.observation import FEATURES
+from ganno_jax.env.rewards import LogLossDecrease
+from ganno_jax.inner import directions
+from ganno_jax.inner.training import Training
+from ganno_jax.policies.agents import AgentPolicy, init_actor
+from ganno_jax.policies.networks import Actor
+from ganno_jax.policies.normalizer import Normalizer
+from ganno_jax.tasks import from_arrays, from_functions
+from ganno_jax.tasks.distributions import Constant
+
+
+def make_controller(actions=None, recurrent=False, decisions=4) -> Controller:
+    """Agents with random weights, large enough that what they see changes what they do."""
+    actions = DirectRate(1e-3, 0.1) if actions is None else actions
+    actor = Actor(actions.num_actions, hidden=8, recurrent=recurrent)
+    params = init_actor(actor, len(FEATURES), jax.random.key(0))
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    leaves = [w + 0.3 * jax.random.normal(k, w.shape) for w, k in zip(leaves, keys, strict=True)]
+    policy = AgentPolicy(
+        actor=actor,
+        params=jax.tree.unflatten(structure, leaves),
+        normalizer=Normalizer.create(len(FEATURES)),
+        feature_mask=jnp.ones(len(FEATURES)),
+        actions=actions,
+    )
+    return Controller(policy, decisions, {"family": "none", "seed": 1})
+
+
+PARAMS = {
+    "dense0": {"bias": jnp.zeros(3), "kernel": jnp.ones((2, 3))},
+    "dense1": {"kernel": jnp.ones((3, 1))},
+}
+
+
+def toy_loss(params, x):
+    hidden = jnp.tanh(x @ params["dense0"]["kernel"] + params["dense0"]["bias"])
+    return jnp.mean(jnp.square(hidden @ params["dense1"]["kernel"] - 0.3)) + 0.01
+
+
+def descend(optimizer, params, num_steps=12):
+    x = jnp.linspace(-1, 1, 10).reshape(5, 2)
+
+    def step(carry, _):
+        params, state = carry
+        loss, gradient = jax.value_and_grad(toy_loss)(params, x)
+        updates, state = optimizer.update(gradient, state, params, value=loss)
+        return (optax.apply_updates(params, updates), state), (loss, state.rates)
+
+    carry, history = jax.lax.scan(step, (params, optimizer.init(params)), None, length=num_steps)
+    return carry, history
+
+
+def test_env_and_door_set_the_same_rates_bit_for_bit():
+    rng = np.random.default_rng(0)
+    dataset = from_arrays(rng.normal(size=(40, 2)).astype(np.float32), rng.integers(0, 2, 40))
+
+    def init(key):
+        first, second = jax.random.split(key)
+        return {
+            "dense0": {"kernel": jax.random.normal(first, (2, 4))},
+            "dense1": {"bias": jnp.zeros(2), "kernel": jax.random.normal(second, (4, 2))},
+        }
+
+    def loss(params, batch):
+        hidden = jnp.tanh(batch.inputs @ params["dense0"]["kernel"])
+        logits = hidden @ params["dense1"]["kernel"] + params["dense1"]["bias"]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
+
+    training = Training.create(
+        from_functions(init, loss, dataset), directions.named("momentum", Constant(0.01)), 4
+    )
+    env = Env.create(training, LogLossDecrease(), num_decisions=2, interval=2)
+    controller = make_controller(recurrent=True, decisions=2)
+    policy = controller.policy
+    optimizer = ganno_jax.control(optax.trace(0.9), controller, 4, initial_rate=0.01, safety=False)
+    with jax.disable_jit():  # op by op, so that the compiler cannot fuse the two differently
+        state, timestep = env.reset(jax.random.key(3))
+        memory = policy.init(timestep.observation)
+        inner = state.inner
+        door = optimizer.init(inner.params)
+        for _ in range(2):
+            memory, rates = policy.act(memory, timestep.observation, jax.random.key(0))
+            for _ in range(2):
+                indices = training.family.batch_indices(inner.task, inner.step, 4)
+                value, _, gradient = training.gradient(inner, indices)
+                _, door = optimizer.update(gradient, door, inner.params, value=value)
+                np.testing.assert_array_equal(door.rates, rates)
+                inner, _ = training.inner_step(inner, rates)
+            state, timestep = env.step(state, rates)
+            chex.assert_trees_all_equal(state.inner.params, inner.params)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [PARAMS, [jnp.ones((2, 2)), [jnp.ones(3), {"w": jnp.ones((1, 2))}]], (jnp.ones(4),)],
+    ids=["linen", "nested lists", "one leaf"],
+)
+def test_any_pytree_is_controlled(params):
+    optimizer = ganno_jax.control(optax.scale_by_adam(), make_controller(), 8)
+    update = jax.jit(optimizer.update)
+    updates, state = update(params, optimizer.init(params), params, value=jnp.ones(()))
+    chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
+    assert np.all(state.rates > 0)
+
+
+def test_rates_stay_within_the_bounds_of_the_action_space():
+    optimizer = ganno_jax.control(optax.trace(0.9), make_controller(), 12, every=2)
+    _, (_, rates) = descend(optimizer, PARAMS)
+    assert np.all(rates >= 1e-3 * (1 - 1e-5))
+    assert np.all(rates <= 0.1 * (1 + 1e-5))
+
+
+def test_decisions_fall_every_so_many_updates_and_end_with_the_budget():
+    optimizer = ganno_jax.control(optax.trace(0.9), make_controller(), 6, every=3)
+    _, (_, rates) = descend(optimizer, PARAMS, num_steps=12)
+    changed = np.any(np.diff(np.asarray(rates), axis=0) != 0, axis=1)
+    np.testing.assert_array_equal(np.flatnonzero(changed) + 1, [3])
+
+
+def test_a_batch_of_controlled_trainings_equals_one_after_another():
+    optimizer = ganno_jax.control(optax.trace(0.9), make_controller(), 12, every=3)
+    batch = jax.tree.map(lambda w: jnp.stack([w, 0.5 * w]), PARAMS)
+    (params, _), _ = jax.jit(jax.vmap(lambda p: descend(optimizer, p)))(batch)
+    one = jax.jit(lambda p: descend(optimizer, p))
+    for number, scale in enumerate((1.0, 0.5)):
+        (alone, _), _ = one(jax.tree.map(lambda w, s=scale: s * w, PARAMS))
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda w, n=number: w[n], params), alone, rtol=1e-4
+        )
+
+
+def test_gradient_accumulation_passes_the_loss_on():
+    optimizer = optax.MultiSteps(ganno_jax.control(optax.trace(0.9), make_controller(), 4), 2)
+    state = optimizer.init(PARAMS)
+    update = jax.jit(optimizer.update)
+    for expected in (0, 1, 1, 2):
+        _, state = update(PARAMS, state, PARAMS, value=jnp.ones(()))
+        assert int(state.inner_opt_state.step) == expected
+
+
+def test_donated_state_and_second_call_without_a_new_trace():
+    optimizer = ganno_jax.control(optax.trace(0.9), make_controller(), 12)
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def step(params, state):
+        loss, gradient = jax.value_and_grad(toy_loss)(params, jnp.ones((5, 2)))
+        updates, state = optimizer.update(gradient, state, params, value=loss)
+        return optax.apply_updates(params, updates), state
+
+    donating = jax.jit(step, donate_argnums=(0, 1))
+    params = jax.tree.map(jnp.copy, PARAMS)
+    state = optimizer.init(params)
+    for _ in range(3):
+        params, state = donating(params, state)
+    assert int(state.step) == 3
+
+
+@pytest.mark.parametrize("bad", ["gradient", "loss"])
+def test_a_broken_update_is_skipped_and_the_rates_back_off(bad):
+    optimizer = ganno_jax.control(optax.trace(0.9), make_controller(), 12)
+    state = optimizer.init(PARAMS)
+    update = jax.jit(optimizer.update)
+    _, state = update(PARAMS, state, PARAMS, value=jnp.ones(()))
+    gradient = jax.tree.map(lambda w: w * jnp.nan, PARAMS) if bad == "gradient" else PARAMS
+    value = jnp.ones(()) if bad == "gradient" else jnp.inf
+    updates, after = update(gradient, state, PARAMS, value=value)
+    chex.assert_trees_all_equal(updates, jax.tree.map(jnp.zeros_like, PARAMS))
+    chex.assert_trees_all_equal(after.direction, state.direction)
+    assert int(after.skipped) == 1
+    assert float(after.backoff) == 0.5
+    updates, after = update(PARAMS, after, PARAMS, value=jnp.ones(()))
+    chex.assert_tree_all_finite((updates, after.rates))
+    assert 0.5 < float(after.backoff) <= 1.0
+
+
+def test_a_loss_spike_halves_the_rates_for_a_while():
+    optimizer = ganno_jax.control(optax.identity(), make_controller(), 40, every=20)
+    state = optimizer.init(PARAMS)
+    update = jax.jit(optimizer.update)
+    calm, state = update(PARAMS, state, PARAMS, value=jnp.ones(()))
+    spiked, state = update(PARAMS, state, PARAMS, value=jnp.asarray(50.0))
+    chex.assert_trees_all_close(spiked, jax.tree.map(lambda u: 0.5 * u, calm))
+    for _ in range(30):
+        _, state = update(PARAMS, state, PARAMS, value=jnp.ones(()))
+    assert float(state.backoff) == 1.0
+    assert int(state.skipped) == 0
+
+
+def test_layers_by_function_and_by_label_tree():
+    by_function = ganno_jax.control(
+        optax.identity(), make_controller(), 4, layers=lambda path: path[-1]
+    )
+    assert by_function.init(PARAMS).rates.shape == (2,)  # all kernels, all biases
+    labels = {"dense0": {"bias": "a", "kernel": "b"}, "dense1": {"kernel": "c"}}
+    by_labels = ganno_jax.control(optax.identity(), make_controller(), 4, layers=labels)
+    assert by_labels.init(PARAMS).rates.shape == (3,)
+
+
+def test_wrong_use_is_said_in_one_line():
+    controller = make_controller()
+    optimizer = ganno_jax.control(optax.identity(), controller, 4)
+    state = optimizer.init(PARAMS)
+    with pytest.raises(ValueError, match="needs the training loss"):
+        optimizer.update(PARAMS, state, PARAMS)
+    with pytest.raises(ValueError, match="needs the parameters"):
+        optimizer.update(PARAMS, state, value=jnp.ones(()))
+    fewer = {"dense0": PARAMS["dense0"]}
+    with pytest.raises(ValueError, match="2 layers, the parameters have 1"):
+        optimizer.update(fewer, state.replace(direction=()), fewer, value=jnp.ones(()))
+    with pytest.raises(ValueError, match="tree of labels"):
+        ganno_jax.control(optax.identity(), controller, 4, layers={"a": 1}).init(PARAMS)
+    with pytest.raises(ValueError, match="total_steps"):
+        ganno_jax.control(optax.identity(), controller, 0)
+    with pytest.raises(ValueError, match="initial_rate"):
+        ganno_jax.control(optax.identity(), controller, 4, initial_rate=-1.0)
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        DirectRate(),
+        RateMultipliers(),
+        ScheduleResidual(one_cycle_shape, 1.5, 0.1),
+        ScheduleResidual(one_cycle_shape),
+        RelativeUpdate(flat_shape),
+    ],
+    ids=lambda actions: type(actions).__name__,
+)
+def test_a_saved_controller_is_the_same_after_loading(tmp_path, actions):
+    controller = make_controller(actions, recurrent=True)
+    path = save(tmp_path / "agents", controller)
+    loaded = load(path)
+    chex.assert_trees_all_equal(loaded.policy, controller.policy)
+    assert loaded.decisions == 4
+    assert loaded.provenance == {"family": "none", "seed": 1}
+    assert path.stat().st_size < 100_000
+
+
+def test_foreign_files_are_refused_by_name(tmp_path):
+    path = save(tmp_path / "agents", make_controller())
+    content = msgpack.unpackb(path.read_bytes())
+    (tmp_path / "text.controller").write_bytes(b"hello")
+    with pytest.raises(ValueError, match="not a controller file"):
+        load(tmp_path / "text.controller")
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match="not a controller file"):
+        load(path)
+    path.write_bytes(msgpack.packb(content | {"feature_version": 0}))
+    with pytest.raises(ValueError, match="feature version 0"):
+        load(path)
+    with pytest.raises(FileNotFoundError, match=r"missing\.controller"):
+        load(tmp_path / "missing.controller")
+    with pytest.raises(ValueError, match="shipped are"):
+        load("no_such_controller")
