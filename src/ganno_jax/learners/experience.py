@@ -116,7 +116,7 @@ def over_envs(function: Any, *batches: Minibatch) -> Minibatch:
 
 
 def normalize_advantages(batch: Minibatch) -> Minibatch:
-    """Advantages to zero mean and unit variance over all devices; targets to the critic's units."""
+    """Advantages to zero mean and unit variance over all devices."""
     total = jax.lax.psum(jnp.sum(batch.weight), AXIS)
     mean = jax.lax.psum(jnp.sum(batch.advantage * batch.weight), AXIS) / jnp.maximum(total, 1.0)
     centered = batch.advantage - mean

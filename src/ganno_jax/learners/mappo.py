@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ganno_jax.env.actions import ActionSpace
@@ -117,8 +117,14 @@ class MAPPO:
         """Of the deepest network."""
         return max(env.num_layers for env in self.envs)
 
-    def init(self, key: PRNGKeyArray) -> LearnerState:
-        """Fresh agents, nothing learned. Env states are made by the first update."""
+    def init(self, key: PRNGKeyArray, mesh: Mesh | None = None) -> LearnerState:
+        """Fresh agents, nothing learned. Env states are made by the first update.
+
+        Args:
+          key: decides everything that follows.
+          mesh: put the state on all of its devices, as `train` returns it; without it `train` compiles its program
+            a second time for the second chunk.
+        """
         actor_key, critic_key, run_key = jax.random.split(key, 3)
         num_features = len(FEATURES)
         params = {
@@ -130,7 +136,7 @@ class MAPPO:
                 jnp.ones(1, bool),
             ),
         }
-        return LearnerState(
+        state = LearnerState(
             params=params,
             optimizer_state=self.optimizer().init(params),
             normalizer=Normalizer.create(num_features),
@@ -139,6 +145,13 @@ class MAPPO:
             update=jnp.zeros((), jnp.int32),
             key=run_key,
         )
+        if mesh is None:
+            return state
+        state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+        if not self.continues:
+            return state
+        check_divisible(self.config, mesh)
+        return jax.jit(MAPPO._start, static_argnums=2)(self, state, mesh)
 
     def policy(self, state: LearnerState, greedy: bool = True) -> AgentPolicy:
         """The agents as they stand, as a policy."""
@@ -206,6 +219,9 @@ def train(
     Returns:
       The new state and metrics, one value per update.
     """
+    if learner.continues and state.rollouts is None:
+        check_divisible(learner.config, mesh)
+        state = learner._start(state, mesh)  # before the scan, whose carry keeps its structure
     return jax.lax.scan(
         lambda state, _: learner.update(state, mesh), state, None, length=num_updates
     )
@@ -215,8 +231,8 @@ def _update(learner: MAPPO, state: LearnerState, num_devices: int):
     """One update on one device's share of the trainings."""
     config = learner.config
     state, rollouts = gather(learner, state, num_devices)
-    batch = join([prepare(learner, state, rollout) for rollout in rollouts])
-    batch = normalize_advantages(batch)
+    # Apart for each env: an architecture whose losses vary more must not drown out the others.
+    batch = join([normalize_advantages(prepare(learner, state, r)) for r in rollouts])
     learning_rate = config.learning_rate * jnp.clip(1 - state.update / config.num_updates, 0.0, 1.0)
 
     epoch_keys = jax.random.split(
