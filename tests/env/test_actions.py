@@ -48,7 +48,7 @@ def test_uniform_multipliers_do_not_drift():
 
 
 def test_multipliers_that_cannot_keep_a_rate_are_refused():
-    with pytest.raises(ValueError, match="needs 1.0"):
+    with pytest.raises(ValueError, match=r"needs 1\.0"):
         RateMultipliers(factors=(0.5, 2.0))
 
 

@@ -134,7 +134,7 @@ def test_the_budget_ends_an_episode(env, key):
         state, timestep = step(env, state, RATES[0])
         ends.append((bool(timestep.terminated), bool(timestep.truncated)))
     assert ends == [(False, False)] * 3 + [(True, False)]
-    assert timestep.observation.features[0, 0] == 1.0  # progress
+    assert state.observation.features[0, 0] == 1.0  # progress
 
 
 def test_an_episode_cut_short_of_the_budget_is_truncated_not_terminated(key):
@@ -145,7 +145,7 @@ def test_an_episode_cut_short_of_the_budget_is_truncated_not_terminated(key):
         state, timestep = step(env, state, RATES[0])
         ends.append((bool(timestep.terminated), bool(timestep.truncated)))
     assert ends == [(False, False), (False, True)]
-    assert timestep.observation.total_steps == 12
+    assert state.observation.total_steps == 12
 
 
 @cache
@@ -194,8 +194,8 @@ def test_an_exploding_loss_is_divergence_before_it_is_infinite(key):
     state, timestep = step(env, state, jnp.asarray([2.9]))  # loss times 1.9^2: allowed
     assert not timestep.outcome.diverged
     for _ in range(3):
-        state, timestep = step(env, state, jnp.asarray([2.9]))
-    assert timestep.outcome.diverged
+        state, _ = step(env, state, jnp.asarray([2.9]))
+    assert state.outcome.diverged
     assert np.isfinite(state.inner.params["layer0"]).all()
 
 

@@ -61,11 +61,10 @@ def test_the_rewards_of_an_env_add_up_to_the_log_of_first_over_last(key):
     state, first = reset(env, key)
     total = 0.0
     for _ in range(env.num_decisions):
-        state, last = step(env, state, RATES)
-        total += last.reward
-    expected = np.log(first.outcome.validation_loss / last.outcome.validation_loss)
+        state, timestep = step(env, state, RATES)
+        total += timestep.reward
+    expected = np.log(first.outcome.validation_loss / state.outcome.validation_loss)
     np.testing.assert_allclose(total, np.full(2, expected), rtol=1e-4)
-    assert last.terminated
 
 
 @pytest.mark.parametrize("reward", REWARDS, ids=repr)

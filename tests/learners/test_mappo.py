@@ -1,0 +1,318 @@
+"""One learner update: masks, memories, normalizers, several devices, errors."""
+
+import re
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from ganno_jax.env import make_mesh
+from ganno_jax.env.actions import DirectRate, RateMultipliers
+from ganno_jax.env.batching import AXIS
+from ganno_jax.learners import MAPPO, MAPPOConfig, train
+from ganno_jax.learners.experience import join, normalize_advantages, prepare, update_normalizers
+from ganno_jax.learners.minibatch import minibatch_step
+from ganno_jax.learners.rollout import collect, pad_layers, start
+from ganno_jax.learners.state import check_divisible
+from ganno_jax.policies.agents import to_distribution
+from ganno_jax.policies.networks import empty_memory, unroll
+
+from ..probes import probe_env, quick_jit
+
+CONFIG = MAPPOConfig(
+    num_envs=8, rollout_decisions=4, num_epochs=2, num_minibatches=2, group_size=2, target_kl=10.0
+)
+DEEP = (0.5, 1.0, 2.0)
+
+
+def shallow_env():
+    return probe_env((1.0, 4.0))
+
+
+def learner(envs=None, config=CONFIG, recurrent=True, actions=None, **settings):
+    envs = envs or (shallow_env(), probe_env(DEEP))
+    actions = actions or RateMultipliers()
+    return MAPPO.create(envs, actions, config, recurrent=recurrent, hidden=8, **settings)
+
+
+@partial(quick_jit, static_argnums=(2, 3))
+def quick_train(agents, state, num_updates, mesh):
+    return train(agents, state, num_updates, mesh)
+
+
+@cache
+def agents_of_two():
+    return learner()
+
+
+@cache
+def short_rollouts():
+    """Two rollouts per episode."""
+    return learner((shallow_env(),), CONFIG.replace(rollout_decisions=2), recurrent=False)
+
+
+@cache
+def trained(num_devices, num_updates=2, seed=0):
+    """A learner of two architectures after a few updates, on so many devices."""
+    agents, mesh = agents_of_two(), make_mesh(jax.devices()[:num_devices])
+    state, metrics = quick_train(agents, agents.init(jax.random.key(seed)), num_updates, mesh)
+    return jax.device_get((state.params, state.normalizer, metrics))
+
+
+def one_device(function):
+    """Run inside a mesh of one device, where the learner's collectives have a name."""
+    spec = PartitionSpec()
+    return quick_jit(
+        jax.shard_map(
+            function,
+            mesh=make_mesh(jax.devices()[:1]),
+            in_specs=spec,
+            out_specs=spec,
+            check_vma=False,
+        )
+    )
+
+
+@cache
+def experience():
+    """A learner, its state, and one rollout of each of two architectures, padded."""
+    agents = agents_of_two()
+    state = agents.init(jax.random.key(0))
+
+    @partial(quick_jit, static_argnums=1)
+    def roll(state, number):
+        env, policy = agents.envs[number], agents.policy(state)
+        begin = start(env, policy, agents.critic, "vmap", jax.random.split(state.key, 4))
+        keys = jax.random.split(jax.random.key(1), 4)
+        critic = state.params["critic"]
+        _, rollout = collect(env, policy, agents.critic, critic, "vmap", begin, 4, keys)
+        return pad_layers(rollout, agents.num_layers)
+
+    rollouts = [roll(state, number) for number in range(2)]
+    return agents, state, rollouts
+
+
+@cache
+def stepper():
+    agents, _, _ = experience()
+
+    def step(state, rollouts):
+        batch = join([normalize_advantages(prepare(agents, state, r)) for r in rollouts])
+        carry = (state.params, state.optimizer_state, jnp.zeros((), bool))
+        (params, _, _), metrics = minibatch_step(agents, state, carry, batch, jnp.float32(0.01))
+        normalizers = update_normalizers(agents, state, rollouts, batch)
+        return params, metrics, (normalizers.normalizer, normalizers.value_normalizer)
+
+    return one_device(step)
+
+
+def test_what_stands_in_padded_layers_does_not_matter():
+    _, state, rollouts = experience()
+    t = rollouts[0].trajectory
+    assert not t.mask[..., 2].any()
+    assert t.mask[..., :2].all()
+    noise = {n: getattr(t, n).at[:, :, 2].set(3) for n in ("features", "action", "value", "reward")}
+    filled = rollouts[0].replace(
+        trajectory=t.replace(**noise, log_prob=t.log_prob.at[:, :, 2].set(-3.0)),
+        last_value=rollouts[0].last_value.at[:, 2].set(5.0),
+        actor_memory=rollouts[0].actor_memory.at[:, 2].set(0.5),
+        critic_memory=rollouts[0].critic_memory.at[:, 2].set(0.5),
+    )
+    results = [stepper()(state, [first, rollouts[1]]) for first in (rollouts[0], filled)]
+    jax.tree.map(np.testing.assert_array_equal, *results)
+
+
+def test_a_gradient_step_changes_actor_and_critic():
+    _, state, rollouts = experience()
+    params, metrics, _ = stepper()(state, rollouts)
+    for old, new in zip(jax.tree.leaves(state.params), jax.tree.leaves(params), strict=True):
+        assert not np.array_equal(old, new)
+    np.testing.assert_allclose(metrics["kl"], 0.0, atol=1e-5)  # the policy that acted
+    np.testing.assert_allclose(metrics["clipped"], 0.0)
+
+
+def test_the_normalizer_is_the_mean_and_variance_of_all_that_counts():
+    _, state, rollouts = experience()
+    dead = rollouts[1].trajectory.alive.at[2:, 1].set(False)
+    wild = rollouts[1].trajectory.features.at[2:, 1].set(3.0)
+    trajectory = rollouts[1].trajectory.replace(alive=dead, features=wild)
+    rollouts = [rollouts[0], rollouts[1].replace(trajectory=trajectory)]
+    _, _, (features, _) = stepper()(state, rollouts)
+    seen = np.concatenate(
+        [
+            np.asarray(r.trajectory.features)[
+                np.asarray(r.trajectory.alive[..., None] & r.trajectory.mask)
+            ]
+            for r in rollouts
+        ]
+    )
+    assert features.count == len(seen) == 4 * 4 * 2 + (4 * 4 - 2) * 3
+    np.testing.assert_allclose(features.mean, seen.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(features.second, seen.var(0), rtol=1e-3, atol=1e-5)
+
+
+def test_recomputed_log_probabilities_and_values_are_those_of_the_rollout():
+    agents, state, rollouts = experience()
+    t = rollouts[1].trajectory
+    features = agents.policy(state).prepare(t.features)
+    outputs = unroll(agents.actor, state.params["actor"], rollouts[1].actor_memory, features)
+    value = unroll(
+        agents.critic, state.params["critic"], rollouts[1].critic_memory, features, t.mask
+    )
+    log_prob = to_distribution(outputs).log_prob(t.action)
+    np.testing.assert_allclose(log_prob, t.log_prob, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(value, t.value, rtol=1e-4, atol=1e-5)
+
+
+def test_on_four_devices_training_gives_the_numbers_of_one_device():
+    one, four = trained(1), trained(4)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4), one, four)
+
+
+def test_the_same_key_gives_the_same_agents_and_another_key_others():
+    again = trained.__wrapped__(1)
+    jax.tree.map(np.testing.assert_array_equal, trained(1), again)
+    other = jax.tree.leaves(trained(1, seed=1)[0])
+    assert not any(
+        np.array_equal(a, b) for a, b in zip(jax.tree.leaves(trained(1)[0]), other, strict=True)
+    )
+
+
+def test_the_compiled_rollout_has_no_collective():
+    agents, mesh = learner((shallow_env(),)), make_mesh()
+    assert mesh.size == 4
+    state = agents.init(jax.random.key(0))
+
+    def roll(state, keys):
+        policy, env = agents.policy(state), agents.envs[0]
+        begin = start(env, policy, agents.critic, "vmap", keys)
+        critic = state.params["critic"]
+        return collect(env, policy, agents.critic, critic, "vmap", begin, 4, keys)[1].last_value
+
+    over, whole = PartitionSpec(AXIS), PartitionSpec()
+    program = jax.jit(
+        jax.shard_map(roll, mesh=mesh, in_specs=(whole, over), out_specs=over, check_vma=False)
+    )
+    text = program.lower(state, jax.random.split(jax.random.key(0), 8)).compile().as_text()
+    assert text is not None
+    assert "while" in text
+    collectives = r"all-reduce|all-gather|collective-permute|all-to-all|reduce-scatter"
+    assert not re.search(collectives, text)
+    # The pattern does find one.
+    summed = jax.shard_map(
+        lambda x: jax.lax.psum(x, AXIS), mesh=mesh, in_specs=over, out_specs=whole
+    )
+    assert re.search(collectives, jax.jit(summed).lower(jnp.ones(4)).compile().as_text())
+
+
+def test_a_second_chunk_does_not_compile_again():
+    agents, mesh = short_rollouts(), make_mesh(jax.devices()[:1])
+    state, _ = quick_train(agents, agents.init(jax.random.key(0), mesh), 1, mesh)
+    count = quick_train._cache_size()
+    state, _ = quick_train(agents, state, 1, mesh)
+    changed = agents.replace(config=agents.config.replace(learning_rate=0.5, clip=0.3))
+    quick_train(changed, state, 1, mesh)
+    assert quick_train._cache_size() == count
+
+
+def test_truncated_rollouts_go_on_where_they_stopped():
+    agents, mesh = short_rollouts(), make_mesh(jax.devices()[:1])
+    state = agents.init(jax.random.key(0), mesh)
+    seen = []
+    for _ in range(3):
+        state, _ = quick_train(agents, state, 1, mesh)
+        (rollout,) = state.rollouts
+        seen.append(
+            (rollout.env.decision, np.abs(rollout.env.inner.params["layer1"]), rollout.alive)
+        )
+    decisions, weights, alive = (np.stack(x) for x in zip(*seen, strict=True))
+    np.testing.assert_array_equal(decisions, np.repeat([[2], [4], [2]], 8, axis=1))
+    assert (weights[1] < weights[0]).all()  # the same trainings, two steps on
+    np.testing.assert_array_equal(alive, np.repeat([[True], [False], [True]], 8, axis=1))
+
+
+def test_several_updates_of_truncated_rollouts_run_in_one_call():
+    agents, mesh = short_rollouts(), make_mesh(jax.devices()[:1])
+    at_once, _ = quick_train(agents, agents.init(jax.random.key(0)), 2, mesh)
+    state = agents.init(jax.random.key(0), mesh)
+    for _ in range(2):
+        state, _ = quick_train(agents, state, 1, mesh)
+    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)  # fused differently
+    jax.tree.map(close, jax.device_get(at_once.params), jax.device_get(state.params))
+
+
+def test_an_end_in_one_training_does_not_touch_the_memories_of_others():
+    agents, _, _ = experience()
+    state = agents.init(jax.random.key(0))
+    env = agents.envs[0]
+
+    def roll(rate):
+        policy = agents.policy(state)
+        begin = start(env, policy, agents.critic, "vmap", jax.random.split(jax.random.key(2), 3))
+        observation = begin.timestep.observation
+        rates = observation.rates.at[1].set(rate)  # its next rate is a multiple of this one
+        begin = begin.replace(
+            timestep=begin.timestep.replace(observation=observation.replace(rates=rates))
+        )
+        keys = jax.random.split(jax.random.key(3), 3)
+        critic = state.params["critic"]
+        return collect(env, policy, agents.critic, critic, "vmap", begin, 4, keys)
+
+    roll = quick_jit(roll)
+    (calm, _), (ended, rollout) = roll(0.01), roll(1000.0)
+    np.testing.assert_array_equal(rollout.trajectory.terminated[1], [False, True, False])
+    for name in ("actor_memory", "critic_memory"):
+        for i in (0, 2):
+            np.testing.assert_array_equal(getattr(calm, name)[i], getattr(ended, name)[i])
+    np.testing.assert_array_equal(rollout.trajectory.alive[:, 1], [True, True, False, False])
+
+
+def test_a_fresh_start_has_empty_memories_of_actor_and_critic():
+    agents, state, _ = experience()
+    keys = jax.random.split(state.key, 2)
+    begin = quick_jit(
+        lambda keys: start(agents.envs[0], agents.policy(state), agents.critic, "vmap", keys)
+    )(keys)
+    for module, memory in (
+        (agents.actor, begin.actor_memory),
+        (agents.critic, begin.critic_memory),
+    ):
+        np.testing.assert_array_equal(memory, empty_memory(module, 2, 2))
+
+
+@pytest.mark.parametrize(
+    "num_envs, num_devices, minibatches, group, higher",
+    [(10, 4, 2, 1, 16), (7, 1, 2, 1, 8), (8, 1, 2, 3, 12), (1, 4, 4, 1, 16)],
+)
+def test_trainings_that_do_not_divide_are_an_error_with_the_next_number_that_does(
+    num_envs, num_devices, minibatches, group, higher
+):
+    config = CONFIG.replace(num_envs=num_envs, num_minibatches=minibatches, group_size=group)
+    with pytest.raises(
+        ValueError, match=rf"{num_envs} trainings .*next number that does is {higher}\."
+    ):
+        check_divisible(config, make_mesh(jax.devices()[:num_devices]))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"envs": ()}, "at least one env"),
+        ({"critic": "global"}, "no critic 'global'; there are: central, local"),
+        ({"hidden_features": ("loss",)}, "no feature 'loss'; there are: progress"),
+        ({"config": CONFIG.replace(rollout_decisions=3)}, "not a whole number of rollouts of 3"),
+        ({"config": CONFIG.replace(num_envs=0)}, "`num_envs` must be at least 1; got 0"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(change, message):
+    settings = {"envs": (shallow_env(),), "actions": DirectRate(), "config": CONFIG} | change
+    with pytest.raises(ValueError, match=message):
+        MAPPO.create(**settings)
+
+
+def test_hidden_features_do_not_reach_the_agents():
+    agents = learner(hidden_features=("all",))
+    np.testing.assert_array_equal(agents.feature_mask, np.zeros_like(agents.feature_mask))
