@@ -1,5 +1,6 @@
 """The map over trainings and over devices: the one place where the batch of trainings is made."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -11,6 +12,9 @@ AXIS = "trainings"
 
 Mapping = Literal["vmap", "map", "auto"] | int
 
+AT_ONCE = 2**16
+"""Numbers in the states of trainings that `auto` runs side by side on a CPU: 256 KiB of float32."""
+
 
 def map_trainings(function: Callable[..., Any], mapping: Mapping, *arguments: Any) -> Any:
     """Apply a function of one training to a batch of them.
@@ -18,7 +22,7 @@ def map_trainings(function: Callable[..., Any], mapping: Mapping, *arguments: An
     Args:
       function: of one training.
       mapping: "vmap" runs all trainings in step, "map" one after another, an integer so many at a time.
-        "auto" is "map" on a CPU, where a small network's working set then stays in the cache, else "vmap".
+        "auto" is `auto_mapping`.
       *arguments: pytrees with a leading training axis.
 
     Returns:
@@ -26,7 +30,7 @@ def map_trainings(function: Callable[..., Any], mapping: Mapping, *arguments: An
       float additions.
     """
     if mapping == "auto":
-        mapping = "map" if jax.default_backend() == "cpu" else "vmap"
+        mapping = auto_mapping(*arguments)
     if mapping == "vmap":
         return jax.vmap(function)(*arguments)
     batch_size = None if mapping == "map" else mapping
@@ -34,6 +38,29 @@ def map_trainings(function: Callable[..., Any], mapping: Mapping, *arguments: An
     if batch_size is not None and batch_size >= size:
         return jax.vmap(function)(*arguments)
     return jax.lax.map(lambda pack: function(*pack), arguments, batch_size=batch_size)
+
+
+def auto_mapping(*arguments: Any) -> Mapping:
+    """The mapping that was fastest where it was measured (docs/performance.md).
+
+    "vmap" on an accelerator. On a CPU "map" where a training has a convolution's kernel (an array of four axes),
+    or where nothing shows its size (only keys and scalars); else as many trainings at a time as keep their states
+    within `AT_ONCE` numbers, in equal chunks. Overhead per operation is then shared and the cache still holds them.
+
+    Args:
+      *arguments: pytrees with a leading training axis; only shapes matter.
+    """
+    if jax.default_backend() != "cpu":
+        return "vmap"
+    leaves = jax.tree.leaves(arguments)
+    trainings = leaves[0].shape[0]
+    axes = max(leaf.ndim - 1 for leaf in leaves)
+    numbers = sum(math.prod(leaf.shape[1:]) for leaf in leaves)
+    if axes >= 4 or axes == 0:
+        return "map"
+    most = max(1, AT_ONCE // numbers)
+    at_once = max(n for n in range(1, min(most, trainings) + 1) if trainings % n == 0)
+    return "map" if at_once == 1 else "vmap" if at_once == trainings else at_once
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
