@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
 from ganno_jax import evaluation
@@ -257,6 +257,7 @@ def train(
     mesh = mesh or make_mesh()
     what = problem(config, mapping)
     state = what.init(jax.random.key(config.seed)) if state is None else state
+    state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))  # as it comes back
     history, begin = [], time.perf_counter()
     first = int(state.iteration)
     for iteration in range(first, config.num_iterations):

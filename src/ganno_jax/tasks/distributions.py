@@ -63,3 +63,19 @@ class Choice:
         """One draw."""
         values = jnp.asarray(self.values, jnp.float32)
         return values[jax.random.randint(key, (), 0, values.shape[0])]
+
+
+@struct.dataclass
+class WholeShares:
+    """Independent whole numbers, each uniform on its `low..high` with both ends, as shares of `high`.
+
+    For networks of random sizes as a `width`: numbers of filters within the largest network.
+    """
+
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, " number"]:
+        """One draw of each number."""
+        low, high = jnp.asarray(self.low), jnp.asarray(self.high)
+        return jax.random.randint(key, high.shape, low, high + 1) / high.astype(jnp.float32)

@@ -1,0 +1,159 @@
+"""What does a step-size controller cost per inner step, at every-step control and every ten steps?
+
+    python -m benchmarks.step_size --json out.json
+
+One training, the steps of one compiled loop. The yardstick is the same training at a fixed rate in a single window;
+`overhead` is the extra time over it. "loop" is windows and the controller alone, as in a user's training loop; "env"
+adds the environment's observation, divergence check and one validation example per decision. "fixed" rows have no
+controller: what shorter windows cost by themselves. Daniel et al. state 36% for their implementation. Times are
+medians of interleaved repeats.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ganno_jax.env import Env
+from ganno_jax.env.rewards import LogLossDecrease
+from ganno_jax.inner import Training
+from ganno_jax.inner.directions import named
+from ganno_jax.policies.step_size import empty_smoothing, reference, smooth
+from ganno_jax.tasks import from_arrays, from_linen, networks
+from ganno_jax.tasks.distributions import Constant
+
+NETWORKS = {"mlp 64-32-10": (8, "mlp"), "cnn 9-24-249": (28, "random_cnn")}
+THETA = reference("momentum_1").theta
+RATE = 0.05
+
+
+def make_training(name: str, batch: int, examples: int) -> Training:
+    """The training of a network on noise of the right shape."""
+    size, network = NETWORKS[name]
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 255, (examples, size, size, 1)).astype(np.uint8)
+    dataset = from_arrays(images, np.arange(examples) % 10)
+    family = from_linen(networks.build(network), dataset)
+    return Training.create(family, named("momentum", Constant(RATE)), batch)
+
+
+def loop(training: Training, state: Any, num_steps: int, interval: int) -> Any:
+    """Windows of `interval` steps; a controller between them if the training takes features."""
+    layers = training.num_layers
+
+    def decide(carry, _):
+        state, memory, rates = carry
+        state, summary = training.window(state, jnp.broadcast_to(rates, (interval, layers)), 1)
+        if training.example_features:
+            memory, values = smooth(memory, summary.example_features, 0.9)
+            values = jnp.concatenate([values, jnp.ones((layers, 1))], axis=-1)
+            rates = jnp.exp(jnp.clip(values @ THETA, -18.0, 2.0))
+        return (state, memory, rates), summary.loss
+
+    carry = (state, empty_smoothing(layers), jnp.full(layers, RATE))
+    (state, _, rates), losses = jax.lax.scan(decide, carry, length=num_steps // interval)
+    return state.params, rates, losses
+
+
+def in_env(training: Training, key: jax.Array, num_steps: int, interval: int) -> Any:
+    """The same through the environment."""
+    env = Env.create(
+        training,
+        LogLossDecrease(on="train"),
+        num_decisions=num_steps // interval,
+        interval=interval,
+        num_measured=1,
+        num_validation=1,
+    )
+    policy = reference("momentum_1")
+    state, timestep = env.reset(key)
+
+    def decide(carry, _):
+        state, memory, observation = carry
+        rates = state.rates
+        if training.example_features:
+            memory, rates = policy.act(memory, observation, key)
+        state, timestep = env.step(state, rates)
+        return (state, memory, timestep.observation), timestep.outcome.train_loss
+
+    carry = (state, policy.init(timestep.observation), timestep.observation)
+    (state, _, _), losses = jax.lax.scan(decide, carry, length=env.num_decisions)
+    return state.inner.params, losses
+
+
+def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row per network and variant."""
+    rows = []
+    for name in args.networks:
+        plain = make_training(name, args.batch, 2048)
+        full, part = (plain.with_example_features(limit=limit) for limit in (None, args.limit))
+        kinds = {"fixed": plain, "controlled": full, f"controlled, {args.limit} examples": part}
+        key = jax.random.key(0)
+        state = jax.jit(plain.init)(key)
+        calls = {"yardstick": (loop, plain, state, args.steps)}
+        for interval in (1, 10):
+            for kind, training in kinds.items():
+                calls[f"loop, every {interval}, {kind}"] = (loop, training, state, interval)
+                if "examples" not in kind and args.env:
+                    calls[f"env, every {interval}, {kind}"] = (in_env, training, key, interval)
+        compiled = {
+            variant: jax.jit(function, static_argnums=(2, 3))
+            .lower(training, start, args.steps, interval)
+            .compile()
+            for variant, (function, training, start, interval) in calls.items()
+        }
+        times: dict[str, list[float]] = {variant: [] for variant in compiled}
+        for repeat in range(args.repeats + 1):
+            for variant, program in compiled.items():
+                begin = time.perf_counter()
+                jax.block_until_ready(program(*calls[variant][1:3]))
+                if repeat:
+                    times[variant].append((time.perf_counter() - begin) / args.steps)
+        base = np.median(times["yardstick"])
+        for variant, taken in times.items():
+            ratios = np.asarray(taken) / np.asarray(times["yardstick"])
+            rows.append(
+                {
+                    "network": name,
+                    "variant": variant,
+                    "us_per_step": 1e6 * float(np.median(taken)),
+                    "overhead": float(np.median(taken) / base - 1),
+                    "paired_overhead": float(np.median(ratios) - 1),
+                    "batch": args.batch,
+                    "device": jax.devices()[0].device_kind,
+                }
+            )
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print a table, write it as JSON where asked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", help="file for the rows")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=100, help="per call; a multiple of 10")
+    parser.add_argument("--limit", type=int, default=8, help="examples in the cheaper variant")
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--networks", nargs="+", default=tuple(NETWORKS), choices=tuple(NETWORKS))
+    parser.add_argument("--env", action=argparse.BooleanOptionalAction, default=True)
+    args = parser.parse_args(arguments)
+    if args.steps % 10 or args.steps < 10 or args.repeats < 1:
+        parser.error("`--steps` must be a multiple of 10 and `--repeats` at least 1")
+    rows = measure(args)
+    for row in rows:
+        print(
+            f"{row['network']:14} {row['variant']:40} {row['us_per_step']:10.1f} us per step"
+            f"{row['overhead']:+8.1%} (paired {row['paired_overhead']:+.1%})"
+        )
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(rows, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
