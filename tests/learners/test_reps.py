@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ganno_jax.env import Env
@@ -166,6 +167,7 @@ def test_a_lower_final_loss_has_the_higher_return_and_failures_have_none():
     assert value(3.0) == value(0.1, jnp.asarray(True)) == value(np.nan) == 0
 
 
+@struct.dataclass
 class Shown(REPS):
     """REPS that shows what it was told; its controllers are constant rates but for the first decision."""
 
@@ -246,5 +248,5 @@ def test_a_search_judges_by_the_trainings_and_goes_on_after_a_save_as_if_it_had_
 def test_counts_that_cannot_work_are_refused(problem):
     with pytest.raises(ValueError, match="`num_samples` must be at least 4; got 2"):
         ParameterSearch.create(problem.env, problem.strategy, StepSizePolicy, num_samples=2)
-    with pytest.raises(ValueError, match="between 1 and the env's 6; got 9"):
+    with pytest.raises(ValueError, match="between 1 and the env's 4; got 9"):
         ParameterSearch.create(problem.env, problem.strategy, StepSizePolicy, fewest_decisions=9)
