@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from experiments import training
@@ -49,21 +50,18 @@ def read(path):
 
 def learned(run):
     """The final learner state as bytes, leaf by leaf."""
-    path = next((run / "checkpoints").glob("4"))
-    import orbax.checkpoint as ocp
-
     with ocp.StandardCheckpointer() as checkpointer:
-        found = checkpointer.restore(path / "state")
+        found = checkpointer.restore(run / "checkpoints" / "4" / "state")
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(found)]
 
 
-def numbers(run):
-    """The lines of the training without what depends on the clock."""
+def numbers(run, *files):
+    """Lines without what depends on the clock."""
     timed = ("seconds", "inner_steps_per_second")
     return [
         {name: value for name, value in line.items() if name not in timed}
-        for name in ("metrics.jsonl", "curve.jsonl")
-        for line in read(run / name)
+        for file in files
+        for line in read(run / file)
     ]
 
 
@@ -163,13 +161,15 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_it_had_not_stopped(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert Checkpoints(tmp_path / "digits" / "checkpoints").latest == 2
     assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 0
-    assert numbers(tmp_path / "digits") == numbers(whole)
+    files = ("metrics.jsonl", "curve.jsonl")
+    assert numbers(tmp_path / "digits", *files) == numbers(whole, *files)
     assert learned(tmp_path / "digits") == learned(whole)
 
 
 def test_a_killed_run_can_be_resumed_and_ends_as_if_it_had_not_been_killed(
     whole, tmp_path, compiled_once
 ):
+    words = arguments(tmp_path, ONLY_TRAIN, "--evaluate.curve_every", "0")
     environment = {
         **os.environ,
         "JAX_COMPILATION_CACHE_DIR": compiled_once,
@@ -177,7 +177,7 @@ def test_a_killed_run_can_be_resumed_and_ends_as_if_it_had_not_been_killed(
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.run", *arguments(tmp_path)],
+        [sys.executable, "-m", "experiments.run", *words],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.DEVNULL,
@@ -193,8 +193,8 @@ def test_a_killed_run_can_be_resumed_and_ends_as_if_it_had_not_been_killed(
     assert process.wait() == -signal.SIGKILL
     with lines.open("a") as file:  # as if it had been killed in the middle of a line
         file.write('{"update": 3, "ret')
-    assert main(arguments(tmp_path, "--resume", ONLY_TRAIN)) == 0
-    assert numbers(tmp_path / "digits") == numbers(whole)
+    assert main([*words, "--resume"]) == 0
+    assert numbers(tmp_path / "digits", "metrics.jsonl") == numbers(whole, "metrics.jsonl")
     assert learned(tmp_path / "digits") == learned(whole)
 
 
