@@ -1,8 +1,10 @@
 """What the commands do once the arguments are understood."""
 
+import datetime
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.markup import escape
 
@@ -17,6 +19,7 @@ from experiments.folder import RunFolder
 from experiments.progress import console
 from experiments.signals import StopRequest
 from ganno_jax.checkpoint import Checkpoints, versions
+from ganno_jax.controllers import Controller, save
 from ganno_jax.evaluation.tables import format_table
 from ganno_jax.policies import AgentPolicy
 
@@ -151,7 +154,22 @@ def _finish(
         return values
 
     _say("drawing figures")
-    _show(folder, present.present(folder, timing))
+    presented = present.present(folder, timing)
+    _save_controller(experiment, folder, trained, presented.summary)
+    _show(folder, presented)
+
+
+def _save_controller(
+    experiment: Experiment, folder: RunFolder, trained: AgentPolicy, summary: Mapping[str, Any]
+) -> None:
+    """The trained agents as a file for `ganno_jax.load`, with where they come from."""
+    description = folders.describe(experiment.config, versions(), _devices(experiment))
+    results = {
+        name: value for name, value in summary.items() if isinstance(value, str | int | float)
+    }
+    provenance = {**description, "date": datetime.date.today().isoformat(), "results": results}
+    plain = json.loads(json.dumps(provenance))
+    save(folder.controller, Controller(trained, experiment.env.num_decisions, plain))
 
 
 def _show(folder: RunFolder, presented: present.Presented) -> None:
@@ -161,6 +179,7 @@ def _show(folder: RunFolder, presented: present.Presented) -> None:
     out.print(escape(presented.headline))
     seconds = presented.summary["seconds_total"]
     _say(f"{seconds:.0f} s in all, {presented.summary['seconds_compile']:.0f} s of them compiling")
+    _say(f"agents:  {folder.controller}  (ganno_jax.load)")
     _say(f"figures: {folder.figures}{os.sep}")
     _say(f"tables:  {folder.tables}{os.sep}  and {folder.summary}")
     _say(f"report:  {folder.report}")

@@ -49,6 +49,11 @@ class RunFolder:
         return self.path / "snapshots"
 
     @property
+    def controller(self) -> Path:
+        """The trained agents as a controller file, for `ganno_jax.load`."""
+        return self.path / "agents.controller"
+
+    @property
     def tables(self) -> Path:
         return self.path / "tables"
 
