@@ -31,7 +31,7 @@ class Bar:
         if sys.stdout.isatty():
             self._bar = Progress(
                 TextColumn(f"{what} {{task.completed:.0f}}/{{task.total:.0f}}"),
-                BarColumn(),
+                BarColumn(bar_width=16),
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[note]}"),
                 console=console(),
