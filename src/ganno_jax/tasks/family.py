@@ -179,24 +179,24 @@ def from_nnx(
     from flax import nnx
 
     example_loss = example_loss or cross_entropy
-    graph, *_ = nnx.split(nnx.eval_shape(lambda: make_module(nnx.Rngs(0))), nnx.Param, ...)
+    graph, *shapes = nnx.split(nnx.eval_shape(lambda: make_module(nnx.Rngs(0))), nnx.Param, ...)
 
     def init_fn(key: PRNGKeyArray, width: Array | None) -> tuple[Params, ModelState]:
         del width
         _, params, rest = nnx.split(make_module(nnx.Rngs(key)), nnx.Param, ...)
-        return nnx.to_pure_dict(params), {"rest": rest}
-
-    _, shapes, _ = nnx.split(nnx.eval_shape(lambda: make_module(nnx.Rngs(0))), nnx.Param, ...)
+        return nnx.to_pure_dict(params), {"rest": nnx.to_pure_dict(rest)}
 
     def loss_fn(params, model_state, batch, key, train, width):
         del key, width
-        weights = jax.tree.map(lambda x: x, shapes)
-        nnx.replace_by_pure_dict(weights, params)
-        module = nnx.merge(graph, weights, model_state["rest"])
+        # Variables of their own in each call: NNX lets nobody change those made outside of a gradient.
+        states = jax.tree.map(lambda x: x, shapes)
+        for variables, values in zip(states, (params, model_state["rest"]), strict=True):
+            nnx.replace_by_pure_dict(variables, values)
+        module = nnx.merge(graph, *states)
         module.train() if train else module.eval()
         losses, metrics = example_loss(module(batch.inputs), batch)
         _, _, rest = nnx.split(module, nnx.Param, ...)
-        return losses, ({"rest": rest} if train else model_state, metrics)
+        return losses, ({"rest": nnx.to_pure_dict(rest)} if train else model_state, metrics)
 
     _require_parameters(jax.eval_shape(lambda key: init_fn(key, None)[0], jax.random.key(0)))
     return TaskFamily(init_fn, loss_fn, place(dataset), **variation)

@@ -1,0 +1,36 @@
+"""The examples do what they say, at a small size."""
+
+import importlib.util
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def _quick_compilation():
+    """Unoptimized machine code: compiling is nearly all of the time at these sizes."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.usefixtures("_quick_compilation")
+def test_a_custom_task_is_trained_and_evaluated_in_under_sixty_lines():
+    results = load("custom_task").main(num_updates=2, num_envs=4, num_runs=4)
+    assert set(results) == {"agents", "constant"}
+    assert np.isfinite(list(results.values())).all()
+    assert max(results.values()) < np.log(np.log(2))  # better than guessing
+    assert len((EXAMPLES / "custom_task.py").read_text().splitlines()) < 60
