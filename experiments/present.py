@@ -83,10 +83,12 @@ def present(folder: RunFolder, timing_fn: Callable[[], Mapping[str, float]]) -> 
     timing = dict(timing_fn())
     numbers = _numbers(arrays, best) | timing
     write_json(folder.summary, {"headline": sentence, **numbers})
+    low, high = numbers["paired_difference_ci95"]
+    shown = numbers | {"paired_difference_ci95": f"{low:.4f} to {high:.4f}"}
     write_report(
         folder.path,
         f"ganno_jax: {description['config']['preset']} ({folder.path.name})",
-        {"headline": sentence, **numbers},
+        {"headline": sentence, **shown},
         [
             (
                 "Every policy in the same runs, best on top. Differences are to "
