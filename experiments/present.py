@@ -81,7 +81,7 @@ def present(folder: RunFolder, timing_fn: Callable[[], Mapping[str, float]]) -> 
     figures = _figures(folder, arrays, rows, best)
     sentence = headline(rows, ours)
     timing = dict(timing_fn())
-    numbers = _numbers(arrays, best) | timing
+    numbers: dict[str, Any] = {**_numbers(arrays, best), **timing}
     write_json(folder.summary, {"headline": sentence, **numbers})
     low, high = numbers["paired_difference_ci95"]
     shown = numbers | {"paired_difference_ci95": f"{low:.4f} to {high:.4f}"}
