@@ -5,6 +5,7 @@ step of its Optax twin.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -81,6 +82,10 @@ class InnerOptimizer:
     clip_norm: Distribution | None = None
     decoupled_decay: bool = struct.field(pytree_node=False, default=False)
     name: str = struct.field(pytree_node=False, default="custom")
+    # (optimizer state, params) -> the parameters to evaluate, for methods such as schedule-free that keep an average.
+    evaluation_params_fn: Callable[[Any, Any], Any] | None = struct.field(
+        pytree_node=False, default=None
+    )
 
     def sample(self, key: PRNGKeyArray) -> Hyperparameters:
         """Draw the numbers of one training."""

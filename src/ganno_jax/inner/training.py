@@ -246,12 +246,15 @@ class Training:
         `chunk` bounds the memory: that many examples are evaluated at a time (a remainder is left out).
         """
         chunk = min(chunk or num_examples, num_examples)
+        params, evaluation_params_fn = state.params, self.optimizer.evaluation_params_fn
+        if evaluation_params_fn is not None:
+            params = evaluation_params_fn(state.optimizer_state, params)
 
         def one(start: Int[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
             indices = start + jnp.arange(chunk)
             batch = self.family.dataset.gather(split, indices)
             loss, (_, metrics) = state.task.loss(
-                state.params, state.model_state, batch, state.key, False
+                params, state.model_state, batch, state.key, False
             )
             return loss, metrics.get("accuracy", jnp.full((), jnp.nan))
 
