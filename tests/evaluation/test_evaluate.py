@@ -1,0 +1,117 @@
+"""Evaluation: the same trainings for all policies, whatever the batch and the devices."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ganno_jax.env import make_mesh
+from ganno_jax.evaluation import evaluate, tune_schedules
+from ganno_jax.evaluation.evaluate import run_training
+from ganno_jax.policies import SCHEDULES, FixedRates, ScheduleBank
+
+from ..probes import mlp_env, probe_env, quick_jit
+
+KEYS = jax.random.split(jax.random.key(4), 6)
+GOOD, BAD = (0.2, 0.2), (1e9, 1e9)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_compilation():
+    """Unoptimized machine code: compiling is nearly all of the time at these sizes."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@cache
+def curves(num_devices=1):
+    """Of two policies, one of which kills every training, in six runs."""
+    mesh = make_mesh(jax.devices()[:num_devices])
+    policies = FixedRates(jnp.asarray([GOOD, BAD]))
+    return evaluate(mlp_env(), policies, KEYS, mesh, num_policies=2)
+
+
+def close(left, right):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), left, right)
+
+
+def test_curves_have_an_axis_of_policies_and_one_of_runs():
+    c = curves()
+    assert c.validation_loss.shape == (2, 6, 5)  # one more than decisions: before the first step
+    assert c.rates.shape == (2, 6, 4, 2)
+    assert c.final_loss.shape == c.test_accuracy.shape == c.diverged.shape == (2, 6)
+
+
+def test_a_run_is_the_training_of_its_key():
+    alone = quick_jit(run_training)(mlp_env(), FixedRates(jnp.asarray(GOOD)), KEYS[2])
+    close(jax.tree.map(lambda x: x[0, 2], curves()), alone)
+
+
+def test_all_policies_start_from_the_same_trainings():
+    c = curves()
+    np.testing.assert_array_equal(c.validation_loss[0, :, 0], c.validation_loss[1, :, 0])
+    np.testing.assert_array_equal(c.initial_rate[0], c.initial_rate[1])
+    assert np.unique(c.validation_loss[0, :, 0]).size == 6
+
+
+def test_four_devices_give_the_curves_of_one_also_where_runs_do_not_divide():
+    close(curves(4), curves(1))  # 12 rows; and 6 below
+
+
+def test_runs_that_do_not_divide_over_devices_are_padded_and_cut():
+    mesh = make_mesh()
+    assert mesh.size == 4
+    c = evaluate(mlp_env(), FixedRates(jnp.asarray(GOOD)), KEYS, mesh)
+    assert c.final_loss.shape == (6,)
+    close(c, jax.tree.map(lambda x: x[0], curves()))
+
+
+def test_a_diverged_run_is_marked_and_its_curve_ends_in_nan():
+    c = curves()
+    np.testing.assert_array_equal(c.diverged, [[False] * 6, [True] * 6])
+    assert np.isnan(c.validation_loss[1, :, 1:]).all()
+    assert np.isfinite(c.validation_loss[0]).all()
+    np.testing.assert_allclose(  # frozen where it began; on the whole split
+        c.final_loss[1], c.validation_loss[1, :, 0], rtol=1e-5
+    )
+
+
+def test_the_final_loss_is_that_of_the_last_decision_on_the_whole_split():
+    c = curves()
+    np.testing.assert_allclose(c.final_loss[0], c.validation_loss[0, :, -1], rtol=1e-5)
+    assert (c.final_loss[0] < c.validation_loss[0, :, 0]).mean() > 0.5
+    assert not np.allclose(c.final_loss[0], c.test_loss[0])
+
+
+def test_initial_rates_can_be_given_per_run():
+    rates = jnp.geomspace(0.01, 1.0, 6)
+    env = probe_env((1.0,))
+    bank = ScheduleBank(jnp.asarray(list(SCHEDULES).index("constant")))  # at the initial rate
+    c = evaluate(env, bank, KEYS, make_mesh(jax.devices()[:1]), initial_rates=rates)
+    np.testing.assert_allclose(c.initial_rate, rates, rtol=1e-6)
+    weight = (1 - np.asarray(rates)) ** 4  # four steps of gradient descent from 1
+    np.testing.assert_allclose(c.final_loss, 0.5 * weight**2 + 1e-3, rtol=1e-4)
+
+
+def test_tuning_finds_the_best_peak_of_every_schedule():
+    env = probe_env((1.0,))
+    best, table = tune_schedules(
+        env, KEYS[:2], make_mesh(jax.devices()[:1]), 0.5, peaks=(0.1, 1.0, 1.9)
+    )
+    assert list(best) == [*SCHEDULES, "plateau"]
+    assert table.shape == (len(best), 3)
+    assert best["constant"] == 1.0  # one over the curvature
+    np.testing.assert_allclose(table[list(best).index("constant"), 1], np.log(1e-3), rtol=1e-4)
+    for name, row in zip(best, table, strict=True):
+        assert best[name] == (0.1, 1.0, 1.9)[int(np.argmin(row))]
+
+
+def test_a_diverged_run_is_tuned_at_the_chance_loss():
+    env = probe_env((1.0,), num_decisions=8)
+    best, table = tune_schedules(
+        env, KEYS[:2], make_mesh(jax.devices()[:1]), 0.5, peaks=(1.0, 30.0)
+    )
+    np.testing.assert_allclose(table[list(best).index("constant"), 1], np.log(0.5), rtol=1e-5)
