@@ -40,7 +40,7 @@ OPTAX = "optax.sgd"
 
 def untrained(problem: Problem) -> Controller:
     """Agents of the usual size as they are initialized."""
-    learner = MAPPO.create((problem.env(),), RateMultipliers())
+    learner = MAPPO.create((problem.env(num_decisions=30),), RateMultipliers())
     return Controller(learner.policy(learner.init(jax.random.key(0))), decisions=50)
 
 

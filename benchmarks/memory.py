@@ -7,7 +7,7 @@ unused memory back, and then runs it while a thread watches the resident memory.
 what no schedule can avoid: parameters and optimizer state of all trainings, plus the arrays that
 reverse mode keeps for one batch of one chunk (as many trainings as run side by side: one per device
 with the mapping `map`). `ratio` is the growth of resident memory over that. `program_mb` is what the
-compiler planned for the same program.
+compiler planned for the same program, on all devices together.
 """
 
 import ctypes
@@ -112,7 +112,7 @@ def measure_here(problem: Problem, trainings: int, updates: int, mapping: Mappin
     executable = train.lower(learner, state, updates, mesh).compile()
     at_once = mesh.size if mapping == "map" else trainings
     analysis = executable.memory_analysis()
-    planned = (
+    planned = mesh.size * (
         analysis.argument_size_in_bytes
         + analysis.output_size_in_bytes
         + analysis.temp_size_in_bytes
