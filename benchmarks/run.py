@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed = [n for n in names if not run_one(n, folder, args.quick, args.torch_python)]
         results = load(folder)
     print_targets(results)
+    if args.quick:
+        print("Tiny settings (--quick): these values say only that everything runs.")
     if args.write_readme or args.only_readme:
         readme.write(results)
     if failed:

@@ -60,9 +60,12 @@ def speedup(results: Results, network: str, variant: str) -> float | None:
 
 
 def _field(name: str, network: str) -> Callable[[Results], float | None]:
+    """A field of our fastest env step that has it."""
+
     def value(results: Results) -> float | None:
-        row = best_env_step(results, network)
-        return None if row is None else row.get(name)
+        rows = [row for row in results.get("inner_step", ()) if row.get(name) is not None]
+        row = best_env_step({"inner_step": rows}, network)
+        return None if row is None else row[name]
 
     return value
 
