@@ -10,7 +10,7 @@ import pytest
 from ganno_jax.env import FEATURES, Observation
 from ganno_jax.env.actions import DirectRate, RateMultipliers
 from ganno_jax.policies import AgentPolicy, Normalizer, untrained
-from ganno_jax.policies.agents import init_actor
+from ganno_jax.policies.agents import init_actor, to_distribution
 from ganno_jax.policies.networks import Actor, Critic, empty_memory, pool, unroll
 from ganno_jax.policies.normalizer import deviation_sums
 
@@ -119,15 +119,20 @@ def test_a_memory_makes_a_difference_only_where_there_is_one():
         assert np.array_equal(first, second) != recurrent
 
 
-def test_unrolling_equals_steps_one_by_one():
-    actor = Actor(3, hidden=4, recurrent=True)
+@pytest.mark.parametrize("num_actions", [3, None])
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_unrolling_equals_steps_one_by_one(recurrent, num_actions):
+    actor = Actor(num_actions, hidden=4, recurrent=recurrent)
     features = jax.random.normal(KEY, (5, 2, len(FEATURES)))
     memory = empty_memory(actor, 2)
     params = actor.init(KEY, memory, features[0])
-    at_once, _ = unroll(actor, params, memory, features)
+    actions = jnp.zeros((5, 2), int if num_actions else float)
+    at_once = to_distribution(unroll(actor, params, memory, features)).log_prob(actions)
+    apply = quick_jit(actor.apply)
     for t in range(5):
-        memory, (logits, _) = actor.apply(params, memory, features[t])
-        close(at_once[t], logits, rtol=1e-4, atol=1e-6)
+        memory, outputs = apply(params, memory, features[t])
+        log_prob = to_distribution(outputs).log_prob(actions[t])
+        close(at_once[t], log_prob, rtol=1e-4, atol=1e-6)
 
 
 def test_greedy_agents_take_the_mode_and_others_a_sample():

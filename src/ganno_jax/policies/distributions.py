@@ -12,6 +12,6 @@ def categorical(logits: Float[Array, "*batch action"]) -> Distribution:
     return distrax.Categorical(logits=logits)
 
 
-def gaussian(mean: Float[Array, "*batch"], log_std: Float[Array, ""]) -> Distribution:
+def gaussian(mean: Float[Array, "*batch"], log_std: Float[Array, "*batch"]) -> Distribution:
     """Over one real action per agent."""
-    return distrax.Normal(mean, jnp.exp(log_std) * jnp.ones_like(mean))
+    return distrax.Normal(mean, jnp.exp(log_std))

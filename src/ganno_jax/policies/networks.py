@@ -32,8 +32,8 @@ class Torso(nn.Module):
 class Actor(nn.Module):
     """Features of a layer to the parameters of its agent's action distribution.
 
-    Categorical agents get logits `[..., layer, action]`; real-valued ones (`num_actions=None`) a mean
-    `[..., layer]` and one learned, shared log standard deviation.
+    Categorical agents get logits `[..., layer, action]`; real-valued ones (`num_actions=None`) a mean and a log
+    standard deviation `[..., layer]`, of which there is one, learned and shared.
     """
 
     num_actions: int | None
@@ -52,7 +52,7 @@ class Actor(nn.Module):
         mean = nn.Dense(1, kernel_init=_orthogonal(0.01), name="mean")(x)[..., 0]
         initial = nn.initializers.constant(self.initial_log_std)
         log_std = self.param("log_std", initial, ())
-        return memory, (mean, jnp.clip(log_std, -4.0, 1.0))
+        return memory, (mean, jnp.broadcast_to(jnp.clip(log_std, -4.0, 1.0), mean.shape))
 
 
 class Critic(nn.Module):
