@@ -5,7 +5,9 @@ from jaxtyping import Array, Float
 
 
 def clipped_policy_loss(
-    log_ratio: Float[Array, "*batch"], advantage: Float[Array, "*batch"], clip: Float[Array, ""]
+    log_ratio: Float[Array, "*batch"],
+    advantage: Float[Array, "*batch"],
+    clip: Float[Array, ""] | float,
 ) -> Float[Array, "*batch"]:
     r"""PPO's clipped surrogate, negated: $-\min(\rho A,\ \mathrm{clip}(\rho, 1-\epsilon, 1+\epsilon) A)$.
 
@@ -26,7 +28,7 @@ def clipped_value_loss(
     value: Float[Array, "*batch"],
     old_value: Float[Array, "*batch"],
     target: Float[Array, "*batch"],
-    clip: Float[Array, ""],
+    clip: Float[Array, ""] | float,
 ) -> Float[Array, "*batch"]:
     """Half the squared error, or that of a value within `clip` of the old one where this is larger."""
     limited = old_value + jnp.clip(value - old_value, -clip, clip)

@@ -11,7 +11,7 @@ References:
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, UInt32
+from jaxtyping import Array, Float, Int, Integer, Key, UInt32
 
 # A pair that no round has parted shows as an excess of fixed points and of neighbours that stay
 # neighbours; each round halves it. At 16 rounds it is visible from 60,000 examples on (125 fixed
@@ -22,7 +22,7 @@ _GOLDEN = 0x9E3779B9
 
 
 def epoch_indices(
-    position: Int[Array, " batch"], num_examples: Int[Array, ""] | int, key: Key[Array, ""]
+    position: Integer[Array, " batch"], num_examples: Int[Array, ""] | int, key: Key[Array, ""]
 ) -> Int[Array, " batch"]:
     """The examples at places `position` of an endless stream that reshuffles every epoch.
 
