@@ -98,7 +98,7 @@ def evaluate(
     *,
     initial_rates: Float[Array, " run"] | None = None,
     num_policies: int | None = None,
-    mapping: Mapping = "vmap",
+    mapping: Mapping = "auto",
     chunk: int | None = None,
 ) -> Curves:
     """Every policy in every run, in one jitted call over all devices; host arrays come back.

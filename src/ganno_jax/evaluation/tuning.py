@@ -23,7 +23,7 @@ def tune_schedules(
     mesh: Mesh,
     chance_loss: float,
     peaks: tuple[float, ...] = PEAKS,
-    mapping: Mapping = "vmap",
+    mapping: Mapping = "auto",
 ) -> tuple[dict[str, float], Float[np.ndarray, "schedule peak"]]:
     """The best peak of every schedule, and of reduce-on-plateau, by mean final log validation loss.
 

@@ -47,7 +47,7 @@ class MAPPO:
     feature_mask: Float[Array, " feature"]
     actor: Actor = struct.field(pytree_node=False)
     critic: Critic = struct.field(pytree_node=False)
-    mapping: Mapping = struct.field(pytree_node=False, default="vmap")
+    mapping: Mapping = struct.field(pytree_node=False, default="auto")
 
     @classmethod
     def create(
@@ -60,7 +60,7 @@ class MAPPO:
         recurrent: bool = False,
         hidden: int = 64,
         hidden_features: tuple[str, ...] = (),
-        mapping: Mapping = "vmap",
+        mapping: Mapping = "auto",
     ) -> "MAPPO":
         """Check the settings.
 
