@@ -193,8 +193,8 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """Where and how it runs; nothing here changes what is computed."""
+class PlaceConfig:
+    """Where a run of any system is; nothing here changes what is computed."""
 
     folder: str = "runs"
     """Where run folders are made."""
@@ -204,11 +204,17 @@ class RunConfig:
     """Go on from the run's last checkpoint."""
     checkpoint_every: float = 60.0
     """Seconds between checkpoints: what a killed run loses at most."""
-    updates_per_call: int = 5
-    """At most so many learner updates per jitted call."""
     devices: int | None = None
     """Devices (on a CPU: threads of work) in use; by default as many as divide the trainings."""
-    mapping: str = "vmap"
+
+
+@dataclass(frozen=True)
+class RunConfig(PlaceConfig):
+    """Where and how it runs; nothing here changes what is computed."""
+
+    updates_per_call: int = 5
+    """At most so many learner updates per jitted call."""
+    mapping: str = "auto"
     """Over trainings: vmap (all in step), map (one after another), auto, or so many at a time."""
     profile: bool = False
     """Write a profile of a few updates into `profile/`."""
@@ -264,28 +270,39 @@ def to_dict(config: Config) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def from_dict(values: Mapping[str, Any]) -> Config:
-    """What `to_dict` wrote, also after a way through JSON.
+def from_dict(values: Mapping[str, Any], kind: type = Config) -> Any:
+    """What `to_dict` wrote of a configuration of this type, also after a way through JSON.
 
     Raises:
       ValueError: a setting that does not exist here.
     """
-    return _from_dict(Config, values, "")
+    return _from_dict(kind, values, "")
 
 
-def options() -> dict[str, tuple[str, ...]]:
-    """The options of each group; those without a group under ""."""
-    hints = typing.get_type_hints(Config)
-    groups = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
+def options(kind: type = Config) -> dict[str, tuple[str, ...]]:
+    """The options of each group of a type of configuration; those without a group under ""."""
+    hints = typing.get_type_hints(kind)
+    groups = {name: part for name, part in hints.items() if dataclasses.is_dataclass(part)}
     alone = tuple(name for name in hints if name not in groups and name != "preset")
     return {"": alone} | {
-        name: tuple(f.name for f in dataclasses.fields(kind)) for name, kind in groups.items()
+        name: tuple(f.name for f in dataclasses.fields(part) if not _is_hidden(f.type))
+        for name, part in groups.items()
     }
 
 
-def flags() -> tuple[str, ...]:
+def flags(kind: type = Config) -> tuple[str, ...]:
     """The options that take no value."""
-    return ("run.resume", "run.profile", "agent.recurrent", "evaluate.after_training")
+    return tuple(
+        f"{group}.{name}"
+        for group, part in typing.get_type_hints(kind).items()
+        if dataclasses.is_dataclass(part)
+        for name, hint in typing.get_type_hints(part).items()
+        if hint is bool
+    )
+
+
+def _is_hidden(hint: Any) -> bool:
+    return tyro.conf.Suppress in getattr(hint, "__metadata__", ())
 
 
 def _from_dict(kind: type, values: Mapping[str, Any], where: str) -> Any:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.config import Config, from_dict, to_dict
+from experiments.config import to_dict
 from experiments.errors import UserError
+from experiments.kinds import AnyConfig, stored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,12 +86,12 @@ class RunFolder:
         return any(not name.startswith(".") for name in os.listdir(self.path))
 
 
-def of(config: Config) -> RunFolder:
+def of(config: AnyConfig) -> RunFolder:
     """The folder of this configuration's run; nothing is made."""
     return RunFolder(Path(config.run.folder).expanduser() / config.run_name)
 
 
-def claim(config: Config) -> RunFolder:
+def claim(config: AnyConfig) -> RunFolder:
     """Check that a run may use its folder; nothing is made.
 
     Raises:
@@ -114,7 +115,7 @@ def claim(config: Config) -> RunFolder:
     return folder
 
 
-def stored_config(folder: RunFolder) -> Config:
+def stored_config(folder: RunFolder) -> AnyConfig:
     """The configuration of a run that was made before.
 
     Raises:
@@ -125,12 +126,12 @@ def stored_config(folder: RunFolder) -> Config:
         there = f"there are: {', '.join(others)}" if others else "there are none"
         raise UserError(f"no run in {folder.path}; {there}")
     try:
-        return from_dict(json.loads(folder.config.read_text(encoding="utf-8"))["config"])
+        return stored(json.loads(folder.config.read_text(encoding="utf-8"))["config"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder.config} cannot be read: {error}") from error
 
 
-def describe(config: Config, versions: Mapping[str, str], devices: list[str]) -> dict[str, Any]:
+def describe(config: AnyConfig, versions: Mapping[str, str], devices: list[str]) -> dict[str, Any]:
     """Everything needed to rebuild a run, as `config.json` has it."""
     return {
         "config": to_dict(config),

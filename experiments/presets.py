@@ -17,6 +17,13 @@ from experiments.config import (
     Scale,
     TaskConfig,
 )
+from experiments.kinds import AnyConfig
+from experiments.systems import (
+    RuleSearchConfig,
+    RuleSearchExperiment,
+    StepSizeConfig,
+    StepSizeExperiment,
+)
 
 
 def digits(scale: Scale = "small") -> Config:
@@ -190,13 +197,52 @@ def _evaluate(small: bool) -> EvaluateConfig:
     )
 
 
-PRESETS: dict[str, Callable[..., Config]] = {
+def step_size_digits(scale: Scale = "small") -> StepSizeExperiment:
+    """Step-size controllers (five numbers, one global rate) for momentum and RMSprop on digits.
+
+    Learned by REPS on MLPs 64-(8..32)-10, tested on an MLP 64-64-32-10 against static rates and
+    tuned schedules. Paper: more samples, tasks, iterations and seeds.
+    Cost: not measured yet.
+    Expected result: not measured yet.
+    """
+    config = StepSizeConfig()
+    if scale == "paper":
+        config = StepSizeConfig(
+            num_samples=64, num_tasks=8, num_iterations=50, num_runs=32, tuning_runs=8
+        )
+    return StepSizeExperiment("step_size_digits", scale, step_size=config)
+
+
+def search_digits(scale: Scale = "small") -> RuleSearchExperiment:
+    """Search of update rules on an MLP 64-32-10 on digits, compared on an MLP 64-64-32-10.
+
+    Random search gets a share of the budget as a control. Paper: more rules, steps and seeds.
+    Cost: not measured yet.
+    Expected result: not measured yet.
+    """
+    config = RuleSearchConfig()
+    if scale == "paper":
+        config = RuleSearchConfig(
+            budget=20_000, batch_size=64, num_steps=200, num_seeds=2, control_share=1.0, num_runs=64
+        )
+    return RuleSearchExperiment("search_digits", scale, search=config)
+
+
+PRESETS: dict[str, Callable[..., AnyConfig]] = {
     preset.__name__: preset
-    for preset in (digits, fashion_mlp, fashion_cnn, cifar_cnn, cifar_resnet18)
+    for preset in (
+        digits,
+        fashion_mlp,
+        fashion_cnn,
+        cifar_cnn,
+        cifar_resnet18,
+        step_size_digits,
+        search_digits,
+    )
 }
 
 
-def named(name: str) -> Callable[..., Config]:
+def named(name: str) -> Callable[..., AnyConfig]:
     """The preset of that name.
 
     Raises:

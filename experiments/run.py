@@ -16,13 +16,14 @@ from collections.abc import Sequence
 import tyro
 
 from experiments import devices, folder, presets
-from experiments.config import Config, Scale, flags, options
+from experiments.config import Scale, flags, options
 from experiments.errors import Interrupted, UserError
+from experiments.kinds import AnyConfig, commands_of
 
 PROGRAM = "python -m experiments.run"
 COMMANDS = {
-    "train": "train agents, evaluate them, write the run folder",
-    "evaluate": "evaluate the agents of a finished run again",
+    "train": "train or search, evaluate what was found, write the run folder",
+    "evaluate": "evaluate what a finished run found again",
     "plot": "draw figures and report of an evaluated run again",
     "list": "the presets with their cost and expected result",
 }
@@ -66,15 +67,11 @@ def _main(arguments: list[str]) -> int:
     if config is None:  # help was asked for and given
         return 0
     devices.prepare(config.run.devices)
-    from experiments import commands  # imports JAX
-
-    {"train": commands.train, "evaluate": commands.evaluate, "plot": commands.plot}[command](
-        config, arguments
-    )
+    getattr(commands_of(config), command)(config, arguments)  # imports JAX
     return 0
 
 
-def parse(command: str, words: Sequence[str]) -> Config | None:
+def parse(command: str, words: Sequence[str]) -> AnyConfig | None:
     """The configuration that the words after the command describe; None after showing the help.
 
     Raises:
@@ -89,7 +86,7 @@ def parse(command: str, words: Sequence[str]) -> Config | None:
     except ValueError as error:
         raise UserError(str(error)) from error
     wants_help = "-h" in rest or "--help" in rest
-    _check_options([] if wants_help else rest)
+    _check_options([] if wants_help else rest, type(make()))
     scale = _value(rest, "--scale")
     if scale is not None and scale not in typing.get_args(Scale):
         raise UserError(f"no scale {scale!r}; there are: {', '.join(typing.get_args(Scale))}")
@@ -108,12 +105,14 @@ def parse(command: str, words: Sequence[str]) -> Config | None:
     return _parse(f"{PROGRAM} {command} {name}", make, rest, default)
 
 
-def _parse(program: str, make: typing.Any, words: list[str], default: Config) -> Config | None:
+def _parse(
+    program: str, make: typing.Any, words: list[str], default: AnyConfig
+) -> AnyConfig | None:
     shown = io.StringIO()
     try:
         with contextlib.redirect_stderr(shown):
             return tyro.cli(
-                Config,
+                type(default),
                 args=words,
                 default=default,
                 prog=program,
@@ -126,9 +125,9 @@ def _parse(program: str, make: typing.Any, words: list[str], default: Config) ->
         raise UserError(_condensed(shown.getvalue())) from None
 
 
-def _check_options(words: Sequence[str]) -> None:
-    """Name what exists where an option does not."""
-    known = options()
+def _check_options(words: Sequence[str], kind: type) -> None:
+    """Name what exists where an option of a type of configuration does not."""
+    known = options(kind)
     for word in words:
         if not word.startswith("--"):
             continue
@@ -137,7 +136,7 @@ def _check_options(words: Sequence[str]) -> None:
         if group not in known:
             groups = ", ".join(group for group in known if group)
             raise UserError(f"no option {word}; the groups of options are: {groups}")
-        negative = option.startswith("no_") and f"{group}.{option[3:]}" in flags()
+        negative = option.startswith("no_") and f"{group}.{option[3:]}" in flags(kind)
         if option not in known[group] and not negative:
             there = ", ".join(f"--{group}.{o}" if group else f"--{o}" for o in known[group])
             raise UserError(f"no option {word}; there are: {there}")

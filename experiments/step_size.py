@@ -19,6 +19,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
+from experiments.systems import StepSizeConfig
 from ganno_jax import evaluation
 from ganno_jax.env import Env
 from ganno_jax.env import Mapping as EnvMapping
@@ -42,60 +43,9 @@ START = (0.0, 0.0, 0.0, 0.0, math.log(0.01))
 DEVIATIONS = (0.1, 0.3, 0.3, 0.3, 1.0)  # ours: the features are of the order of 10, 3, 1, 1 and 1
 
 
-@dataclass(frozen=True)
-class StepSizeConfig:
-    """One controller: where it is learned, and where it is tested. The defaults take minutes on two cores."""
-
-    family: Literal["digits_mlp", "random_cnn"] = "digits_mlp"
-    """Learn on MLPs 64-(8..32)-10 on digits, or on the published random CNNs on MNIST."""
-    test_data: Literal["digits", "mnist", "cifar10"] = "digits"
-    """Test network: 64-64-32-10 on digits, 20-50-500 filters on MNIST, 32-32-64-64 on CIFAR-10."""
-    data_dir: str | None = None
-    """Folder with the data sets."""
-    optimizer: Literal["momentum", "rmsprop"] = "momentum"
-    """Momentum 0.9, or RMSprop with decay 0.9 and gradients clipped to [-1, 1]."""
-    strategy: Literal["reps", "cmaes", "random"] = "reps"
-    """The learner."""
-    initial_rate: tuple[float, float] = (1e-4, 0.1)
-    """Rate before the first decision, log-uniform, > 0."""
-    batch_size: int = 64
-    """Examples per inner step."""
-    num_steps: int = 600
-    """Inner steps of the longest training."""
-    fewest_steps: int = 300
-    """Inner steps of the shortest."""
-    interval: int = 10
-    """Inner steps per decision; 1 is every-step control, as published."""
-    limit: int | None = None
-    """Examples of the batch that the features are taken over; all by default."""
-    num_samples: int = 32
-    """Controllers per iteration."""
-    num_tasks: int = 4
-    """Tasks per iteration; every controller is tried on each."""
-    num_iterations: int = 20
-    """Iterations of the search."""
-    num_judged: int | None = None
-    """Training examples behind the return; all by default."""
-    test_steps: int = 1000
-    """Inner steps on the test network."""
-    test_batch_size: int = 64
-    """Examples per inner step on the test network (published: 512)."""
-    num_runs: int = 8
-    """Seeds of every number in the evaluation."""
-    tuning_runs: int = 4
-    """Seeds on which schedules are tuned; others than the reported ones."""
-    rates: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-    """Initial rates of the sensitivity figure."""
-    num_perturbed: int = 20
-    """Controllers with changed weights."""
-    seed: int = 0
-    """Of everything."""
-
-
 def small(optimizer: Literal["momentum", "rmsprop"] = "momentum", **changes: Any) -> StepSizeConfig:
     """`step_size_digits`: minutes on two cores."""
-    bounds = (1e-4, 0.1) if optimizer == "momentum" else (1e-5, 0.01)
-    return dataclasses.replace(StepSizeConfig(optimizer=optimizer, initial_rate=bounds), **changes)
+    return dataclasses.replace(StepSizeConfig(optimizer=optimizer), **changes)
 
 
 def paper(
@@ -191,7 +141,8 @@ def test_family(config: StepSizeConfig) -> TaskFamily:
 
 def environment(config: StepSizeConfig, *, test: bool) -> Env:
     """The trainings as episodes; a validation example per decision keeps the env's own outcome cheap."""
-    low, high = config.initial_rate
+    default = (1e-4, 0.1) if config.optimizer == "momentum" else (1e-5, 0.01)
+    low, high = config.initial_rate or default
     training = Training.create(
         test_family(config) if test else training_family(config),
         optimizer_of(config, LogUniform(low, high)),
@@ -341,8 +292,18 @@ def evaluate(
     )
 
 
-def write(results: Mapping[str, EvaluateResult], folder: Path) -> list[Path]:
-    """Tables and figures of several evaluations, by title such as "momentum, MNIST": one panel each."""
+def write(
+    results: Mapping[str, EvaluateResult], folder: Path, tables: Path | None = None
+) -> list[Path]:
+    """Tables and figures of several evaluations, by title such as "momentum, MNIST": one panel each.
+
+    Args:
+      results: by title.
+      folder: of the figures.
+      tables: folder of the tables, by default the same.
+    """
+    tables = folder if tables is None else tables
+    tables.mkdir(parents=True, exist_ok=True)
     sensitivity, comparison, files = [], [], []
     for title, result in results.items():
         for policy, (rates, losses) in result.panel.items():
@@ -364,8 +325,9 @@ def write(results: Mapping[str, EvaluateResult], folder: Path) -> list[Path]:
     files.append(save(sensitivity_panels(panels, "final test loss"), folder / "sensitivity.png"))
     for name, rows in (("sensitivity", sensitivity), ("comparison", comparison)):
         if rows:
-            write_csv(rows, folder / f"{name}.csv")
-            files.append(folder / f"{name}.csv")
+            keys = dict.fromkeys(key for row in rows for key in row)  # a static rate has no peak
+            write_csv([{key: row.get(key) for key in keys} for row in rows], tables / f"{name}.csv")
+            files.append(tables / f"{name}.csv")
     return files
 
 

@@ -9,6 +9,7 @@ import pytest
 from experiments import commands, folder, presets
 from experiments.build import build, initial_rates, learner_key, run_keys
 from experiments.config import Config, from_dict, learned_settings, to_dict
+from experiments.kinds import stored
 from experiments.run import main, parse
 
 BAD = {
@@ -47,6 +48,14 @@ BAD = {
     "train digits --run.mapping sideways": "no mapping 'sideways'; there are: vmap, map",
     "train digits --run.devices 3": "`run.devices` must divide",
     "train digits --run.name a/b": "`run.name` must be the name of a folder",
+    "train search_digits --search.budget 0": "`search.budget` must be at least 1; got 0",
+    "train search_digits --search.method ppp": "reinforce",
+    "train search_digits --search.rates 1 0.1": "`search.rates` must be above 0 and rise",
+    "train search_digits --learner.num_envs 3": "the groups of options are: search, run",
+    "train step_size_digits --step_size.num_samples 1": "`num_samples` must be at least 4",
+    "train step_size_digits --step_size.num_steps 605": "must be whole decisions of 10 steps",
+    "train step_size_digits --run.devices 99": "`run.devices` must be between 1 and",
+    "evaluate search_digits": "no run in",
     "evaluate digits": "no run in",
     "plot digits --run.name x": "no run in",
     "list digits": "`list` takes no arguments",
@@ -123,7 +132,7 @@ def test_help_and_list_name_defaults_costs_and_results(capsys, monkeypatch):
 def test_presets_survive_the_way_through_json(name, scale):
     config = presets.named(name)(scale)
     assert (config.preset, config.scale) == (name, scale)
-    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    assert stored(json.loads(json.dumps(to_dict(config)))) == config
 
 
 def test_options_reach_the_configuration():

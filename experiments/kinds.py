@@ -1,0 +1,36 @@
+"""Kinds of experiment: each has a type of configuration and a module with its commands.
+
+A module has `train`, `evaluate` and `plot`, each of a configuration and the words of the command line.
+"""
+
+import importlib
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from experiments.config import Config, from_dict
+from experiments.systems import RuleSearchExperiment, StepSizeExperiment
+
+AnyConfig = Config | StepSizeExperiment | RuleSearchExperiment
+
+# What makes a stored configuration one of its kind, its type, its commands; agents are the default.
+KINDS: dict[str, tuple[type, str]] = {
+    "step_size": (StepSizeExperiment, "experiments.step_size_commands"),
+    "search": (RuleSearchExperiment, "experiments.rule_search_commands"),
+    "learner": (Config, "experiments.commands"),
+}
+
+
+def commands_of(config: AnyConfig) -> ModuleType:
+    """The module whose functions do the commands; importing it imports JAX."""
+    return importlib.import_module(dict(KINDS.values())[type(config)])
+
+
+def stored(values: Mapping[str, Any]) -> AnyConfig:
+    """The configuration that `config.to_dict` wrote, of whichever kind.
+
+    Raises:
+      ValueError: a setting that does not exist here.
+    """
+    kind = next((made for group, (made, _) in KINDS.items() if group in values), Config)
+    return from_dict(values, kind)

@@ -1,0 +1,90 @@
+"""What the runs of the other systems leave in the end: summary, report, and the last lines."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.markup import escape
+
+from experiments import folder as folders
+from experiments.errors import UserError
+from experiments.folder import RunFolder
+from experiments.kinds import AnyConfig
+from experiments.progress import console
+from experiments.report import write_report
+from ganno_jax.checkpoint import versions
+from ganno_jax.evaluation.display import format_table
+from ganno_jax.evaluation.tables import Row, read_csv
+
+
+def describe(config: AnyConfig, folder: RunFolder, devices: Sequence[Any]) -> None:
+    """Write `config.json`."""
+    names = [f"{device.platform}:{device.device_kind}" for device in devices]
+    folders.write_json(folder.config, folders.describe(config, versions(), names))
+
+
+def resume_command(arguments: Sequence[str]) -> str:
+    """The command that goes on with a run that was started with these words."""
+    again = [word for word in arguments if word not in ("--resume", "--run.resume")]
+    return " ".join(["python -m experiments.run", *again, "--run.resume"])
+
+
+def stored_rows(folder: RunFolder, name: str) -> list[Row]:
+    """A table of an evaluated run.
+
+    Raises:
+      UserError: there is none.
+    """
+    path = folder.tables / f"{name}.csv"
+    if not path.is_file():
+        raise UserError(f"{folder.path} has no evaluation to draw: no {path}")
+    return read_csv(path)
+
+
+def stored_seconds(folder: RunFolder) -> dict[str, float]:
+    """The times of an evaluated run, as its summary has them."""
+    try:
+        summary = json.loads(folder.summary.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder.path} has no evaluation to draw: {error}") from error
+    return {name: value for name, value in summary.items() if name.startswith("seconds_")}
+
+
+def finish(
+    folder: RunFolder,
+    headline: str,
+    numbers: Mapping[str, Any],
+    tables: Sequence[tuple[str, Sequence[Row]]],
+    figures: Sequence[tuple[str, str]],
+    notes: Sequence[str],
+) -> None:
+    """Write summary and report, then say what came out and where it is.
+
+    Args:
+      folder: of the run.
+      headline: the result in a sentence.
+      numbers: for `summary.json`, after the headline.
+      tables: caption and rows; the first is shown on the terminal.
+      figures: caption and path within the folder.
+      notes: what a reader must know to judge the numbers.
+    """
+    description = json.loads(folder.config.read_text(encoding="utf-8"))
+    folders.write_json(folder.summary, {"headline": headline, **numbers})
+    tiles = {k: v for k, v in numbers.items() if isinstance(v, int | float | str)}
+    title = f"ganno_jax: {description['config']['preset']} ({folder.path.name})"
+    write_report(
+        folder.path, title, {"headline": headline, **tiles}, tables, figures, description, notes
+    )
+    out = console()
+    if tables:
+        out.print(format_table(tables[0][1], tables[0][0]))
+    out.print(escape(headline))
+    say(f"figures: {folder.figures}{os.sep}")
+    say(f"tables:  {folder.tables}{os.sep}  and {folder.summary}")
+    say(f"report:  {folder.report}")
+
+
+def say(text: str) -> None:
+    """A line for the user, at once."""
+    print(text, flush=True)

@@ -1,0 +1,107 @@
+"""One sitting of a search: metrics, TensorBoard, checkpoints, and stopping in order."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from experiments.config import PlaceConfig
+from experiments.errors import UserError
+from experiments.folder import RunFolder
+from experiments.logs import Lines, TensorBoard
+from experiments.signals import StopRequest
+from ganno_jax.checkpoint import Checkpoints, require_same, versions
+from ganno_jax.learners import make_mesh
+
+
+def mesh_of(place: PlaceConfig) -> Mesh:
+    """The devices that a run uses.
+
+    Raises:
+      UserError: there are not so many.
+    """
+    devices = jax.devices()
+    if place.devices is not None and not 1 <= place.devices <= len(devices):
+        raise UserError(
+            f"`run.devices` must be between 1 and the {len(devices)} there are; got {place.devices}"
+        )
+    return make_mesh(devices[: place.devices])
+
+
+class Session:
+    """Keeps what a search says of itself, and its state.
+
+    Args:
+      folder: of the run.
+      place: how often checkpoints are written.
+      settings: what is found depends on these; a checkpoint made with others is refused.
+      state: a fresh state, a pytree; replaced by the newest checkpoint where there is one.
+      stop: asked after every record.
+
+    Raises:
+      UserError: the checkpoint is of other settings or libraries, or damaged.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        place: PlaceConfig,
+        settings: Mapping[str, Any],
+        state: Any,
+        stop: StopRequest,
+    ):
+        self.state, self.update = state, 0
+        self._place, self._settings, self._stop = place, dict(settings), stop
+        self._start, self._earlier = time.monotonic(), 0.0
+        self._saved = self._start
+        self._checkpoints = Checkpoints(folder.checkpoints)
+        number = self._checkpoints.latest
+        if number is not None:
+            what = f"checkpoint {self._checkpoints.folder / str(number)}"
+            try:
+                metadata = self._checkpoints.metadata(number)
+                require_same(metadata["settings"], self._settings, what)
+                require_same(metadata["versions"], versions(), what)
+                self.state = self._checkpoints.restore(number, state)
+                self.update, self._earlier = number, metadata["seconds"]
+            except KeyError as error:
+                raise UserError(f"{what} is not one of this program: it has no {error}") from error
+            except ValueError as error:
+                raise UserError(str(error)) from error
+        self._lines = Lines(folder.metrics, self.update)
+        self._board = TensorBoard(folder.tensorboard, self.update)
+
+    @property
+    def seconds(self) -> float:
+        """Of all sittings."""
+        return self._earlier + time.monotonic() - self._start
+
+    def record(self, group: str, row: Mapping[str, Any], state: Any) -> None:
+        """Keep the numbers of an update, sometimes the state; stop here if somebody asked.
+
+        Raises:
+          Interrupted: somebody asked; the state is saved.
+        """
+        self.update, self.state = self.update + 1, state
+        self._lines.write({"update": self.update, "of": group, **row, "seconds": self.seconds})
+        self._board.write(group, row, self.update)
+        due = time.monotonic() - self._saved >= self._place.checkpoint_every
+        if due or self._stop.number is not None:
+            self.save()
+        self._stop.stop()
+
+    def save(self) -> None:
+        """Write a checkpoint of the state."""
+        metadata = {"settings": self._settings, "versions": versions(), "seconds": self.seconds}
+        if self.update:
+            self._checkpoints.save(self.update, self.state, metadata)
+        self._saved = time.monotonic()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for log in (self._lines, self._board, self._checkpoints):
+            log.close()
