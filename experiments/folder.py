@@ -95,8 +95,10 @@ def claim(config: AnyConfig) -> RunFolder:
     """Check that a run may use its folder; nothing is made.
 
     Raises:
-      UserError: another run is there, or nothing can be written.
+      UserError: the name is none, another run is there, or nothing can be written.
     """
+    if config.run_name in ("", ".", "..") or os.sep in config.run_name:
+        raise UserError(f"`run.name` must be the name of a folder; got {config.run_name!r}")
     folder = of(config)
     if folder.path.exists() and not folder.path.is_dir():
         raise UserError(f"{folder.path} is a file; a run needs a folder: choose another --run.name")

@@ -227,9 +227,10 @@ def compare(
         for name, text in texts.items():
             direction = rules.direction(text, total_steps=config.compared_steps)
             directions[name] = (kind, text, direction)
+    init = jax.jit(jax.vmap(lambda key: child.init_fn(jax.random.fold_in(key, 0))))
     scores = {}
     for name, (_, _, direction) in directions.items():
-        scores[name] = assess(config, child, judge, direction)
+        scores[name] = assess(config, child, judge, direction, init)
         if report is not None:
             report(name)
     best = max(OPTIMIZERS, key=lambda name: scores[name].validation_accuracy)
@@ -270,23 +271,32 @@ def assess(
     child: rules.Child,
     judge: Callable,
     direction: optax.GradientTransformation,
+    init: Callable,
 ) -> Scores:
-    """Choose the rate on tuning seeds, then train with it on the reported ones; one jitted call."""
+    """Choose the rate on tuning seeds, then train with it on the reported ones.
+
+    One program does both, with as many trainings each time: it is compiled for every optimizer, and
+    compiling costs more than training. `init` is jitted once for all, from keys to parameters.
+    """
     key = jax.random.key(config.seed)
     tuning = jax.random.split(jax.random.fold_in(key, _TUNING), config.tuning_runs)
     reported = jax.random.split(jax.random.fold_in(key, _REPORT), config.num_runs)
-    rates = jnp.asarray(config.rates, jnp.float32)
+    rates = np.asarray(config.rates, np.float32)
+    size = max(len(rates) * config.tuning_runs, config.num_runs)
     one = partial(train_with, child, judge, direction, num_steps=config.compared_steps)
+    program = jax.jit(jax.vmap(one))
 
-    @jax.jit
-    def both(rates, tuning, reported):
-        grid = jax.vmap(jax.vmap(one, (None, 0)), (0, None))(rates, tuning)[0]
-        means = jnp.where(jnp.isfinite(grid), grid, 0.0).mean(axis=1)
-        best = means.argmax()
-        return best, means[best], jax.vmap(one, (None, 0))(rates[best], reported)
+    def scores(rates: np.ndarray, keys: PRNGKeyArray) -> tuple[np.ndarray, ...]:
+        rows = np.arange(size) % len(rates)
+        keys = keys[rows % keys.shape[0]]
+        found = program(jnp.asarray(rates[rows]), init(keys), keys)
+        return tuple(np.asarray(x)[: len(rates)] for x in found)
 
-    best, validation, (_, accuracy, loss) = jax.device_get(both(rates, tuning, reported))
-    return Scores(float(config.rates[int(best)]), float(validation), accuracy, loss)
+    grid = scores(np.repeat(rates, config.tuning_runs), tuning)[0]
+    grid = np.where(np.isfinite(grid), grid, 0.0).reshape(len(rates), -1).mean(axis=1)
+    best = int(grid.argmax())
+    _, accuracy, loss = scores(np.full(config.num_runs, rates[best]), reported)
+    return Scores(config.rates[best], float(grid[best]), accuracy, loss)
 
 
 def train_with(
@@ -294,18 +304,18 @@ def train_with(
     judge: Callable,
     direction: optax.GradientTransformation,
     rate: Float[Array, ""],
+    params: Any,
     key: PRNGKeyArray,
     *,
     num_steps: int,
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-    """Train once at a constant rate.
+    """Train once from these parameters at a constant rate.
 
     Returns:
       Validation accuracy, test accuracy and test loss; nan where a weight or the loss stopped being
       finite.
     """
-    init_key, data_key = jax.random.split(key)
-    params = child.init_fn(init_key)
+    data_key = jax.random.fold_in(key, 1)
 
     def step(carry, count):
         params, memory = carry

@@ -37,7 +37,7 @@ class Session:
       folder: of the run.
       place: how often checkpoints are written.
       settings: what is found depends on these; a checkpoint made with others is refused.
-      state: a fresh state, a pytree; replaced by the newest checkpoint where there is one.
+      state: fresh states by name, pytrees; replaced by the newest checkpoint where there is one.
       stop: asked after every record.
 
     Raises:
@@ -49,7 +49,7 @@ class Session:
         folder: RunFolder,
         place: PlaceConfig,
         settings: Mapping[str, Any],
-        state: Any,
+        state: dict[str, Any],
         stop: StopRequest,
     ):
         self.state, self.update = state, 0
@@ -64,7 +64,8 @@ class Session:
                 metadata = self._checkpoints.metadata(number)
                 require_same(metadata["settings"], self._settings, what)
                 require_same(metadata["versions"], versions(), what)
-                self.state = self._checkpoints.restore(number, state)
+                restored = self._checkpoints.restore(number, state)
+                self.state = {name: restored[name] for name in state}  # a pytree sorts its names
                 self.update, self._earlier = number, metadata["seconds"]
             except KeyError as error:
                 raise UserError(f"{what} is not one of this program: it has no {error}") from error
