@@ -1,6 +1,6 @@
 """Episodes: resets, steps, budgets, divergence."""
 
-from functools import cache
+from functools import cache, partial
 
 import chex
 import jax
@@ -110,14 +110,15 @@ def test_a_batch_equals_a_loop_over_its_members(env, batch):
 
 
 def test_all_mappings_over_trainings_give_the_same_values(env, batch):
-    states, _ = batch
-    run = quick_jit(
-        lambda mapping, states, rates: map_trainings(env.step, mapping, states, rates),
-        static_argnums=0,
-    )
-    expected = step_batch(env, states, RATES)
+    inner = batch[0].inner
+
+    @partial(quick_jit, static_argnums=0)
+    def run(mapping, states, rates):
+        return map_trainings(env.training.inner_step, mapping, states, rates)
+
+    expected = run("vmap", inner, RATES)
     for mapping in ("map", 2):
-        assert_close(run(mapping, states, RATES), expected)
+        assert_close(run(mapping, inner, RATES), expected)
 
 
 def test_permuting_the_trainings_permutes_what_comes_out(env, batch):
