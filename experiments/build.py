@@ -19,8 +19,6 @@ from ganno_jax.policies.schedules import SCHEDULES
 from ganno_jax.tasks import TaskFamily, from_linen, networks, sources
 from ganno_jax.tasks.distributions import Constant, Distribution, LogUniform, Uniform
 
-SHAPES = {"warmup_cosine": actions.warmup_cosine_shape, "flat": actions.flat_shape}
-
 
 @dataclass(frozen=True)
 class Experiment:
@@ -73,6 +71,7 @@ def build(config: Config) -> Experiment:
         recurrent=config.agent.recurrent,
         hidden=config.agent.hidden,
         hidden_features=config.agent.hidden_features,
+        initial_log_std=config.agent.initial_log_std,
         mapping=mapping,
     )
     return Experiment(config, env, learner, _mesh(config), mapping)
@@ -189,10 +188,10 @@ def _actions(config: Config) -> actions.ActionSpace:
     if agent.actions == "multipliers":
         return actions.RateMultipliers()
     if agent.actions == "residual":
-        return actions.ScheduleResidual(SHAPES[agent.shape], peak=agent.peak, **alpha)
+        return actions.ScheduleResidual(actions.SHAPES[agent.shape], peak=agent.peak, **alpha)
     if agent.actions == "relative":
         return actions.RelativeUpdate(
-            SHAPES[agent.shape], relative_size=agent.relative_size, **alpha
+            actions.SHAPES[agent.shape], relative_size=agent.relative_size, **alpha
         )
     low, high = config.optimizer.initial_rate
     return actions.DirectRate(lowest=low, highest=high)
@@ -210,6 +209,8 @@ def _learner_settings(config: Config, env: Env) -> MAPPOConfig:
         entropy_coefficient=settings.entropy_coefficient,
         max_gradient_norm=settings.max_gradient_norm,
         target_kl=settings.target_kl,
+        noise_correlation=settings.noise_correlation,
+        critic_baseline=settings.critic_baseline,
         num_updates=settings.num_updates,
         num_envs=settings.num_envs,
         rollout_decisions=env.episode_decisions if rollout is None else rollout,
@@ -279,6 +280,7 @@ def _check(config: Config) -> None:
         "learner.entropy_coefficient": (learner.entropy_coefficient, 0, math.inf),
         "learner.value_coefficient": (learner.value_coefficient, 0, math.inf),
         "learner.target_kl": (learner.target_kl, 0, math.inf),
+        "learner.noise_correlation": (learner.noise_correlation, 0, 0.999),
         "evaluate.num_runs": (evaluate.num_runs, 2, math.inf),
         "evaluate.tuning_runs": (evaluate.tuning_runs, 1, math.inf),
         "evaluate.blind_updates": (evaluate.blind_updates, 0, math.inf),

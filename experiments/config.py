@@ -118,7 +118,7 @@ class AgentConfig:
     """Bound of the residual in log space, > 0 (residual, relative); by default the action's own."""
     peak: float | None = None
     """Peak of the base schedule, > 0 (residual); None takes the training's initial rate."""
-    shape: Literal["warmup_cosine", "flat"] = "warmup_cosine"
+    shape: Literal["warmup_cosine", "one_cycle", "flat"] = "warmup_cosine"
     """Base schedule (residual, relative)."""
     relative_size: float = 0.02
     """Relative size of an update at the schedule's peak, > 0 (relative)."""
@@ -128,6 +128,8 @@ class AgentConfig:
     """GRU memories instead of feed-forward networks."""
     hidden: int = 64
     """Width of the agents' networks."""
+    initial_log_std: float = -0.7
+    """Log standard deviation of real-valued actions at the start."""
     hidden_features: tuple[str, ...] = ()
     """Features that the agents must not see; `all` blinds them."""
 
@@ -164,6 +166,10 @@ class LearnerConfig:
     """Largest gradient norm."""
     target_kl: float = 0.05
     """No further steps in an update once the mean KL divergence is above this."""
+    noise_correlation: float = 0.0
+    """Of the noise of successive real-valued actions, in [0, 1)."""
+    critic_baseline: bool = True
+    """Whether returns are compared with the critic's values, or with the group's mean alone."""
 
 
 @dataclass(frozen=True)

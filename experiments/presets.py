@@ -40,16 +40,37 @@ def digits(scale: Scale = "small") -> Config:
         network=NetworkConfig("mlp", features=(32,)),
         task=TaskConfig(batch_size=64),
         optimizer=OptimizerConfig("momentum", initial_rate=(1e-5, 3.0), momentum=0.9),
-        env=EnvConfig(num_decisions=30, interval=20),
-        agent=AgentConfig("residual", alpha=2.0, peak=0.15),
+        # Real-valued actions with persistent noise: what followed a decision also tells of the noise before it, so
+        # the return must be that of the whole training (paid at its end) and the baseline the mean of the
+        # group, which shares the training; with returns to go or a critic's values the same noise misleads.
+        env=EnvConfig(num_decisions=30, interval=20, reward="terminal_log_loss"),
+        agent=AgentConfig(
+            "residual",
+            alpha=2.0,
+            peak=0.18,
+            shape="one_cycle",
+            initial_log_std=-1.0,
+            hidden_features=(
+                "rate",
+                "rate_change",
+                "rate_drift",
+                "rate_contrast",
+                "relative_update",
+            ),
+        ),
         learner=LearnerConfig(
-            num_updates=100 if small else 300, num_envs=64 if small else 256, group_size=4
+            num_updates=150 if small else 600,
+            num_envs=64 if small else 256,
+            group_size=8,
+            trace_decay=1.0,
+            noise_correlation=0.9,
+            critic_baseline=False,
         ),
         evaluate=EvaluateConfig(
             num_runs=256 if small else 1024,
-            tuning_runs=32 if small else 128,
-            blind_updates=40 if small else 300,
-            curve_runs=32 if small else 128,
+            tuning_runs=16 if small else 128,
+            blind_updates=20 if small else 300,
+            curve_runs=16 if small else 128,
             block=32 if small else 1024,
         ),
     )

@@ -253,9 +253,7 @@ class Training:
         def one(start: Int[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
             indices = start + jnp.arange(chunk)
             batch = self.family.dataset.gather(split, indices)
-            loss, (_, metrics) = state.task.loss(
-                params, state.model_state, batch, state.key, False
-            )
+            loss, (_, metrics) = state.task.loss(params, state.model_state, batch, state.key, False)
             return loss, metrics.get("accuracy", jnp.full((), jnp.nan))
 
         if chunk == num_examples:

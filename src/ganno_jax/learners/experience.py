@@ -40,6 +40,7 @@ def gather(
             begin,
             config.rollout_decisions,
             action_keys,
+            config.noise_correlation,
         )
         states.append(after)
         rollouts.append(pad_layers(rollout, learner.num_layers))
@@ -82,6 +83,8 @@ def prepare(learner: MAPPO, state: LearnerState, rollout: Rollout) -> Minibatch:
     values = state.value_normalizer.invert(
         jnp.concatenate([t.value, rollout.last_value[None]], axis=0)
     )
+    if not config.critic_baseline:
+        values = values.at[:-1].set(0.0)
     discounts = config.discount * (1.0 - t.terminated.astype(jnp.float32))
     discounts = jnp.broadcast_to(discounts[..., None], t.reward.shape)
     over_batch = jax.vmap(jax.vmap(generalized_advantages, (1, 1, 1, None), 1), (1, 1, 1, None), 1)

@@ -60,6 +60,7 @@ class MAPPO:
         recurrent: bool = False,
         hidden: int = 64,
         hidden_features: tuple[str, ...] = (),
+        initial_log_std: float = -0.7,
         mapping: Mapping = "auto",
     ) -> "MAPPO":
         """Check the settings.
@@ -72,6 +73,7 @@ class MAPPO:
           recurrent: GRU memories instead of feed-forward networks.
           hidden: width of the networks.
           hidden_features: names in `FEATURES` that the agents must not see; `("all",)` blinds them.
+          initial_log_std: of real-valued actions.
           mapping: over trainings, see `map_trainings`.
 
         Raises:
@@ -97,6 +99,10 @@ class MAPPO:
                     f"an episode of {env.episode_decisions} decisions is not a whole number of "
                     f"rollouts of {config.rollout_decisions}."
                 )
+        if config.group_size == 1 and not config.critic_baseline:
+            raise ValueError(
+                "without the critic's baseline `group_size` must be at least 2; got 1."
+            )
         unknown = set(hidden_features) - set(FEATURES) - {"all"}
         if unknown:
             raise ValueError(f"no feature {sorted(unknown)[0]!r}; there are: {', '.join(FEATURES)}")
@@ -107,7 +113,7 @@ class MAPPO:
             actions=actions,
             config=config,
             feature_mask=jnp.asarray(shown),
-            actor=Actor(actions.num_actions, hidden, recurrent),
+            actor=Actor(actions.num_actions, hidden, recurrent, initial_log_std),
             critic=Critic(critic, hidden, recurrent),
             mapping=mapping,
         )

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from ganno_jax.env.batching import Mapping, map_trainings
 from ganno_jax.env.environment import Env, EnvState, TimeStep
 from ganno_jax.policies.agents import AgentPolicy
+from ganno_jax.policies.distributions import sample_correlated
 from ganno_jax.policies.networks import Critic, empty_memory
 
 
@@ -72,6 +73,7 @@ def collect(
     state: RolloutState,
     num_decisions: int,
     keys: PRNGKeyArray,
+    noise_correlation: Float[Array, ""] | float = 0.0,
 ) -> tuple[RolloutState, Rollout]:
     """Let the agents act for `num_decisions` env steps in every training.
 
@@ -84,23 +86,26 @@ def collect(
       state: where the trainings stand.
       num_decisions: length of the rollout.
       keys: one per training.
+      noise_correlation: of the noise of successive real-valued actions, [0, 1).
     """
 
-    def decide(memory, observation, key):
+    def decide(memory, observation, noise, number, key):
         memory, distribution = policy.distribution(memory, observation)
-        action = distribution.sample(seed=key)
+        correlation = jnp.where(number == 0, 0.0, noise_correlation)
+        action, noise = sample_correlated(distribution, noise, correlation, key)
         rates = policy.actions.apply(observation, action)
-        return memory, action, distribution.log_prob(action), rates
+        return memory, noise, action, distribution.log_prob(action), rates
 
     def evaluate(memory, observation):
         features = policy.prepare(observation.features)
         return critic.apply(critic_params, memory, features, observation.mask)
 
-    def one_decision(state: RolloutState, number: Int[Array, ""]):
+    def one_decision(carry, number: Int[Array, ""]):
+        state, noise = carry
         observation = state.timestep.observation
         step_keys = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
-        actor_memory, action, log_prob, rates = jax.vmap(decide)(
-            state.actor_memory, observation, step_keys
+        actor_memory, noise, action, log_prob, rates = jax.vmap(decide, (0, 0, 0, None, 0))(
+            state.actor_memory, observation, noise, number, step_keys
         )
         critic_memory, value = evaluate(state.critic_memory, observation)
         env_state, timestep = map_trainings(env.step, mapping, state.env, rates)
@@ -121,10 +126,11 @@ def collect(
             critic_memory=critic_memory,
             alive=state.alive & ~timestep.terminated,
         )
-        return state, record
+        return (state, noise), record
 
     memories = state.actor_memory, state.critic_memory
-    state, trajectory = jax.lax.scan(one_decision, state, jnp.arange(num_decisions))
+    noise = jnp.zeros((keys.shape[0], env.num_layers))
+    (state, _), trajectory = jax.lax.scan(one_decision, (state, noise), jnp.arange(num_decisions))
     _, last_value = evaluate(state.critic_memory, state.timestep.observation)
     return state, Rollout(trajectory, last_value, *memories)
 

@@ -23,12 +23,15 @@ class MAPPOConfig:
     entropy_coefficient: float = 0.001
     max_gradient_norm: float = 0.5
     target_kl: float = 0.05  # no further epochs in this update once the mean KL is above this
+    noise_correlation: float = 0.0  # of the noise of successive real-valued actions, [0, 1)
     num_updates: int = 300
     num_envs: int = struct.field(pytree_node=False, default=128)  # per env of the tuple
     rollout_decisions: int = struct.field(pytree_node=False, default=30)
     num_epochs: int = struct.field(pytree_node=False, default=4)
     num_minibatches: int = struct.field(pytree_node=False, default=4)
     group_size: int = struct.field(pytree_node=False, default=1)  # envs that share a training
+    # What returns are compared with besides the group's mean: the critic's values (GAE), or nothing (returns).
+    critic_baseline: bool = struct.field(pytree_node=False, default=True)
 
 
 @struct.dataclass

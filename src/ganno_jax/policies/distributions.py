@@ -1,8 +1,9 @@
 """Action distributions. The only module that imports distrax."""
 
 import distrax
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 Distribution = distrax.Distribution
 
@@ -15,3 +16,34 @@ def categorical(logits: Float[Array, "*batch action"]) -> Distribution:
 def gaussian(mean: Float[Array, "*batch"], log_std: Float[Array, "*batch"]) -> Distribution:
     """Over one real action per agent."""
     return distrax.Normal(mean, jnp.exp(log_std))
+
+
+def sample_correlated(
+    distribution: Distribution,
+    noise: Float[Array, "*batch"],
+    correlation: Float[Array, ""] | float,
+    key: PRNGKeyArray,
+) -> tuple[Array, Float[Array, "*batch"]]:
+    r"""Sample an action whose noise resembles that of the decision before.
+
+    $\epsilon_t = \rho\,\epsilon_{t-1} + \sqrt{1 - \rho^2}\,\xi_t,\quad a_t = \mu_t + \sigma\,\epsilon_t$
+
+    Every action has the distribution's own marginal. Categorical actions are drawn independently.
+
+    Args:
+      distribution: of one decision.
+      noise: $\epsilon_{t-1}$, standard normal.
+      correlation: $\rho$ in [0, 1).
+      key: of $\xi_t$.
+
+    Returns:
+      The action and $\epsilon_t$.
+
+    References:
+      Time-correlated noise in PPO: Hollenstein et al. 2024, arXiv:2312.11091 (there with coloured noise).
+    """
+    if not isinstance(distribution, distrax.Normal):
+        return distribution.sample(seed=key), noise
+    fresh = jax.random.normal(key, noise.shape)
+    noise = correlation * noise + jnp.sqrt(1 - jnp.square(correlation)) * fresh
+    return distribution.loc + distribution.scale * noise, noise
