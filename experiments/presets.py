@@ -49,7 +49,7 @@ def digits(scale: Scale = "small") -> Config:
             alpha=2.0,
             peak=0.18,
             shape="one_cycle",
-            initial_log_std=-1.0,
+            initial_log_std=-1.6,
             hidden_features=(
                 "rate",
                 "rate_change",
@@ -59,7 +59,7 @@ def digits(scale: Scale = "small") -> Config:
             ),
         ),
         learner=LearnerConfig(
-            num_updates=150 if small else 600,
+            num_updates=180 if small else 600,
             num_envs=64 if small else 256,
             group_size=8,
             trace_decay=1.0,

@@ -144,9 +144,9 @@ def _check_options(words: Sequence[str], kind: type) -> None:
 
 def _value(words: Sequence[str], option: str) -> str | None:
     """What was given for an option, None if it was not."""
-    for word, following in zip(words, [*words[1:], None], strict=True):
+    for number, word in enumerate(words):
         if word == option:
-            return following
+            return words[number + 1] if number + 1 < len(words) else None
         if word.startswith(f"{option}="):
             return word.partition("=")[2]
     return None

@@ -40,7 +40,7 @@ BAD = {
     "train digits --task.label_noise 0 2": "`task.label_noise`",
     "train digits --env.num_decisions 0": "`env.num_decisions` must be at least 1",
     "train digits --learner.num_envs 0": "`learner.num_envs` must be at least 1",
-    "train digits --learner.num_envs 9": "the next number that works is 12",
+    "train digits --learner.num_envs 9": "the next number that works is 16",
     "train digits --learner.rollout_decisions 7": "not a whole number",
     "train digits --agent.alpha 0": "`agent.alpha` must be above 0",
     "train digits --agent.hidden_features mood": "no feature 'mood'",
@@ -133,6 +133,10 @@ def test_presets_survive_the_way_through_json(name, scale):
     config = presets.named(name)(scale)
     assert (config.preset, config.scale) == (name, scale)
     assert stored(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_a_preset_alone_is_enough():
+    assert parse("train", ["digits"]) == presets.named("digits")("small")
 
 
 def test_options_reach_the_configuration():
