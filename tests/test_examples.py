@@ -34,3 +34,11 @@ def test_a_custom_task_is_trained_and_evaluated_in_under_sixty_lines():
     assert np.isfinite(list(results.values())).all()
     assert max(results.values()) < np.log(np.log(2))  # better than guessing
     assert len((EXAMPLES / "custom_task.py").read_text().splitlines()) < 60
+
+
+@pytest.mark.parametrize("name", ["optax_linen", "optax_nnx", "optax_equinox"])
+def test_the_optax_examples_learn_with_and_without_the_controller(name, capsys):
+    main = load(name).main
+    assert main(controlled=True, num_steps=90) < 1.5  # log(10) = 2.3 is guessing
+    assert "learning rates per layer" in capsys.readouterr().out
+    assert main(controlled=False, num_steps=30) < 1.5
