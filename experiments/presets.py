@@ -29,8 +29,8 @@ from experiments.systems import (
 def digits(scale: Scale = "small") -> Config:
     """One agent per layer of an MLP 64-32-10 on 8x8 digits: the default experiment.
 
-    Cost: not measured yet (small is meant for six minutes on two CPU cores, all included).
-    Expected result: not measured yet.
+    Cost: small 277 s on two CPU cores, evaluation included (24 s compiling); paper not measured yet.
+    Expected result: small -2.51 mean final log validation loss, best tuned schedule -2.49 (seed 0).
     """
     small = scale == "small"
     return Config(
