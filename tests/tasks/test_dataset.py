@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ganno_jax.tasks.dataset import from_arrays, place
+from ganno_jax.tasks.dataset import Dataset, Split, from_arrays, place
 
 
 def images(num_examples=40, seed=0):
@@ -164,3 +164,11 @@ NAN = np.where(np.arange(40)[:, None] == 5, np.nan, 1.0)
 def test_unusable_arrays_are_refused(x, y, kwargs, message):
     with pytest.raises(ValueError, match=message):
         from_arrays(x, y, **kwargs)
+
+
+def test_real_targets_of_a_regression_are_not_rounded():
+    half = np.array([0.5, -1.25], np.float32)
+    split = Split(np.zeros((2, 3), np.float32), half)
+    dataset = place(Dataset(split, split, split, jnp.float32(1), jnp.float32(0), 1))
+    np.testing.assert_array_equal(dataset.gather(dataset.train, jnp.arange(2)).targets, half)
+    np.testing.assert_array_equal(dataset.whole(dataset.train).targets, half)

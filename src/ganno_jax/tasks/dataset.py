@@ -11,7 +11,7 @@ AnyArray = Array | np.ndarray  # on the host until `place` puts it on the device
 
 @struct.dataclass
 class Batch:
-    """Examples as a network sees them: float32 or int32 token ids, and int32 class ids."""
+    """Examples as a network sees them: float32 or int32 token ids, and int32 class ids or float targets."""
 
     inputs: Num[AnyArray, "batch ..."]
     targets: Num[AnyArray, "batch ..."]
@@ -61,12 +61,18 @@ class Dataset:
         """The examples at `indices` of `split`, normalized; indices past the end are clamped."""
         return Batch(
             self.normalize(jnp.take(split.inputs, indices, axis=0, mode="clip")),
-            jnp.take(split.targets, indices, axis=0, mode="clip").astype(jnp.int32),
+            _targets(jnp.take(split.targets, indices, axis=0, mode="clip")),
         )
 
     def whole(self, split: Split) -> Batch:
         """All examples of `split`, normalized."""
-        return Batch(self.normalize(split.inputs), jnp.asarray(split.targets, jnp.int32))
+        return Batch(self.normalize(split.inputs), _targets(jnp.asarray(split.targets)))
+
+
+def _targets(targets: Num[Array, "batch ..."]) -> Num[Array, "batch ..."]:
+    """Class ids as int32; real-valued targets of a regression stay as they are."""
+    is_real = jnp.issubdtype(targets.dtype, jnp.floating)
+    return targets if is_real else targets.astype(jnp.int32)
 
 
 def from_arrays(
