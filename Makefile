@@ -11,7 +11,7 @@ run: $(READY)
 	$(BIN)/python -m experiments.run train digits
 
 test: $(DEV_READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(DEV_READY)
 	$(BIN)/python -m pytest -m slow

@@ -22,7 +22,7 @@ from ganno_jax.checkpoint import Checkpoints
 ROOT = Path(__file__).parents[2]
 TINY = (
     "--network.name softmax --network.features None --data.max_examples 200 --task.batch_size 8 --env.num_decisions 3 "
-    "--env.interval 2 --learner.num_updates 4 --learner.num_envs 8 --learner.num_epochs 1 "
+    "--env.interval 2 --learner.num_updates 4 --learner.num_envs 8 --learner.group_size 4 --learner.num_epochs 1 "
     "--agent.hidden 8 --evaluate.num_runs 10 --evaluate.tuning_runs 2 --evaluate.peaks 0.1 0.3 "
     "--evaluate.block 32 --evaluate.curve_every 2 --evaluate.curve_runs 4 "
     "--evaluate.blind_updates 1 --run.checkpoint_every 0 --run.updates_per_call 1 --run.devices 2"
