@@ -112,8 +112,8 @@ def control(
         return layer_maps.by_labels(params, layers)
 
     def init(params: PyTree) -> ControlState:
-        num_layers = find_layers(params).num_layers
         layer_map = find_layers(params)
+        num_layers = layer_map.num_layers
         rate = jnp.asarray(initial_rate, jnp.float32)
         rates = jnp.full(num_layers, rate)
         observation = _placeholder(rates, rate, total_steps, interval)
@@ -133,10 +133,14 @@ def control(
         return jax.tree.map(jnp.copy, state)  # no buffer twice, so that the state can be donated
 
     def decide(
-        state: ControlState, updates: PyTree, gradient: PyTree, params: PyTree, loss: Array
+        state: ControlState,
+        updates: PyTree,
+        gradient: PyTree,
+        params: PyTree,
+        loss: Array,
+        layer_map: LayerMap,
     ) -> ControlState:
         """Close the interval, observe, choose new rates, and begin the next interval."""
-        layer_map = find_layers(params)
         is_first = state.step == 0
         first_losses = record_loss(empty_loss_record(), loss)
         empty = empty_layer_record(params, layer_map)
@@ -196,7 +200,7 @@ def control(
         due = (state.step % interval == 0) & (state.step < total_steps)
         state = jax.lax.cond(
             due,
-            lambda s: decide(s, updates, gradient, params, loss),
+            lambda s: decide(s, updates, gradient, params, loss, layer_map),
             lambda s: s,
             state,
         )

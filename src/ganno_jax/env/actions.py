@@ -90,9 +90,7 @@ class ScheduleResidual:
     ) -> Float[Array, " layer"]:
         """The rates for the coming env step, within `[lowest, highest]`."""
         base = observation.initial_rate if self.peak is None else jnp.asarray(self.peak)
-        # The middle of the coming window stands for all of it.
-        middle = observation.step + observation.interval / 2
-        base = base * self.schedule_fn(middle / observation.total_steps)
+        base = base * _shape_ahead(self.schedule_fn, observation)
         return jnp.clip(base * jnp.exp(self.alpha * jnp.tanh(action)), self.lowest, self.highest)
 
 
@@ -146,11 +144,18 @@ class RelativeUpdate:
         self, observation: Observation, action: Float[Array, " layer"]
     ) -> Float[Array, " layer"]:
         """The rates for the coming env step, within `[lowest, highest]`."""
-        middle = observation.step + observation.interval / 2
-        base = self.relative_size * self.schedule_fn(middle / observation.total_steps)
+        base = self.relative_size * _shape_ahead(self.schedule_fn, observation)
         rates = base * jnp.exp(self.alpha * jnp.tanh(action))
         rates = rates / jnp.maximum(observation.relative_steps, 1e-8)
         return jnp.clip(rates, self.lowest, self.highest)
+
+
+def _shape_ahead(
+    schedule_fn: Callable[[Float[Array, ""]], Float[Array, ""]], observation: Observation
+) -> Float[Array, ""]:
+    """The base schedule over the coming window, for which its middle stands."""
+    middle = observation.step + observation.interval / 2
+    return schedule_fn(middle / observation.total_steps)
 
 
 def warmup_cosine_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
