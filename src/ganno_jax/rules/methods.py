@@ -151,8 +151,22 @@ class ControllerState:
     num_updates: Int[Array, ""]
 
 
+class _Written:
+    """What methods share whose rules are written by the LSTM controller."""
+
+    num_steps: int
+    batch_size: int
+    hidden: int
+
+    def init(self, key: PRNGKeyArray) -> ControllerState:
+        return _init(key, self.hidden)
+
+    def propose(self, state: ControllerState, key: PRNGKeyArray) -> Tables:
+        return controller.sample(state.controller, self.batch_size, self.num_steps, key)
+
+
 @struct.dataclass
-class Reinforce:
+class Reinforce(_Written):
     r"""REINFORCE with a moving baseline: ascends $E[(r - b) \log \pi(\text{rule})]$ plus
     entropy."""
 
@@ -163,12 +177,6 @@ class Reinforce:
     num_steps: int = struct.field(pytree_node=False, default=2)
     batch_size: int = struct.field(pytree_node=False, default=16)
     hidden: int = struct.field(pytree_node=False, default=150)
-
-    def init(self, key: PRNGKeyArray) -> ControllerState:
-        return _init(key, self.hidden)
-
-    def propose(self, state: ControllerState, key: PRNGKeyArray) -> Tables:
-        return controller.sample(state.controller, self.batch_size, self.num_steps, key)
 
     def learn(
         self, state: ControllerState, tables: Tables, rewards: Rewards
@@ -184,7 +192,7 @@ class Reinforce:
 
 
 @struct.dataclass
-class PPO:
+class PPO(_Written):
     """Proximal policy optimization of the tokens, the rule's advantage standing at each of them."""
 
     learning_rate: float | Array = 3e-3
@@ -196,12 +204,6 @@ class PPO:
     batch_size: int = struct.field(pytree_node=False, default=16)
     num_epochs: int = struct.field(pytree_node=False, default=4)
     hidden: int = struct.field(pytree_node=False, default=150)
-
-    def init(self, key: PRNGKeyArray) -> ControllerState:
-        return _init(key, self.hidden)
-
-    def propose(self, state: ControllerState, key: PRNGKeyArray) -> Tables:
-        return controller.sample(state.controller, self.batch_size, self.num_steps, key)
 
     def learn(
         self, state: ControllerState, tables: Tables, rewards: Rewards
