@@ -254,7 +254,7 @@ def _placeholder(
         features=jnp.zeros((num_layers, len(FEATURES))),
         mask=jnp.ones(num_layers, bool),
         rates=rates,
-        relative_steps=jnp.ones(num_layers),
+        largest_relative_steps=jnp.ones(num_layers),
         initial_rate=rate,
         loss=jnp.zeros(()),
         step=jnp.zeros((), jnp.int32),

@@ -20,7 +20,7 @@ def observation(rates=(0.1, 0.4), step=30, relative=(2.0, 0.5)):
         features=jnp.zeros((2, 1)),
         mask=jnp.ones(2, bool),
         rates=jnp.asarray(rates),
-        relative_steps=jnp.asarray(relative),
+        largest_relative_steps=jnp.asarray(relative),
         initial_rate=jnp.asarray(0.2),
         loss=jnp.asarray(1.0),
         step=jnp.asarray(step),

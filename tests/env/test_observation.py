@@ -95,6 +95,8 @@ def test_features_are_those_computed_by_hand():
         "weight": np.log10([0.8, 0.5]) / 2,
         "relative_update": np.log10([0.1, 0.2]) / 3,
         "direction_gain": np.log10([2.0, 0.5]) / 3,
+        # Relative steps of 1 at first, now 0.5 and 4; the largest one faded for a quarter of the training.
+        "direction_fall": [(np.log(0.5) + 0.25) / 2, 0.0],
         "agreement": [0.25, -0.5],
         "depth": [0, 1],
         "is_first": [1, 0],
@@ -110,6 +112,18 @@ def test_features_are_those_computed_by_hand():
         np.testing.assert_allclose(
             column(observation, name), np.broadcast_to(value, 2), rtol=1e-4, atol=1e-5, err_msg=name
         )
+
+
+def test_the_largest_relative_step_is_kept_and_survives_what_is_not_finite():
+    memory, largest = empty_memory(2, jnp.float32(0.1)), []
+    for value in (1.0, np.inf, np.nan):
+        now = summary().replace(
+            direction_rms=jnp.asarray([0.4, value]), weight_rms=jnp.asarray([0.8, 0.5])
+        )
+        memory, observation = look(memory, now, jnp.full(2, 0.1), step=3, total_steps=12)
+        largest.append(observation.largest_relative_steps)
+    np.testing.assert_allclose(largest[0], [0.5, 2.0], rtol=1e-5)
+    np.testing.assert_allclose(largest[2], [0.5, 2.0 * np.exp(-0.5)], rtol=1e-5)
 
 
 def test_global_features_are_the_same_for_all_layers():

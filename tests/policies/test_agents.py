@@ -26,7 +26,7 @@ def observation(num_layers=3, key=KEY):
         features=jax.random.normal(key, (num_layers, len(FEATURES))),
         mask=jnp.ones(num_layers, bool),
         rates=jnp.linspace(0.1, 0.3, num_layers),
-        relative_steps=jnp.ones(num_layers),
+        largest_relative_steps=jnp.ones(num_layers),
         initial_rate=jnp.asarray(0.1),
         loss=jnp.asarray(1.0),
         step=jnp.asarray(20),

@@ -77,7 +77,7 @@ def observation(step):
         features=jnp.full((NUM_LAYERS, len(FEATURES)), 0.3),
         mask=jnp.ones(NUM_LAYERS, bool),
         rates=jnp.asarray([0.1, 0.2, 0.3]),
-        relative_steps=jnp.asarray([0.5, 1.0, 2.0]),
+        largest_relative_steps=jnp.asarray([0.5, 1.0, 2.0]),
         initial_rate=jnp.asarray(0.1),
         loss=1.0 / (1.0 + step),
         step=step,

@@ -18,7 +18,7 @@ def observation(loss, step=20, initial_rate=0.5):
         features=jnp.zeros((2, 1)),
         mask=jnp.ones(2, bool),
         rates=jnp.full(2, initial_rate),
-        relative_steps=jnp.ones(2),
+        largest_relative_steps=jnp.ones(2),
         initial_rate=jnp.asarray(initial_rate),
         loss=jnp.asarray(loss, float),
         step=jnp.asarray(step),

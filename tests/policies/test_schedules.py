@@ -33,7 +33,7 @@ def observation(step=0, total_steps=TOTAL, interval=20, initial_rate=0.1, num_la
         features=jnp.zeros((num_layers, 1)),
         mask=jnp.ones(num_layers, bool),
         rates=jnp.full(num_layers, initial_rate),
-        relative_steps=jnp.ones(num_layers),
+        largest_relative_steps=jnp.ones(num_layers),
         initial_rate=jnp.asarray(initial_rate),
         loss=jnp.asarray(1.0),
         step=jnp.asarray(step),

@@ -124,18 +124,22 @@ class DirectRate:
 class RelativeUpdate:
     r"""The agent names the relative size of its layer's update; the rate follows from the layer's own scale.
 
-    $\eta_l = \rho\, s(t/T) \exp(\alpha \tanh a_l)\ \lVert w_l \rVert / \lVert d_l \rVert$
+    $\eta_l = \rho\, s(t/T) \exp(\alpha \tanh a_l) / R_l, \quad
+    R_l = \max_{\text{windows so far}} \lVert d_l \rVert / \lVert w_l \rVert$
 
-    where $d_l$ is the optimizer's direction (last measured). Independent of the scale of weights and gradients and of
-    the optimizer, so it carries over between networks.
+    where $d_l$ is the optimizer's direction and an old maximum fades (`Observation.largest_relative_steps`).
+    Independent of the scale of weights and gradients and of the optimizer, so it carries over between networks. The
+    largest ratio instead of the last one: with the last, the rate rises as the gradients shrink, and the training ends in
+    an explosion.
 
     References:
-      The trust ratio: You, Gitman and Ginsburg 2017, arXiv:1708.03888; here with a learned numerator.
+      The trust ratio: You, Gitman and Ginsburg 2017, arXiv:1708.03888; here with a learned numerator and the
+      largest denominator.
     """
 
     schedule_fn: Callable[[Float[Array, ""]], Float[Array, ""]] = struct.field(pytree_node=False)
-    alpha: float = 2.3
-    relative_size: float = 0.02
+    alpha: float = 2.0
+    relative_size: float = 0.07
     lowest: float = 1e-7
     highest: float = 10.0
     num_actions: int | None = struct.field(pytree_node=False, default=None)
@@ -146,7 +150,7 @@ class RelativeUpdate:
         """The rates for the coming env step, within `[lowest, highest]`."""
         base = self.relative_size * _shape_ahead(self.schedule_fn, observation)
         rates = base * jnp.exp(self.alpha * jnp.tanh(action))
-        rates = rates / jnp.maximum(observation.relative_steps, 1e-8)
+        rates = rates / jnp.maximum(observation.largest_relative_steps, 1e-8)
         return jnp.clip(rates, self.lowest, self.highest)
 
 

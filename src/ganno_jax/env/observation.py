@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ganno_jax.inner.layers import KINDS, LayerMap
 from ganno_jax.inner.statistics import Summary
 
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
 GLOBAL_FEATURES = (
     "progress",  # share of the budget used
     "remaining",  # log10 of the steps left, / 5
@@ -34,6 +34,7 @@ LAYER_FEATURES = (
     "weight",  # log10 RMS weight, / 2
     "relative_update",  # log10(RMS update / RMS weight), / 3
     "direction_gain",  # log10(RMS direction / RMS gradient), / 3
+    "direction_fall",  # log(relative step / largest relative step so far), / 2
     "agreement",  # mean cosine of successive gradients
     "depth",  # 0 first layer, 1 last
     "is_first",
@@ -44,6 +45,7 @@ LAYER_FEATURES = (
 FEATURES = GLOBAL_FEATURES + LAYER_FEATURES
 
 _FAST, _SLOW = 0.5, 0.85  # decays of the exponential means of the log loss, per decision
+_FADING = 1.0  # how much of log(largest relative step) is forgotten over a whole training
 _TINY = 1e-12
 
 
@@ -54,9 +56,8 @@ class Observation:
     features: Float[Array, "layer feature"]  # in the order of FEATURES, within [-3, 3]
     mask: Bool[Array, " layer"]  # False for padding
     rates: Float[Array, " layer"]  # learning rates of the last inner step; initial ones at reset
-    relative_steps: Float[
-        Array, " layer"
-    ]  # RMS direction / RMS weight: relative update per unit of rate
+    # RMS direction / RMS weight, the relative update per unit of rate: the largest so far; an old one fades.
+    largest_relative_steps: Float[Array, " layer"]
     initial_rate: Float[Array, ""]
     loss: Float[Array, ""]  # mean training loss of the last window
     step: Int[Array, ""]  # inner steps done
@@ -78,6 +79,7 @@ class ObservationMemory:
     slow_log_loss: Float[Array, ""]
     log_gradient: Float[Array, " layer"]
     log_rates: Float[Array, " layer"]
+    log_largest_step: Float[Array, " layer"]
 
 
 def empty_memory(num_layers: int, initial_rate: Float[Array, ""]) -> ObservationMemory:
@@ -92,6 +94,7 @@ def empty_memory(num_layers: int, initial_rate: Float[Array, ""]) -> Observation
         slow_log_loss=zero,
         log_gradient=zeros,
         log_rates=jnp.full(num_layers, _log(initial_rate)),
+        log_largest_step=jnp.full(num_layers, jnp.log(_TINY)),
     )
 
 
@@ -144,6 +147,9 @@ def observe(
     depth = jnp.arange(num_layers) / max(num_layers - 1, 1)
     log10_rates = log_rates / jnp.log(10.0)
     relative_steps = summary.direction_rms / jnp.maximum(summary.weight_rms, 1e-3)
+    faded = memory.log_largest_step - _FADING * interval / jnp.maximum(total_steps, 1)
+    log_step = jnp.where(jnp.isfinite(relative_steps), _log(relative_steps), faded)
+    log_largest_step = jnp.maximum(faded, log_step)
     kinds = jnp.asarray([[kind == k for k in KINDS] for kind in layers.kinds], jnp.float32)
     layer_features = jnp.stack(
         [
@@ -156,6 +162,7 @@ def observe(
             _log10(summary.weight_rms) / 2,
             _log10(rates * relative_steps) / 3,
             _log10(summary.direction_rms / jnp.maximum(summary.gradient_rms, _TINY)) / 3,
+            (log_step - log_largest_step) / 2,
             summary.agreement,
             depth,
             (jnp.arange(num_layers) == 0).astype(jnp.float32),
@@ -177,7 +184,7 @@ def observe(
         features=features,
         mask=jnp.ones(num_layers, bool),
         rates=rates,
-        relative_steps=relative_steps,
+        largest_relative_steps=jnp.exp(log_largest_step),
         initial_rate=initial_rate,
         loss=summary.loss,
         step=step,
@@ -194,6 +201,7 @@ def observe(
         slow_log_loss=slow,
         log_gradient=log_gradient,
         log_rates=log_rates,
+        log_largest_step=log_largest_step,
     )
     return memory, observation
 
