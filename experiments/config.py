@@ -120,7 +120,7 @@ class AgentConfig:
     """Peak of the base schedule, > 0 (residual); None takes the training's initial rate."""
     shape: Literal["warmup_cosine", "one_cycle", "flat"] = "warmup_cosine"
     """Base schedule (residual, relative)."""
-    relative_size: float = 0.07
+    relative_size: float = 0.05
     """Relative size of an update at the schedule's peak, > 0 (relative)."""
     critic: Literal["central", "local"] = "central"
     """A central critic is MAPPO, a local one IPPO."""

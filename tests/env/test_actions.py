@@ -78,6 +78,12 @@ def test_a_relative_update_has_its_size_whatever_the_scale_of_weights():
     np.testing.assert_allclose(rates * jnp.asarray([2.0, 0.5]), np.full(2, 0.02), rtol=1e-5)
 
 
+def test_a_relative_update_is_cautious_before_momenta_have_built_up():
+    space = RelativeUpdate(flat_shape, relative_size=0.02, first_share=0.25)
+    first, later = (space.apply(observation(step=step), jnp.zeros(2)) for step in (0, 1))
+    np.testing.assert_allclose(first, 0.25 * later, rtol=1e-5)
+
+
 def test_the_base_shape_warms_up_and_decays():
     shape = warmup_cosine_shape(jnp.asarray([0.0, 0.1, 0.55, 1.0]))
     np.testing.assert_allclose(shape, [0.1, 1.0, 0.505, 0.01], rtol=1e-4)

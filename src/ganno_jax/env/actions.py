@@ -127,7 +127,8 @@ class RelativeUpdate:
     $\eta_l = \rho\, s(t/T) \exp(\alpha \tanh a_l) / R_l, \quad
     R_l = \max_{\text{windows so far}} \lVert d_l \rVert / \lVert w_l \rVert$
 
-    where $d_l$ is the optimizer's direction and an old maximum fades (`Observation.largest_relative_steps`).
+    where $d_l$ is the optimizer's direction and an old maximum fades (`Observation.largest_relative_steps`). In the
+    first window, when momenta have not built up and $R_l$ is that of one gradient, the rate is `first_share` of this.
     Independent of the scale of weights and gradients and of the optimizer, so it carries over between networks. The
     largest ratio instead of the last one: with the last, the rate rises as the gradients shrink, and the training ends in
     an explosion.
@@ -139,7 +140,8 @@ class RelativeUpdate:
 
     schedule_fn: Callable[[Float[Array, ""]], Float[Array, ""]] = struct.field(pytree_node=False)
     alpha: float = 2.0
-    relative_size: float = 0.07
+    relative_size: float = 0.05
+    first_share: float = 0.1
     lowest: float = 1e-7
     highest: float = 10.0
     num_actions: int | None = struct.field(pytree_node=False, default=None)
@@ -149,6 +151,7 @@ class RelativeUpdate:
     ) -> Float[Array, " layer"]:
         """The rates for the coming env step, within `[lowest, highest]`."""
         base = self.relative_size * _shape_ahead(self.schedule_fn, observation)
+        base = base * jnp.where(observation.step == 0, self.first_share, 1.0)
         rates = base * jnp.exp(self.alpha * jnp.tanh(action))
         rates = rates / jnp.maximum(observation.largest_relative_steps, 1e-8)
         return jnp.clip(rates, self.lowest, self.highest)
