@@ -8,15 +8,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Float, PRNGKeyArray
 
-from experiments.config import Config, EnvConfig, NetworkConfig, Range
+from experiments.config import Config, DataConfig, EnvConfig, NetworkConfig, Range
 from ganno_jax.env import Env, Mapping, actions, rewards
 from ganno_jax.inner import Training, directions
 from ganno_jax.learners import MAPPO, MAPPOConfig, make_mesh
 from ganno_jax.policies.schedules import SCHEDULES
-from ganno_jax.tasks import TaskFamily, from_linen, networks, sources
+from ganno_jax.tasks import Dataset, TaskFamily, from_linen, networks, sources
 from ganno_jax.tasks.distributions import Constant, Distribution, LogUniform, Uniform
 
 
@@ -100,18 +101,33 @@ def initial_rates(config: Config, num_runs: int) -> Float[np.ndarray, " run"]:
     return np.exp(low + (high - low) * middles).astype(np.float32)
 
 
-def _family(config: Config) -> TaskFamily:
-    data, task = config.data, config.task
-    dataset = sources.load(
+def load_data(data: DataConfig) -> Dataset:
+    """The data set that the options name.
+
+    Raises:
+      ValueError, FileNotFoundError: as `sources.load`.
+    """
+    return sources.load(
         data.name,
         data_dir=data.dir,
         path=data.path,
         max_examples=data.max_examples,
         image_size=data.image_size,
     )
-    module = networks.build(
-        config.network.name, num_classes=dataset.num_classes, **_network_settings(config.network)
-    )
+
+
+def make_network(network: NetworkConfig, num_classes: int) -> nn.Module:
+    """The network that the options describe.
+
+    Raises:
+      ValueError: an unknown network, or settings that it does not take.
+    """
+    return networks.build(network.name, num_classes=num_classes, **_network_settings(network))
+
+
+def _family(config: Config) -> TaskFamily:
+    task, dataset = config.task, load_data(config.data)
+    module = make_network(config.network, dataset.num_classes)
     return from_linen(
         module,
         dataset,
@@ -145,7 +161,7 @@ def _network_settings(network: NetworkConfig) -> dict[str, Any]:
         "mlp": ("features", "activation"),
         "cnn": ("channels", "activation", "route"),
         "deep_cnn": ("channels", "activation", "route"),
-        "random_cnn": ("route",),
+        "random_cnn": ("channels", "route"),
     } | dict.fromkeys(("resnet8", "resnet18", "wide_resnet"), ("channels", "norm", "route"))
     foreign = [name for name in given if name not in taken.get(network.name, ())]
     if network.name in networks.NETWORKS and foreign:

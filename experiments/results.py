@@ -58,6 +58,7 @@ def finish(
     tables: Sequence[tuple[str, Sequence[Row]]],
     figures: Sequence[tuple[str, str]],
     notes: Sequence[str],
+    shown: int = 1,
 ) -> None:
     """Write summary and report, then say what came out and where it is.
 
@@ -65,9 +66,10 @@ def finish(
       folder: of the run.
       headline: the result in a sentence.
       numbers: for `summary.json`, after the headline.
-      tables: caption and rows; the first is shown on the terminal.
+      tables: caption and rows.
       figures: caption and path within the folder.
       notes: what a reader must know to judge the numbers.
+      shown: so many of the tables, from the first, are shown on the terminal too.
     """
     description = json.loads(folder.config.read_text(encoding="utf-8"))
     folders.write_json(folder.summary, {"headline": headline, **numbers})
@@ -77,8 +79,8 @@ def finish(
         folder.path, title, {"headline": headline, **tiles}, tables, figures, description, notes
     )
     out = console()
-    if tables:
-        out.print(format_table(tables[0][1], tables[0][0]))
+    for caption, rows in tables[:shown]:
+        out.print(format_table(rows, caption))
     out.print(escape(headline))
     say(f"figures: {folder.figures}{os.sep}")
     say(f"tables:  {folder.tables}{os.sep}  and {folder.summary}")

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from experiments import folder as folders
-from experiments import results, rule_search
+from experiments import results, rule_comparison, rule_search
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.logs import read_lines
@@ -28,7 +28,7 @@ States = dict[str, Any]  # by name: "search" and, where there is one, "control"
 def train(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
     """Search, compare, write everything."""
     folder = folders.claim(config)
-    _check(config.search)
+    _check(config)
     mesh = mesh_of(config.run)
     say(
         f"{config.preset} ({config.scale}): {config.search.method}, {config.search.budget} rules x "
@@ -38,7 +38,7 @@ def train(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
         results.describe(config, folder, list(mesh.devices.flat))
     again = results.resume_command(arguments)
     with StopRequest(f"stopped; everything is saved. Go on with: {again}") as stop:
-        judge = rule_search.Judge(config.search, mesh)
+        judge = _judge(config, mesh)
         with _session(config, folder, stop) as session:
             for name in _fresh(config.search):
                 _search(config.search, name, session, judge)
@@ -52,7 +52,7 @@ def evaluate(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
     """Compare what a finished search found again."""
     del arguments
     folder = folders.of(config)
-    _check(config.search)
+    _check(config)
     mesh = mesh_of(config.run)
     with StopRequest("stopped; the run is as it was before.") as stop:
         stop.waits = False
@@ -65,7 +65,7 @@ def evaluate(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
                 f"experiments.run train {config.preset} --run.resume (and the arguments that it was "
                 "started with)"
             )
-        judge = rule_search.Judge(config.search, mesh)
+        judge = _judge(config, mesh)
         _evaluate(config, folder, mesh, judge, states, seconds)
 
 
@@ -78,15 +78,22 @@ def plot(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
     _present(config, folder, board, comparison, results.stored_seconds(folder))
 
 
-def _check(config: RuleSearchConfig) -> None:
+def _check(config: RuleSearchExperiment) -> None:
     try:
         rule_search.check(config)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
 
 
+def _judge(config: RuleSearchExperiment, mesh: Mesh) -> rule_search.Judge:
+    try:
+        return rule_search.Judge(config, mesh)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
 def _session(config: RuleSearchExperiment, folder: RunFolder, stop: StopRequest) -> Session:
-    return Session(folder, config.run, learned_settings(config.search), _fresh(config.search), stop)
+    return Session(folder, config.run, learned_settings(config), _fresh(config.search), stop)
 
 
 def _method(config: RuleSearchConfig, name: str) -> rules.Method:
@@ -147,6 +154,9 @@ def _search(config: RuleSearchConfig, name: str, session: Session, judge: Any) -
             chunk_size=judge.chunk_size,
             on_update=on_update,
         )
+    size = int(session.state[name].archive.size)
+    if size < budget:
+        say(f"stopped at {size} of {budget} {label}: the proposals repeat what is known")
 
 
 def _evaluate(
@@ -171,7 +181,7 @@ def _evaluate(
         for row in board
         if row["rank"] <= (config.search.num_found if row["method"] == board[0]["method"] else 1)
     }
-    total = len(found) + len(rule_search.NAMED) + len(rule_search.OPTIMIZERS)
+    total = len(found) + len(rule_comparison.NAMED) + len(rule_comparison.OPTIMIZERS)
     done = []
     with Bar("optimizers compared", total) as bar:
 
@@ -179,7 +189,7 @@ def _evaluate(
             done.append(name)
             bar.show(len(done), name)
 
-        comparison = rule_search.compare(config.search, found, report)
+        comparison = rule_comparison.compare(config, found, mesh, report)
     folder.tables.mkdir(parents=True, exist_ok=True)
     write_csv(board, folder.tables / "leaderboard.csv")
     write_csv(comparison, folder.tables / "comparison.csv")
@@ -237,15 +247,13 @@ def _present(
         f"[{ours['difference_lower']:+.2%}, {ours['difference_upper']:+.2%}] over "
         f"{config.search.num_runs} seeds."
     )
-    keys = ("policy", "rule", "best_rate", "validation_accuracy", "test_accuracy")
-    keys += ("test_accuracy_lower", "test_accuracy_upper", "difference", "share_diverged")
     caption = "On the network that no rule was searched on, best test accuracy on top"
     results.finish(
         folder,
         headline,
         numbers,
         [
-            (caption, [{key: row[key] for key in keys} for row in comparison]),
+            (caption, [_shown(row) for row in comparison]),
             ("Leaderboard of the search", [row for row in board if row["rank"] <= 10]),
         ],
         [
@@ -268,6 +276,21 @@ def _present(
     )
     for name in ("search", "evaluation"):
         say(f"{timing.get(f'seconds_{name}', 0.0):.0f} s of {name}")
+
+
+def _shown(row: Row) -> Row:
+    """A row of the comparison as it is shown."""
+    low, high = row["test_accuracy_lower"], row["test_accuracy_upper"]
+    return {
+        "policy": row["policy"],
+        "rule": row["rule"],
+        "rate": row["best_rate"],
+        "valid. acc.": row["validation_accuracy"],
+        "test acc.": row["test_accuracy"],
+        "95% interval": f"{low:.3f} to {high:.3f}",
+        "vs. ref.": row["difference"],
+        "diverged": row["share_diverged"],
+    }
 
 
 _ENDS = (("", ""), ("_lower", "_upper"), ("_upper", "_lower"))

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,9 +20,12 @@ from experiments.progress import Bar
 from experiments.results import say
 from experiments.session import Session, mesh_of
 from experiments.signals import StopRequest
-from experiments.step_size import EvaluateResult
-from experiments.systems import StepSizeConfig, StepSizeExperiment, learned_settings
-from ganno_jax.evaluation.tables import read_csv, write_csv
+from experiments.step_size_evaluation import EvaluateResult
+from experiments.step_size_evaluation import evaluate as evaluate_controller
+from experiments.step_size_evaluation import write as write_results
+from experiments.systems import StepSizeExperiment, learned_settings
+from ganno_jax.controllers import load
+from ganno_jax.evaluation.tables import Row, read_csv, write_csv
 from ganno_jax.learners.parameter_search import ParameterSearch
 from ganno_jax.policies.step_size import WEIGHTS
 
@@ -28,23 +33,30 @@ Thetas = dict[str, np.ndarray]  # by optimizer, in the order of WEIGHTS
 
 
 def train(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
-    """Search a controller for each optimizer, evaluate them, write everything."""
+    """Search a controller for each optimizer (or take another run's), evaluate, write everything."""
     folder = folders.claim(config)
     mesh, problems = mesh_of(config.run), _problems(config)
+    given = None if config.step_size.controllers is None else _controllers_of(config)
+    what = (
+        f"{config.step_size.strategy} for {' and '.join(problems)}, "
+        f"{config.step_size.num_iterations} iterations each"
+        if given is None
+        else f"controllers of {config.step_size.controllers}"
+    )
     say(
-        f"{config.preset} ({config.scale}): {config.step_size.strategy} for "
-        f"{' and '.join(problems)}, {config.step_size.num_iterations} iterations each on "
-        f"{mesh.size} devices; run folder {folder.path}"
+        f"{config.preset} ({config.scale}): {what} on {mesh.size} devices; run folder {folder.path}"
     )
     if not folder.config.is_file():
         results.describe(config, folder, list(mesh.devices.flat))
     again = results.resume_command(arguments)
     with StopRequest(f"stopped; everything is saved. Go on with: {again}") as stop:
-        with _session(config, folder, problems, stop) as session:
-            for name in problems:
-                _search(config, name, session, mesh)
-            session.save()
-            thetas, seconds = _thetas(problems, session.state), session.seconds
+        thetas, seconds = given, 0.0
+        if thetas is None:
+            with _session(config, folder, problems, stop) as session:
+                for name in problems:
+                    _search(config, name, problems[name], session, mesh)
+                session.save()
+                thetas, seconds = _thetas(problems, session.state), session.seconds
         stop.waits = False  # the controllers are saved: from here on a stop loses evaluations only
         _evaluate(config, folder, mesh, thetas, seconds)
 
@@ -56,6 +68,9 @@ def evaluate(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
     mesh, problems = mesh_of(config.run), _problems(config)
     with StopRequest("stopped; the run is as it was before.") as stop:
         stop.waits = False
+        if config.step_size.controllers is not None:
+            _evaluate(config, folder, mesh, _controllers_of(config), 0.0)
+            return
         with _session(config, folder, problems, stop) as session:
             states, seconds = session.state, session.seconds
         done = min(int(state.iteration) for state in states.values())
@@ -74,15 +89,11 @@ def plot(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
     del arguments
     folder = folders.of(config)
     timing = results.stored_seconds(folder)
-    _present(config, folder, _stored(config, folder), timing)
-
-
-def _part(config: StepSizeExperiment, optimizer: Any) -> StepSizeConfig:
-    return dataclasses.replace(config.step_size, optimizer=optimizer)
+    _present(config, folder, _stored(folder), timing)
 
 
 def _title(config: StepSizeExperiment, optimizer: str) -> str:
-    return f"{optimizer}, {config.step_size.test_data}"
+    return f"{optimizer}, {config.data.name}"
 
 
 def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
@@ -96,13 +107,27 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
             f"`optimizers` needs one or more, each once; got {' '.join(config.optimizers) or 'none'}"
         )
     part = config.step_size
-    for name in ("interval", "num_iterations", "num_runs", "tuning_runs", "num_perturbed"):
+    for name in (
+        "interval",
+        "num_iterations",
+        "num_runs",
+        "tuning_runs",
+        "num_perturbed",
+        "perturbed_runs",
+    ):
         if getattr(part, name) < 1:
             raise UserError(f"`step_size.{name}` must be at least 1; got {getattr(part, name)}")
+    low, high = part.data_fraction
+    if not 0 < low <= high <= 1:
+        raise UserError(
+            f"`step_size.data_fraction` must be a range in (0, 1]; got {low:g} {high:g}"
+        )
     if not part.rates or min(part.rates) <= 0:
         raise UserError(f"`step_size.rates` must be above 0; got {part.rates}")
     try:
-        return {name: step_size.problem(_part(config, name)) for name in config.optimizers}
+        if part.agents is not None:
+            load(part.agents)
+        return {name: step_size.problem(config, name) for name in config.optimizers}
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
 
@@ -115,8 +140,33 @@ def _session(
 ) -> Session:
     key = jax.random.key(config.step_size.seed)
     states = {name: problem.init(key) for name, problem in problems.items()}
-    settings = {"optimizers": list(config.optimizers), **learned_settings(config.step_size)}
-    return Session(folder, config.run, settings, states, stop)
+    return Session(folder, config.run, learned_settings(config), states, stop)
+
+
+def _other(config: StepSizeExperiment) -> tuple[StepSizeExperiment, RunFolder]:
+    """The run whose controllers are taken.
+
+    Raises:
+      UserError: there is none, or it is of another kind.
+    """
+    folder = RunFolder(Path(config.step_size.controllers or "").expanduser())
+    other = folders.stored_config(folder)
+    if not isinstance(other, StepSizeExperiment):
+        raise UserError(f"{folder.path} is a run of {other.preset}, which learns no step sizes")
+    return other, folder
+
+
+def _controllers_of(config: StepSizeExperiment) -> Thetas:
+    """The controllers that another run found, for the optimizers asked for."""
+    _, folder = _other(config)
+    rows = {row["optimizer"]: row for row in results.stored_rows(folder, "controllers")}
+    missing = [name for name in config.optimizers if name not in rows]
+    if missing:
+        raise UserError(f"{folder.path} has no controller for {missing[0]}")
+    return {
+        name: np.asarray([rows[name][weight] for weight in WEIGHTS], np.float32)
+        for name in config.optimizers
+    }
 
 
 def _thetas(problems: Mapping[str, ParameterSearch], states: Mapping[str, Any]) -> Thetas:
@@ -126,22 +176,23 @@ def _thetas(problems: Mapping[str, ParameterSearch], states: Mapping[str, Any]) 
     }
 
 
-def _search(config: StepSizeExperiment, name: str, session: Session, mesh: Mesh) -> None:
+def _search(
+    config: StepSizeExperiment, name: str, problem: ParameterSearch, session: Session, mesh: Mesh
+) -> None:
     """Go on with the search for one optimizer until it is done."""
-    part = _part(config, name)
-    state = session.state[name]
+    total, state = config.step_size.num_iterations, session.state[name]
     done = int(state.iteration)
-    if done == part.num_iterations:
+    if done == total:
         return
     say(f"going on from iteration {done}" if done else f"compiling the search for {name} ...")
-    with Bar(f"iterations for {name}", part.num_iterations, done) as bar:
+    with Bar(f"iterations for {name}", total, done) as bar:
 
         def report(row: dict[str, float], state: Any) -> None:
             shown = f"mean return {row['mean_return']:.4f}  best {row['highest_return']:.4f}"
             bar.show(int(row["iteration"]) + 1, shown)
             session.record(name, row, session.state | {name: state})
 
-        step_size.train(part, mesh=mesh, state=state, report=report)
+        step_size.run_search(problem, state, total, mesh, report)
 
 
 def _evaluate(
@@ -150,10 +201,11 @@ def _evaluate(
     """Measure every controller on the test network."""
     begun = time.monotonic()
     found = {}
-    for name, theta in thetas.items():
-        say(f"evaluating the controller for {name} ...")
-        part = _part(config, name)
-        found[name] = step_size.evaluate(part, theta, mesh=mesh, compare=part.compare)
+    with Bar("controllers tested", len(thetas)) as bar:
+        for name, theta in thetas.items():
+            say(f"testing the controller for {name} on another network ...")
+            found[name] = evaluate_controller(config, name, theta, mesh)
+            bar.show(len(found))
     folder.tables.mkdir(parents=True, exist_ok=True)
     rows = [
         {"optimizer": name} | {w: float(x) for w, x in zip(WEIGHTS, theta, strict=True)}
@@ -168,35 +220,30 @@ def _evaluate(
 
 def _store(folder: RunFolder, found: Mapping[str, EvaluateResult]) -> None:
     """Keep what the figures are drawn from."""
-    values = {
-        name: {
-            "theta": result.theta,
-            "panel": {key: list(pair) for key, pair in result.panel.items()},
-            "steps": result.steps,
-            "rates": result.rates,
-            "comparison": result.comparison,
-            "perturbed_losses": result.perturbed_losses,
-            "unperturbed_loss": result.unperturbed_loss,
-        }
-        for name, result in found.items()
-    }
-    folders.write_json(folder.tables / "evaluation.json", values)
+    folders.write_json(
+        folder.tables / "evaluation.json",
+        {name: dataclasses.asdict(result) for name, result in found.items()},
+    )
 
 
-def _stored(config: StepSizeExperiment, folder: RunFolder) -> dict[str, EvaluateResult]:
-    """What `_store` kept.
+def _stored(folder: RunFolder) -> dict[str, EvaluateResult]:
+    """What `_store` kept, by optimizer.
 
     Raises:
       UserError: nothing, or the file is damaged.
     """
+
+    def panel(values: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return {name: (np.asarray(a), np.asarray(b)) for name, (a, b) in values.items()}
+
     path = folder.tables / "evaluation.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return {
             name: EvaluateResult(
-                config=_part(config, name),
                 theta=np.asarray(part["theta"]),
-                panel={k: (np.asarray(v[0]), np.asarray(v[1])) for k, v in part["panel"].items()},
+                losses=panel(part["losses"]),
+                errors=panel(part["errors"]),
                 steps=np.asarray(part["steps"]),
                 rates={k: np.asarray(v) for k, v in part["rates"].items()},
                 comparison=part["comparison"],
@@ -217,14 +264,19 @@ def _present(
 ) -> None:
     """Tables, figures, summary and report."""
     titles = {_title(config, name): result for name, result in found.items()}
-    files = step_size.write(titles, folder.figures, folder.tables)
+    beside = {}
+    if config.step_size.controllers is not None:
+        other, place = _other(config)
+        beside = {_title(other, name): result for name, result in _stored(place).items()}
+        beside = {title: result for title, result in beside.items() if title not in titles}
+    files = write_results(titles, beside, folder.figures, folder.tables)
     figures = [
         (_caption(path.stem), f"figures/{path.name}") for path in files if path.suffix == ".png"
     ]
     numbers: dict[str, Any] = {}
-    sentences = []
-    for name, result in found.items():
-        (_, static), (_, ours) = result.panel["static"], result.panel["controlled"]
+    sentences, tables = [], []
+    for (title, result), name in zip(titles.items(), found, strict=True):
+        (rates, static), (_, ours) = result.losses["static"], result.losses["controlled"]
         # Geometric mean over seeds, then the worst initial rate and the best.
         of_static, of_ours = (np.exp(np.log(x).mean(axis=1)) for x in (static, ours))
         numbers |= {
@@ -235,33 +287,56 @@ def _present(
         }
         sentences.append(
             f"With {name}, the controlled rate ends between a test loss of {of_ours.min():.3f} and "
-            f"{of_ours.max():.3f} over initial rates from {config.step_size.rates[0]:g} to "
-            f"{config.step_size.rates[-1]:g}, the static rate between {of_static.min():.3f} and "
+            f"{of_ours.max():.3f} over initial rates from {rates[0]:g} to "
+            f"{rates[-1]:g}, the static rate between {of_static.min():.3f} and "
             f"{of_static.max():.3f}."
         )
-    tables = []
-    if any(result.comparison for result in found.values()):
-        rows = read_csv(folder.tables / "comparison.csv")
-        tables.append(("Controllers, static rates and tuned schedules on the test network", rows))
+        tables.append((f"{title}: lowest test loss on top", _table(result)))
+    shown = len(tables)
     tables.append(("The controllers' weights", read_csv(folder.tables / "controllers.csv")))
-    seeds = config.step_size.num_runs
+    part = config.step_size
     notes = [
-        f"Every number is over {seeds} seeds. Losses are on the test split; a diverged run costs as "
-        "much as guessing. Losses over seeds are geometric means.",
+        f"Rows `from any rate`, references and agents: {part.num_runs} seeds from each of "
+        f"{len(part.rates)} initial rates. Other rows: {part.num_runs} seeds.",
+        "Losses and errors are on the test split; a diverged run costs as much as guessing. The loss "
+        "of a row is the geometric mean over its runs.",
         "The best static rate is chosen by the reported runs, schedules by other seeds: the static "
         "one has an advantage.",
-        "The controllers were learned on smaller networks and never saw the test network.",
+        "The controllers were learned on smaller networks and never saw the test network. Reference "
+        "controllers are those of Adriaensen et al. 2022, arXiv:2205.13881.",
     ]
-    results.finish(folder, " ".join(sentences), {**numbers, **timing}, tables, figures, notes)
+    headline = " ".join(sentences)
+    results.finish(folder, headline, {**numbers, **timing}, tables, figures, notes, shown)
     for name in ("search", "evaluation"):
         say(f"{timing.get(f'seconds_{name}', 0.0):.0f} s of {name}")
 
 
+def _table(result: EvaluateResult) -> list[Row]:
+    """The comparison as it is shown."""
+    rows = [
+        {
+            "policy": row["policy"],
+            "rate": row["peak"],
+            "test_loss": math.exp(row["log_loss"]),
+            "worst_run": math.exp(row["worst_log_loss"]),
+            "test_error": row["error"],
+            "worst_error": row["worst_error"],
+            "diverged": row["diverged"],
+        }
+        for row in result.comparison
+    ]
+    return sorted(rows, key=lambda row: row["test_loss"])
+
+
 def _caption(stem: str) -> str:
-    kind, _, rest = stem.partition("_")
+    """Of a figure, by the name of its file."""
     what = {
-        "sensitivity": "Final test loss against the initial rate; bands hold the middle half of the seeds.",
+        "sensitivity_error": "Final test error against the initial rate",
+        "sensitivity_loss": "Final test loss against the initial rate",
         "rates": "The controlled rate over a training, one thin line per seed, by initial rate",
         "perturbation": "Mean final log test loss of controllers with randomly changed weights",
-    }[kind]
-    return f"{what}: {rest.replace('_', ', ')}." if rest else what
+    }
+    if stem in what:
+        return f"{what[stem]}; lines join medians, bands hold the middle half of the seeds."
+    kind, _, rest = stem.partition("_")
+    return f"{what[kind]}: {rest.replace('_', ', ')}."

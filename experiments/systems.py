@@ -9,21 +9,25 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.config import PlaceConfig, Range, Scale
+from experiments.config import DataConfig, NetworkConfig, PlaceConfig, Range, Scale
 
 
 @dataclass(frozen=True)
 class StepSizeConfig:
-    """One controller: where it is learned, and where it is tested. The defaults take minutes on two cores."""
+    """How controllers are learned and tested. The defaults take minutes on two cores."""
 
-    family: Literal["digits_mlp", "random_cnn"] = "digits_mlp"
-    """Learn on MLPs 64-(8..32)-10 on digits, or on the published random CNNs on MNIST."""
-    test_data: Literal["digits", "mnist", "cifar10"] = "digits"
-    """Test network: 64-64-32-10 on digits, 20-50-500 filters on MNIST, 32-32-64-64 on CIFAR-10."""
-    data_dir: str | None = None
-    """Folder with the data sets."""
-    optimizer: Annotated[Literal["momentum", "rmsprop"], tyro.conf.Suppress] = "momentum"
-    """Momentum 0.9, or RMSprop with decay 0.9 and gradients clipped to [-1, 1]."""
+    family: Literal["mlp", "random_cnn"] = "mlp"
+    """Networks learned on: MLPs of one hidden layer of 8 to 32 units, or random CNNs."""
+    family_data: str | None = None
+    """Data set learned on, at the image size of the tested one; by default the tested one."""
+    data_fraction: Range = (0.5, 1.0)
+    """Share of the training examples that a task learned on has, uniform, in (0, 1]."""
+    fewest_filters: tuple[int, int, int] = (2, 5, 50)
+    """Filters of the smallest random CNN."""
+    most_filters: tuple[int, int, int] = (9, 24, 249)
+    """Filters of the largest random CNN."""
+    controllers: str | None = None
+    """Folder of another run: test its controllers instead of a search, and draw its panels too."""
     strategy: Literal["reps", "cmaes", "random"] = "reps"
     """The learner."""
     initial_rate: Range | None = None
@@ -46,33 +50,41 @@ class StepSizeConfig:
     """Iterations of the search."""
     num_judged: int | None = None
     """Training examples behind the return; all by default."""
-    test_steps: int = 1000
+    test_steps: int = 600
     """Inner steps on the test network."""
     test_batch_size: int = 64
     """Examples per inner step on the test network (published: 512)."""
-    num_runs: int = 8
-    """Seeds of every number in the evaluation."""
+    num_runs: int = 6
+    """Seeds from each initial rate, and of every schedule."""
     tuning_runs: int = 4
     """Seeds on which schedules are tuned; others than the reported ones."""
     rates: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-    """Initial rates of the sensitivity figure."""
+    """Initial rates of the sensitivity figure under momentum; RMSprop starts from a tenth of them."""
     compare: bool = True
     """Also tune and run the handcrafted schedules in the evaluation."""
-    num_perturbed: int = 20
+    agents: str | None = None
+    """Per-layer agents to compare with under momentum: a shipped controller or a controller file."""
+    chunk: int | None = None
+    """Examples at a time in the final losses, to bound the memory; all by default."""
+    num_perturbed: int = 10
     """Controllers with changed weights."""
+    perturbed_runs: int = 2
+    """Seeds from each initial rate of those controllers."""
     seed: int = 0
     """Of everything."""
 
 
 @dataclass(frozen=True)
 class StepSizeExperiment:
-    """Step-size controllers, one for each optimizer."""
+    """Step-size controllers, one for each optimizer. `data` and `network` are those of the test."""
 
     preset: Annotated[str, tyro.conf.Suppress] = "custom"
     scale: Scale = "small"
     """small: minutes on two CPU cores; paper: for an accelerator."""
     optimizers: tuple[Literal["momentum", "rmsprop"], ...] = ("momentum", "rmsprop")
     """A controller is learned and tested for each: momentum, rmsprop."""
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=lambda: NetworkConfig("mlp", features=(64, 32)))
     step_size: StepSizeConfig = field(default_factory=StepSizeConfig)
     run: PlaceConfig = field(default_factory=PlaceConfig)
 
@@ -96,12 +108,14 @@ class RuleSearchConfig:
     """Rows of a rule, 1 to 4; each combines two operands."""
     rates: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Learning rates tried with every rule, rising; the best counts."""
-    features: tuple[int, ...] = (32,)
-    """Units of each hidden layer of the network searched on."""
     child_batch_size: int = 64
-    """Examples per inner step."""
+    """Examples per inner step, in the search and in the comparison."""
     num_steps: int = 100
     """Inner steps of each training in the search."""
+    sweep_steps: int = 0
+    """If above 0, each rule first trains so many steps at every rate, then `num_steps` at the best."""
+    num_validation: int | None = None
+    """Validation examples behind the reward; all by default."""
     num_seeds: int = 1
     """Trainings per rule and rate in the search."""
     control_share: float = 0.25
@@ -110,8 +124,6 @@ class RuleSearchConfig:
     """Rules on the leaderboard."""
     num_found: int = 3
     """Best found rules in the comparison."""
-    compared_features: tuple[int, ...] = (64, 32)
-    """Units of each hidden layer of the network compared on."""
     compared_steps: int = 1000
     """Inner steps of each training in the comparison."""
     tuning_runs: int = 4
@@ -124,11 +136,16 @@ class RuleSearchConfig:
 
 @dataclass(frozen=True)
 class RuleSearchExperiment:
-    """A search of update rules."""
+    """A search of update rules on `network`, compared with optimizers on `compared_network`."""
 
     preset: Annotated[str, tyro.conf.Suppress] = "custom"
     scale: Scale = "small"
     """small: minutes on two CPU cores; paper: for an accelerator."""
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=lambda: NetworkConfig("mlp", features=(32,)))
+    compared_network: NetworkConfig = field(
+        default_factory=lambda: NetworkConfig("mlp", features=(64, 32))
+    )
     search: RuleSearchConfig = field(default_factory=RuleSearchConfig)
     run: PlaceConfig = field(default_factory=PlaceConfig)
 
@@ -140,21 +157,29 @@ class RuleSearchExperiment:
 
 # What a checkpoint does not depend on: where data lie, and what is only about the evaluation.
 _EVALUATED = {
-    StepSizeConfig: (
-        *("data_dir", "test_data", "test_steps", "test_batch_size", "num_runs", "tuning_runs"),
-        *("rates", "compare", "num_perturbed"),
+    "step_size": (
+        *("test_steps", "test_batch_size", "num_runs", "tuning_runs", "rates", "compare"),
+        *("num_perturbed", "perturbed_runs", "agents", "chunk", "controllers"),
     ),
-    RuleSearchConfig: (
-        *("top", "num_found", "compared_features", "compared_steps", "tuning_runs", "num_runs"),
-    ),
+    "search": ("top", "num_found", "compared_steps", "tuning_runs", "num_runs"),
+    "data": ("dir",),
+    "network": (),
 }
 
 
-def learned_settings(part: StepSizeConfig | RuleSearchConfig) -> dict[str, Any]:
-    """The settings that decide what is found, as a checkpoint keeps them."""
-    values = dataclasses.asdict(part)
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in values.items()
-        if name not in _EVALUATED[type(part)]
-    }
+def learned_settings(config: StepSizeExperiment | RuleSearchExperiment) -> dict[str, Any]:
+    """The settings that decide what is found, flat, as a checkpoint keeps them."""
+    values = dataclasses.asdict(config)
+    flat: dict[str, Any] = {}
+    if isinstance(config, StepSizeExperiment):  # its network is only tested
+        flat["optimizers"] = list(config.optimizers)
+        groups = {"data": values["data"], "step_size": values["step_size"]}
+        if config.step_size.family_data is not None:
+            del groups["data"]["name"]
+    else:
+        groups = {name: values[name] for name in ("data", "network", "search")}
+    for group, part in groups.items():
+        for name, value in part.items():
+            if name not in _EVALUATED[group]:
+                flat[f"{group}.{name}"] = list(value) if isinstance(value, tuple) else value
+    return flat

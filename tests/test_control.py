@@ -26,8 +26,11 @@ from ganno_jax.inner.training import Training
 from ganno_jax.policies.agents import AgentPolicy, init_actor
 from ganno_jax.policies.networks import Actor
 from ganno_jax.policies.normalizer import Normalizer
+from ganno_jax.policies.step_size import StepSizePolicy
 from ganno_jax.tasks import from_arrays, from_functions
 from ganno_jax.tasks.distributions import Constant
+
+from .probes import mlp_training
 
 
 def make_controller(actions=None, recurrent=False, decisions=4) -> Controller:
@@ -110,6 +113,73 @@ def test_env_and_door_set_the_same_rates_bit_for_bit():
                 inner, _ = training.inner_step(inner, rates)
             state, timestep = env.step(state, rates)
             chex.assert_trees_all_equal(state.inner.params, inner.params)
+
+
+@pytest.mark.parametrize("by_layer", [False, True], ids=["global", "by layer"])
+def test_env_and_door_set_the_same_rates_for_a_step_size_controller(by_layer):
+    training = mlp_training().with_example_features(by_layer=by_layer)
+    env = Env.create(training, LogLossDecrease(), num_decisions=3, interval=2, num_measured=1)
+    policy = StepSizePolicy(jnp.asarray([0.1, -0.2, 0.05, 0.03, -2.0]))
+    optimizer = ganno_jax.control(
+        optax.trace(0.9),
+        Controller(policy, 3),
+        6,
+        initial_rate=0.05,
+        safety=False,
+        examples_by_layer=by_layer,
+    )
+    seen = []
+    with jax.disable_jit():  # op by op, so that the compiler cannot fuse the two differently
+        state, timestep = env.reset(jax.random.key(3), jnp.float32(0.05))
+        memory, inner = policy.init(timestep.observation), state.inner
+        door = optimizer.init(inner.params)
+        for _ in range(3):
+            memory, rates = policy.act(memory, timestep.observation, jax.random.key(0))
+            seen.append(np.asarray(rates))
+            for _ in range(2):
+                before = inner
+                indices = training.family.batch_indices(before.task, before.step, 8)
+                batch = training.family.train_batch(before.task, indices)
+                value, _, gradient = training.gradient(before, indices)
+
+                def losses(params, before=before, batch=batch):
+                    key = jax.random.fold_in(before.key, before.step)
+                    return before.task.example_losses(params, {}, batch, key, True)[0]
+
+                _, door = optimizer.update(
+                    gradient, door, before.params, value=value, example_losses_fn=losses
+                )
+                np.testing.assert_array_equal(door.rates, rates)
+                inner, _ = training.inner_step(before, rates)
+            state, timestep = env.step(state, rates)
+            np.testing.assert_array_equal(door.examples, timestep.observation.example_features)
+    assert len(np.unique(np.stack(seen))) == (5 if by_layer else 3)
+
+
+def test_a_step_size_controller_without_the_examples_says_what_it_needs():
+    controller = Controller(StepSizePolicy(jnp.zeros(5)), 4)
+    optimizer = ganno_jax.control(optax.identity(), controller, 4)
+    with pytest.raises(ValueError, match="`example_losses_fn=`, the loss of each example"):
+        optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS, value=jnp.ones(()))
+
+
+def test_a_skipped_update_leaves_the_features_of_the_examples():
+    controller = Controller(StepSizePolicy(jnp.zeros(5)), 4)
+    optimizer = ganno_jax.control(optax.identity(), controller, 4)
+
+    @jax.jit
+    def update(state, value):
+        return optimizer.update(
+            PARAMS,
+            state,
+            PARAMS,
+            value=value,
+            example_losses_fn=lambda p: jnp.arange(3.0) * p["dense1"]["kernel"].sum(),
+        )[1]
+
+    state = update(optimizer.init(PARAMS), jnp.ones(()))
+    assert np.all(state.examples > -40)  # above the floor of equal values
+    chex.assert_trees_all_equal(update(state, jnp.nan).examples, state.examples)
 
 
 @pytest.mark.parametrize(
@@ -257,6 +327,11 @@ def test_a_saved_controller_is_the_same_after_loading(tmp_path, actions):
     assert loaded.decisions == 4
     assert loaded.provenance == {"family": "none", "seed": 1}
     assert path.stat().st_size < 100_000
+
+
+def test_only_agents_have_a_file(tmp_path):
+    with pytest.raises(ValueError, match="holds agents; got a policy of type StepSizePolicy"):
+        save(tmp_path / "rule", Controller(StepSizePolicy(jnp.zeros(5)), 4))
 
 
 def test_foreign_files_are_refused_by_name(tmp_path):

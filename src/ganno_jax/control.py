@@ -18,6 +18,11 @@ from ganno_jax.env.observation import (
     observe,
 )
 from ganno_jax.inner import layers as layer_maps
+from ganno_jax.inner.example_statistics import (
+    ExampleLossFn,
+    example_features,
+    example_features_by_layer,
+)
 from ganno_jax.inner.layers import LayerMap, apply_rates
 from ganno_jax.inner.statistics import (
     LayerRecord,
@@ -47,6 +52,7 @@ class ControlState:
     memory: ObservationMemory
     losses: LossRecord
     measured: LayerRecord
+    examples: Float[Array, "layer 2"]  # features of the examples, at the end of the last interval
 
 
 def control(
@@ -60,6 +66,7 @@ def control(
     num_measured: int = 2,
     spike: float = 4.0,
     safety: bool = True,
+    examples_by_layer: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     """Let a controller set the learning rate of every layer.
 
@@ -67,6 +74,19 @@ def control(
     optimizer = ganno_jax.control(optax.trace(0.9), ganno_jax.load("broad"), total_steps=10_000)
     updates, state = optimizer.update(grads, state, params, value=loss)
     ```
+
+    A step-size controller (`policies.step_size`) also sees how the examples of the batch differ. It needs the loss of
+    each, `[example]`, as a function of the parameters:
+
+    ```python
+    policy = Controller(StepSizePolicy(theta), decisions=1000)
+    optimizer = ganno_jax.control(optax.trace(0.9), policy, total_steps=10_000)
+    updates, state = optimizer.update(
+        grads, state, params, value=loss, example_losses_fn=lambda p: losses(p, batch)
+    )
+    ```
+
+    It is called at the end of each interval only, in one forward-mode pass along the update.
 
     The observation is computed by the functions that the training env uses, from the same quantities.
 
@@ -81,13 +101,14 @@ def control(
       num_measured: updates at the end of each interval in which per-layer statistics are taken, >= 2.
       spike: a loss above this many times its running mean halves the rates for a while.
       safety: False leaves out all of that; non-finite updates are then passed on.
+      examples_by_layer: a step-size controller sees the change along each layer's own update, instead of the whole one.
 
     Returns:
       A transformation whose `update` needs `params` and `value=` (the training loss of the gradients).
 
     Raises:
-      ValueError: settings that cannot work; at `init` or `update`: missing `params` or `value`, or labels that do
-        not fit the parameters.
+      ValueError: settings that cannot work; at `init` or `update`: missing `params`, `value` or, for a step-size
+        controller, `example_losses_fn`; or labels that do not fit the parameters.
     """
     if total_steps < 1:
         raise ValueError(f"`total_steps` must be at least 1; got {total_steps}.")
@@ -129,6 +150,7 @@ def control(
             memory=empty_memory(num_layers, rate),
             losses=empty_loss_record(),
             measured=empty_layer_record(params, layer_map),
+            examples=jnp.zeros((num_layers, 2)),
         )
         return jax.tree.map(jnp.copy, state)  # no buffer twice, so that the state can be donated
 
@@ -139,6 +161,7 @@ def control(
         params: PyTree,
         loss: Array,
         layer_map: LayerMap,
+        has_examples: bool,
     ) -> ControlState:
         """Close the interval, observe, choose new rates, and begin the next interval."""
         is_first = state.step == 0
@@ -151,6 +174,8 @@ def control(
             (state.losses, state.measured),
         )
         summary = summarize(losses, measured, params, layer_map)
+        if has_examples:
+            summary = summary.replace(example_features=state.examples)
         rate = jnp.asarray(initial_rate, jnp.float32)
         memory, observation = observe(
             state.memory, summary, state.rates, rate, state.step, jnp.int32(total_steps), layer_map, interval
@@ -171,6 +196,7 @@ def control(
         params: PyTree | None = None,
         *,
         value: Array | None = None,
+        example_losses_fn: ExampleLossFn | None = None,
         **extra: Any,
     ) -> tuple[PyTree, ControlState]:
         if params is None:
@@ -200,7 +226,9 @@ def control(
         due = (state.step % interval == 0) & (state.step < total_steps)
         state = jax.lax.cond(
             due,
-            lambda s: decide(s, updates, gradient, params, loss, layer_map),
+            lambda s: decide(
+                s, updates, gradient, params, loss, layer_map, example_losses_fn is not None
+            ),
             lambda s: s,
             state,
         )
@@ -231,6 +259,14 @@ def control(
                 lambda new, old: jnp.where(healthy, new, old), direction_state, state.direction
             )
         updates = apply_rates(updates, layer_map, rates)
+        if example_losses_fn is not None:
+            features = example_features_by_layer if examples_by_layer else example_features
+            examples = jax.lax.cond(
+                healthy & (state.step % interval == interval - 1),
+                lambda: features(example_losses_fn, params, updates, layer_map),
+                lambda: state.examples,
+            )
+            state = state.replace(examples=examples)
         state = state.replace(
             step=state.step + 1,
             direction=direction_state,

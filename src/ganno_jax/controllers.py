@@ -24,6 +24,7 @@ from ganno_jax.env.actions import (
 )
 from ganno_jax.env.observation import FEATURE_VERSION, FEATURES
 from ganno_jax.policies.agents import AgentPolicy
+from ganno_jax.policies.base import Policy
 from ganno_jax.policies.networks import Actor
 from ganno_jax.policies.normalizer import Normalizer
 
@@ -35,7 +36,7 @@ _ACTIONS = {c.__name__: c for c in (DirectRate, RateMultipliers, RelativeUpdate,
 class Controller:
     """A trained policy with what is needed to use it, and where it comes from."""
 
-    policy: AgentPolicy
+    policy: Policy
     decisions: int = struct.field(pytree_node=False)  # per training, as it was trained
     provenance: Mapping[str, Any] = struct.field(pytree_node=False, default_factory=dict)
 
@@ -45,8 +46,15 @@ def save(path: str | Path, controller: Controller) -> Path:
 
     Args:
       path: with or without the ending `.controller`.
-      controller: what to write; its provenance must be plain values (numbers, strings, lists, maps).
+      controller: what to write, of agents; its provenance must be plain values (numbers, strings, lists, maps).
+
+    Raises:
+      ValueError: the policy is another than agents.
     """
+    if not isinstance(controller.policy, AgentPolicy):
+        raise ValueError(
+            f"a controller file holds agents; got a policy of type {type(controller.policy).__name__}."
+        )
     path = Path(path)
     path = path if path.suffix else path.with_suffix(".controller")
     policy = controller.policy

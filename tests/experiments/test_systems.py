@@ -5,15 +5,21 @@ import json
 import os
 import signal
 
+import numpy as np
 import pytest
+from rich.console import Console
 
-from experiments import rule_search
+from experiments import rule_comparison, step_size_commands, step_size_evaluation
+from experiments.folder import RunFolder
 from experiments.progress import Bar
 from experiments.run import main
+from experiments.step_size_evaluation import EvaluateResult
+from ganno_jax.evaluation.display import format_table
+from ganno_jax.plots.step_size import sensitivity_panels
 
 SEARCH = (
     "--search.budget 8 --search.batch_size 4 --search.num_steps 5 --search.rates 0.01 0.1 "
-    "--search.control_share 0.5 --search.features 4 --search.compared_features 4 "
+    "--search.control_share 0.5 --network.features 4 --compared_network.features 4 "
     "--search.compared_steps 3 --search.tuning_runs 2 --search.num_runs 3 --search.num_found 1 "
     "--run.devices 1"
 )
@@ -28,9 +34,9 @@ STEP_SIZE = (
 @pytest.fixture
 def few_optimizers(monkeypatch):
     """The comparison compiles a program for each."""
-    monkeypatch.setattr(rule_search, "NAMED", {"sign_sgd": "sign(g)"})
-    few = {name: rule_search.OPTIMIZERS[name] for name in ("SGD", "Adam")}
-    monkeypatch.setattr(rule_search, "OPTIMIZERS", few)
+    monkeypatch.setattr(rule_comparison, "NAMED", {"sign_sgd": "sign(g)"})
+    few = {name: rule_comparison.OPTIMIZERS[name] for name in ("SGD", "Adam")}
+    monkeypatch.setattr(rule_comparison, "OPTIMIZERS", few)
 
 
 def rows_of(path):
@@ -88,12 +94,15 @@ def test_a_stopped_rule_search_goes_on_as_if_it_had_not_stopped(
     assert (whole / "report.html").is_file()
 
 
-def test_a_step_size_run_leaves_every_file_and_can_be_drawn_and_evaluated_again(tmp_path, capsys):
+def test_a_step_size_run_leaves_every_file_can_be_drawn_again_and_lends_its_controllers(
+    tmp_path, capsys, monkeypatch
+):
     folder = ["--run.folder", str(tmp_path)]
     assert main(["train", "step_size_digits", *STEP_SIZE.split(), *folder]) == 0
     run = tmp_path / "step_size_digits"
-    figures = {"sensitivity", "rates_momentum_digits", "perturbation_momentum_digits"}
-    assert_whole(run, {"sensitivity", "controllers"}, figures)
+    figures = {"sensitivity_error", "sensitivity_loss"}
+    figures |= {"rates_momentum_digits", "perturbation_momentum_digits"}
+    assert_whole(run, {"sensitivity", "comparison", "controllers"}, figures)
     before = (run / "tables" / "sensitivity.csv").read_text()
     (run / "tables" / "sensitivity.csv").unlink()
     (run / "report.html").unlink()
@@ -105,3 +114,42 @@ def test_a_step_size_run_leaves_every_file_and_can_be_drawn_and_evaluated_again(
     error = capsys.readouterr().err
     assert "num_samples 4" in error
     assert len(error.splitlines()) == 1
+
+    # Another run tests the same controller: no search, and the first run's panels are drawn too.
+    tested, panels = [], []
+    stored = step_size_commands._stored(RunFolder(run))["momentum"]
+
+    def test_again(config, name, theta, mesh):
+        tested.append((name, theta))
+        return stored
+
+    def draw(panels_by_title, *args):
+        panels.append(list(panels_by_title))
+        return sensitivity_panels(panels_by_title, *args)
+
+    monkeypatch.setattr(step_size_commands, "evaluate_controller", test_again)
+    monkeypatch.setattr(step_size_evaluation, "sensitivity_panels", draw)
+    monkeypatch.setattr(step_size_commands, "_title", lambda config, name: config.run_name)
+    given = ["--step_size.controllers", str(run), "--run.name", "again"]
+    assert main(["train", "step_size_digits", *STEP_SIZE.split(), *folder, *given]) == 0
+    assert not (tmp_path / "again" / "metrics.jsonl").exists()
+    ((name, theta),) = tested
+    assert name == "momentum"
+    np.testing.assert_allclose(theta, stored.theta, rtol=1e-6)
+    assert panels == [["step_size_digits", "again"]] * 2
+    given = ["--step_size.controllers", str(tmp_path / "none")]
+    assert main(["train", "step_size_digits", *STEP_SIZE.split(), *folder, *given]) == 2
+
+
+def test_the_table_of_a_comparison_shows_policies_and_losses_at_120_columns(capsys):
+    rows = [
+        {"policy": name, "peak": None, "log_loss": -1.0, "worst_log_loss": 0.5, "error": 0.1}
+        | {"worst_error": 0.9, "diverged": 0.25, "runs": 8}
+        for name in ("controlled, from any rate", "cosine_warm_restarts, tuned")
+    ]
+    found = EvaluateResult(np.zeros(5), {}, {}, np.ones(1), {}, rows, np.ones(1), 1.0)
+    Console(width=120).print(format_table(step_size_commands._table(found), "title"))
+    shown = capsys.readouterr().out
+    assert "controlled, from any rate" in shown
+    assert "cosine_warm_restarts, tuned" in shown
+    assert "0.3679" in shown  # exp(-1)

@@ -126,6 +126,27 @@ def test_a_population_equals_rules_trained_alone_and_dead_rules_stay_alone():
     np.testing.assert_allclose(mapped[3, 0, 1], alone(keys[1]), rtol=1e-4)
 
 
+@pytest.mark.parametrize("mapping", ["map", "vmap"])
+def test_a_sweep_chooses_the_rate_by_short_trainings_and_scores_the_long_one(mapping):
+    child, rates = quadratic(), jnp.array([1e-3, 1.0, 0.1])
+    keys = jax.random.split(jax.random.key(3), 2)
+    tables = jnp.stack([table(text, 1) for text in ("g", "sign(g)", "log(g)^m")])
+
+    @jax.jit
+    def both():
+        short = rules.train_population(child, tables, rates, keys, num_steps=4, mapping=mapping)
+        long = rules.train_population(child, tables, rates, keys, num_steps=9, mapping=mapping)
+        swept = rules.sweep_population(
+            child, tables, rates, keys, sweep_steps=4, num_steps=9, mapping=mapping
+        )
+        return short.mean(axis=2), long.mean(axis=2), swept
+
+    short, long, (scores, chosen) = both()
+    np.testing.assert_array_equal(chosen, np.argmax(short, axis=1))
+    assert list(chosen) == [1, 2, 0]  # plain steps bear a rate of 1, signs do not; all are dead
+    np.testing.assert_allclose(scores, long[np.arange(3), chosen], rtol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def bowl_fitness():
     """Best of five rates, mean of two seeds, on the bowl; for 16 rules of two rows."""
@@ -235,7 +256,7 @@ def learned(method, num_updates):
 def test_learners_and_evolution_beat_random_search_on_a_known_target():
     method = rules.RandomSearch(batch_size=512)
     assert float(probe(method.propose((), jax.random.key(0))).mean()) < 0.15
-    common = {"batch_size": 32, "hidden": 16, "learning_rate": 2e-2}
+    common = {"batch_size": 32, "hidden": 16, "learning_rate": 2e-2, "entropy_weight": 1e-3}
     assert learned(rules.Reinforce(**common), 120) > 0.6
     assert learned(rules.PPO(**common), 50) > 0.6
     assert learned(rules.RegularizedEvolution(batch_size=32), 150) > 0.6

@@ -16,6 +16,7 @@ from rich.table import Table
 
 Row = dict[str, Any]
 MISSING = "\N{EN DASH}"
+MIN_TEXT = 20  # characters: columns of text may be folded to this, not further
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,13 @@ def format_table(rows: Sequence[Row], title: str | None = None) -> Table:
     )
     columns = shown_columns(rows)
     for column, _ in columns:
-        left = column.key in ("policy", "kind")
+        texts = [row[column.key] for row in rows if isinstance(row.get(column.key), str)]
         table.add_column(
-            column.header, justify="left" if left else "right", overflow="fold", no_wrap=not left
+            column.header,
+            justify="left" if texts else "right",
+            overflow="fold",
+            no_wrap=not texts,
+            min_width=min(MIN_TEXT, max(map(len, texts))) if texts else None,
         )
     for index, row in enumerate(rows):
         cells = [escape(column.text(row)) for column, _ in columns]

@@ -24,6 +24,7 @@ def tune_schedules(
     chance_loss: float,
     peaks: tuple[float, ...] = PEAKS,
     mapping: Mapping = "auto",
+    chunk: int | None = None,
 ) -> tuple[dict[str, float], Float[np.ndarray, "schedule peak"]]:
     """The best peak of every schedule, and of reduce-on-plateau, by mean final log validation loss.
 
@@ -34,6 +35,7 @@ def tune_schedules(
       chance_loss: what a diverged run costs.
       peaks: the grid.
       mapping: over trainings.
+      chunk: examples per pass in the final evaluation, to bound the memory.
 
     Returns:
       Peak by name, and the whole table of mean final log validation losses.
@@ -43,10 +45,14 @@ def tune_schedules(
     bank = ScheduleBank(
         jnp.asarray([s for s, _ in grid]), jnp.asarray([p for _, p in grid], jnp.float32)
     )
-    by_schedule = evaluate(env, bank, keys, mesh, num_policies=len(grid), mapping=mapping)
+    by_schedule = evaluate(
+        env, bank, keys, mesh, num_policies=len(grid), mapping=mapping, chunk=chunk
+    )
     plateau = jax.vmap(lambda peak: ReduceOnPlateau(peak=peak))(jnp.asarray(peaks, jnp.float32))
     plateau = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(peaks), *jnp.shape(x)[1:])), plateau)
-    by_plateau = evaluate(env, plateau, keys, mesh, num_policies=len(peaks), mapping=mapping)
+    by_plateau = evaluate(
+        env, plateau, keys, mesh, num_policies=len(peaks), mapping=mapping, chunk=chunk
+    )
     losses = np.concatenate([by_schedule.final_loss, by_plateau.final_loss])
     diverged = np.concatenate([by_schedule.diverged, by_plateau.diverged])
     table = log_losses(losses, chance_loss, diverged).mean(-1).reshape(len(names), len(peaks))

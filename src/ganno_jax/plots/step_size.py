@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ganno_jax.plots.style import COLUMN, DARK, PAGE, looks, plain_log_ticks, styled
 
@@ -13,15 +14,18 @@ Panel = Mapping[str, tuple[Float[np.ndarray, " rate"], Float[np.ndarray, "rate s
 
 
 @styled
-def sensitivity_panels(panels: Mapping[str, Panel], ylabel: str = "final loss") -> Figure:
-    """Final loss against the rate a training starts with, one panel per optimizer and data set.
+def sensitivity_panels(
+    panels: Mapping[str, Panel], ylabel: str = "final loss", yscale: str = "log"
+) -> Figure:
+    """Final loss or error against the rate a training starts with, one panel per optimizer and data set.
 
     Lines join medians over seeds, bands hold the middle half.
 
     Args:
-      panels: by title; in each, by name of the policy, the initial rates and the losses, > 0 and finite (diverged runs
-        at their cost).
+      panels: by title; in each, by name of the policy, the initial rates and the losses, finite (diverged runs at
+        their cost).
       ylabel: what the losses are.
+      yscale: "log", for losses > 0, or "linear".
     """
     if not panels:
         raise ValueError("a figure needs at least one panel.")
@@ -37,9 +41,10 @@ def sensitivity_panels(panels: Mapping[str, Panel], ylabel: str = "final loss") 
             low, middle, high = np.quantile(losses, [0.25, 0.5, 0.75], axis=1)
             axes.plot(rates, middle, color=look.color, ls=look.dash, marker=look.marker, label=name)
             axes.fill_between(rates, low, high, color=look.color, alpha=0.15, lw=0)
-        axes.set(xscale="log", yscale="log", title=title)
+        axes.set(xscale="log", yscale=yscale, title=title)
         axes.set(xlabel="initial learning rate", ylabel=ylabel)
-        plain_log_ticks(axes)
+        if yscale == "log":
+            plain_log_ticks(axes)
     grid.flat[0].legend()
     return figure
 
@@ -73,15 +78,17 @@ def perturbation(
     """Final log loss of controllers whose weights were changed at random, beside the unchanged one.
 
     Args:
-      losses: mean final log loss of each changed controller.
+      losses: mean final log loss of each changed controller; a dot each, in rising order.
       unperturbed: of the controller itself.
       share: largest relative change of a weight, in (0, 1).
     """
     figure = Figure(figsize=(COLUMN, 2.0))
     axes = figure.subplots()
-    axes.hist(losses, bins=max(5, len(losses) // 4), color="#56B4E9")
+    ranks = np.arange(1, len(losses) + 1)
+    axes.plot(np.sort(losses), ranks, "o", color="#0072B2", ms=4, label="changed")
     axes.axvline(unperturbed, color=DARK, ls="--", label="as learned")
-    axes.set(xlabel="mean final log loss", ylabel="controllers")
+    axes.set(xlabel="mean final log test loss", ylabel="controllers", ylim=(0, len(losses) + 1))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(f"weights changed by up to {share:.0%}", loc="left")
     axes.legend()
     return figure

@@ -95,8 +95,9 @@ class StepSizePolicy:
         del key
         if observation.example_features is None:
             raise ValueError(
-                "a step-size controller needs observations with features of examples: make the env "
-                "with `training.with_example_features()`."
+                "a step-size controller needs to see how the examples differ: make the env with "
+                "`training.with_example_features()`, or call the `update` of `control` with "
+                "`example_losses_fn=`, the loss of each example as a function of the parameters."
             )
         num_layers = observation.rates.shape[0]
         started = observation.step > 0

@@ -16,7 +16,7 @@ from ganno_jax.rules.language import BINARIES, MAX_STEPS, OPERANDS, UNARIES, che
 from ganno_jax.rules.methods import PPO, Method, RandomSearch, RegularizedEvolution, Reinforce
 from ganno_jax.rules.named import RULES, SEARCH_FINDINGS
 from ganno_jax.rules.parsing import RuleError, parse, to_text
-from ganno_jax.rules.population import Child, make_fitness, train_population
+from ganno_jax.rules.population import Child, make_fitness, sweep_population, train_population
 from ganno_jax.rules.search import SearchState, best_so_far, leaderboard
 from ganno_jax.rules.sign_rules import (
     add_sign,
@@ -63,6 +63,7 @@ __all__ = [
     "restart_decay",
     "scale_by_add_sign",
     "scale_by_power_sign",
+    "sweep_population",
     "to_text",
     "train_population",
 ]

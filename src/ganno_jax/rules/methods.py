@@ -170,9 +170,9 @@ class Reinforce(_Written):
     r"""REINFORCE with a moving baseline: ascends $E[(r - b) \log \pi(\text{rule})]$ plus
     entropy."""
 
-    learning_rate: float | Array = 3e-3
-    entropy_weight: float | Array = 1.5e-3
-    """Times the mean entropy of a token's choice, in nats."""
+    learning_rate: float | Array = 1e-3
+    entropy_weight: float | Array = 0.5
+    """Times the mean entropy of a token's choice, in nats; far below, it repeats itself soon."""
     baseline_decay: float | Array = 0.9
     num_steps: int = struct.field(pytree_node=False, default=2)
     batch_size: int = struct.field(pytree_node=False, default=16)
@@ -195,9 +195,9 @@ class Reinforce(_Written):
 class PPO(_Written):
     """Proximal policy optimization of the tokens, the rule's advantage standing at each of them."""
 
-    learning_rate: float | Array = 3e-3
-    entropy_weight: float | Array = 1.5e-3
-    """Times the mean entropy of a token's choice, in nats."""
+    learning_rate: float | Array = 1e-3
+    entropy_weight: float | Array = 3.0
+    """As in `Reinforce`, against advantages of unit deviation, which is why it is larger."""
     baseline_decay: float | Array = 0.9
     clip: float | Array = 0.2
     num_steps: int = struct.field(pytree_node=False, default=2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -111,10 +112,64 @@ def train_population(
     one = partial(train, child, num_steps=num_steps, config=config)
     over_seeds = jax.vmap(one, in_axes=(None, None, 0))
     over_rates = jax.vmap(over_seeds, in_axes=(None, 0, None))
+    return _over_rules(lambda table: over_rates(table, rates, keys), mapping, tables)
+
+
+def _over_rules(function: Callable[..., Array], mapping: str, *arguments: Array) -> Array:
+    """A function of one rule, for all rules."""
     one_after_another = mapping == "map" or (mapping == "auto" and jax.default_backend() == "cpu")
     if one_after_another:
-        return jax.lax.map(lambda table: over_rates(table, rates, keys), tables)
-    return jax.vmap(over_rates, in_axes=(0, None, None))(tables, rates, keys)
+        return jax.lax.map(lambda pack: function(*pack), arguments)
+    return jax.vmap(function)(*arguments)
+
+
+def sweep_population(
+    child: Child,
+    tables: Int[Array | np.ndarray, "rule step 5"],
+    rates: Float[Array | np.ndarray, " rate"] | Sequence[float],
+    keys: Key[Array, " seed"],
+    *,
+    sweep_steps: int,
+    num_steps: int,
+    mapping: str = "auto",
+    config: RuleConfig | None = None,
+) -> tuple[Float[Array, " rule"], Int[Array, " rule"]]:
+    """Choose each rule's rate by short trainings at every rate, then train at that rate alone.
+
+    The published protocol: one epoch at each of seven rates, then five epochs at the best. The two
+    trainings share initial weights and draws; each takes its own length as $T$ of the decays.
+
+    Args:
+      child: what is trained.
+      tables: the rules, padded to one number of rows (`pad_table`).
+      rates: learning rates.
+      keys: one per seed.
+      sweep_steps: inner steps at every rate.
+      num_steps: inner steps at the best rate.
+      mapping: over the rules, as in `train_population`.
+      config: numbers behind the operands.
+
+    Returns:
+      Mean score over seeds at the chosen rate (minus infinity if a seed is dead), and the index of
+      that rate, the lowest of equals.
+
+    References:
+      Bello et al. 2017, arXiv:1709.07417; lengths from memory, unverified.
+    """
+    rates = jnp.asarray(rates)
+    settings: dict[str, Any] = {"mapping": mapping, "config": config}
+    first = train_population(child, tables, rates, keys, num_steps=sweep_steps, **settings)
+    chosen = first.mean(axis=2).argmax(axis=1)
+    over_seeds = jax.vmap(
+        partial(train, child, num_steps=num_steps, config=config), in_axes=(None, None, 0)
+    )
+    scores = _over_rules(
+        lambda table, rate: over_seeds(table, rate, keys),
+        mapping,
+        jnp.asarray(tables),
+        rates[chosen],
+    )
+    return scores.mean(axis=1), chosen
 
 
 def make_fitness(
