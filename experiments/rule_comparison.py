@@ -14,15 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from experiments.build import load_data, make_network
+from experiments.rule_search import measure
 from experiments.systems import RuleSearchExperiment
 from ganno_jax import rules
 from ganno_jax.env.batching import AXIS, map_trainings
 from ganno_jax.evaluation.statistics import bootstrap_interval, paired_difference
 from ganno_jax.rules.named import SIGN_RULES
-from ganno_jax.tasks import Split, from_linen
+from ganno_jax.tasks import from_linen
 
 OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
     "SGD": optax.identity,
@@ -40,7 +41,6 @@ NAMED = {"sign_sgd": "sign(g)", "sign_momentum": "sign(m)"} | {
     if not name.endswith("_rd")
 }
 _TUNING, _REPORT = 2, 3  # streams of random numbers, beside those of the search
-_CHUNK = 500  # examples at a time in the final accuracies
 
 Scores = tuple[Float[Array, " run"], Float[Array, " run"], Float[Array, " run"]]
 
@@ -156,30 +156,12 @@ class Trainer:
 
         carry = (*start, direction.init(start[0]))
         (params, model_state, _), _ = jax.lax.scan(step, carry, jnp.arange(part.compared_steps))
-        _, validation = self._judge(params, model_state, data.validation)
-        loss, accuracy = self._judge(params, model_state, data.test)
+        judged = partial(measure, data, self._task, params, model_state)
+        _, validation = judged(data.validation, data.validation.num_examples)
+        loss, accuracy = judged(data.test, data.test.num_examples)
         finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((params, loss))]
         alive = jnp.stack(finite).all()
         return tuple(jnp.where(alive, x, jnp.nan) for x in (validation, accuracy, loss))
-
-    def _judge(
-        self, params: Any, model_state: Any, split: Split
-    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Mean loss and accuracy over a whole split, in pieces that bound the memory."""
-        total = split.num_examples
-        size = min(_CHUNK, total)
-
-        def of(rows: Int[Array, " example"]) -> Float[Array, " 2"]:
-            batch = self._family.dataset.gather(split, rows)
-            key = jax.random.key(0)  # nothing is random outside of training
-            loss, (_, metrics) = self._task.loss(params, model_state, batch, key, False)
-            return jnp.stack([loss, metrics["accuracy"]])
-
-        whole = total // size * size
-        sums = size * jax.lax.map(of, jnp.arange(whole).reshape(-1, size)).sum(axis=0)
-        if whole < total:
-            sums += (total - whole) * of(jnp.arange(whole, total))
-        return sums[0] / total, sums[1] / total
 
 
 def compare(

@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from experiments.build import load_data, make_network
 from experiments.systems import RuleSearchConfig, RuleSearchExperiment
 from ganno_jax import rules
 from ganno_jax.env.batching import AXIS
 from ganno_jax.rules import search
-from ganno_jax.tasks import from_linen
+from ganno_jax.tasks import Dataset, Split, Task, from_linen
 
 METHODS = {
     "ppo": rules.PPO,
@@ -26,6 +26,7 @@ METHODS = {
     "evolution": rules.RegularizedEvolution,
     "random": rules.RandomSearch,
 }
+CHUNK = 250  # examples at a time outside of training
 _SEARCH, _CONTROL = range(2)  # streams of random numbers
 
 
@@ -87,10 +88,27 @@ def child_of(config: RuleSearchExperiment) -> rules.Child:
         return task.loss(params, {}, batch, key)[0]
 
     def score_fn(params):
-        batch = data.gather(data.validation, jnp.arange(count))
-        return task.loss(params, {}, batch, jax.random.key(0), False)[1][1]["accuracy"]
+        return measure(data, task, params, {}, data.validation, count)[1]
 
     return rules.Child(lambda key: task.init(key)[0], loss_fn, score_fn)
+
+
+def measure(
+    data: Dataset, task: Task, params: Any, model_state: Any, split: Split, num_examples: int
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean loss and accuracy over the first examples of a split, in pieces that bound the memory."""
+    size = min(CHUNK, num_examples)
+
+    def of(rows: Int[Array, " example"]) -> Float[Array, " 2"]:
+        key = jax.random.key(0)  # nothing is random outside of training
+        loss, (_, metrics) = task.loss(params, model_state, data.gather(split, rows), key, False)
+        return jnp.stack([loss, metrics["accuracy"]])
+
+    whole = num_examples // size * size
+    sums = size * jax.lax.map(of, jnp.arange(whole).reshape(-1, size)).sum(axis=0)
+    if whole < num_examples:
+        sums += (num_examples - whole) * of(jnp.arange(whole, num_examples))
+    return sums[0] / num_examples, sums[1] / num_examples
 
 
 class Judge:

@@ -297,7 +297,8 @@ def _present(
     part = config.step_size
     notes = [
         f"Rows `from any rate`, references and agents: {part.num_runs} seeds from each of "
-        f"{len(part.rates)} initial rates. Other rows: {part.num_runs} seeds.",
+        f"{len(part.rates)} initial rates. Other rows: {part.num_runs} seeds at the rate shown, constant "
+        "or the schedule's peak.",
         "Losses and errors are on the test split; a diverged run costs as much as guessing. The loss "
         "of a row is the geometric mean over its runs.",
         "The best static rate is chosen by the reported runs, schedules by other seeds: the static "

@@ -94,6 +94,7 @@ class Test:
             jnp.tile(seeds, len(self.rates)),
             self.mesh,
             initial_rates=jnp.repeat(jnp.asarray(self.rates), len(seeds)),
+            mapping=self.config.step_size.at_once or "auto",
             chunk=self.config.step_size.chunk,
             **settings,
         )
@@ -258,17 +259,25 @@ def _schedules(test: Test) -> list[dict[str, Any]]:
     """Every handcrafted schedule at the peak that was best on other seeds."""
     part = test.config.step_size
     env = environment(test.training, part.test_steps, part.interval)
+    mapping = part.at_once or "auto"
     tuning = jax.random.split(jax.random.key(part.seed + _TUNING), part.tuning_runs)
     upper = 1.0 if test.optimizer == "momentum" else 0.1
     peaks = tuple(float(x) for x in upper * np.geomspace(1e-3, 1.0, 7))
     best, _ = evaluation.tune_schedules(
-        env, tuning, test.mesh, math.log(test.num_classes), peaks, chunk=part.chunk
+        env, tuning, test.mesh, math.log(test.num_classes), peaks, mapping, part.chunk
     )
     names = tuple(SCHEDULES)
     bank = ScheduleBank(
         jnp.arange(len(names)), jnp.asarray([best[name] for name in names], jnp.float32)
     )
-    run = partial(evaluation.evaluate, env, keys=test.seeds, mesh=test.mesh, chunk=part.chunk)
+    run = partial(
+        evaluation.evaluate,
+        env,
+        keys=test.seeds,
+        mesh=test.mesh,
+        mapping=mapping,
+        chunk=part.chunk,
+    )
     curves = run(bank, num_policies=len(names))
     found = {name: jax.tree.map(lambda x, i=i: x[i], curves) for i, name in enumerate(names)}
     found["plateau"] = run(ReduceOnPlateau(peak=best["plateau"]))
@@ -287,4 +296,4 @@ def _agents(test: Test, controller: Controller) -> dict[str, Any]:
     num_steps = interval * controller.decisions
     env = environment(test.training, num_steps, interval, num_measured=min(2, interval))
     curves = test.run(controller.policy, env)
-    return _row(test, f"agents per layer, {test.config.step_size.agents}", curves)
+    return _row(test, f"agents per layer, {Path(test.config.step_size.agents or '').stem}", curves)

@@ -66,6 +66,8 @@ class StepSizeConfig:
     """Per-layer agents to compare with under momentum: a shipped controller or a controller file."""
     chunk: int | None = None
     """Examples at a time in the final losses, to bound the memory; all by default."""
+    at_once: int | None = None
+    """Trainings of the tests at a time, to bound the memory; by default what is fastest."""
     num_perturbed: int = 10
     """Controllers with changed weights."""
     perturbed_runs: int = 2
@@ -159,7 +161,7 @@ class RuleSearchExperiment:
 _EVALUATED = {
     "step_size": (
         *("test_steps", "test_batch_size", "num_runs", "tuning_runs", "rates", "compare"),
-        *("num_perturbed", "perturbed_runs", "agents", "chunk", "controllers"),
+        *("num_perturbed", "perturbed_runs", "agents", "chunk", "at_once", "controllers"),
     ),
     "search": ("top", "num_found", "compared_steps", "tuning_runs", "num_runs"),
     "data": ("dir",),

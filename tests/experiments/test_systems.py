@@ -5,6 +5,8 @@ import json
 import os
 import signal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
@@ -14,8 +16,14 @@ from experiments.folder import RunFolder
 from experiments.progress import Bar
 from experiments.run import main
 from experiments.step_size_evaluation import EvaluateResult
+from ganno_jax.controllers import Controller, save
+from ganno_jax.env.actions import DirectRate
+from ganno_jax.env.observation import FEATURES
 from ganno_jax.evaluation.display import format_table
 from ganno_jax.plots.step_size import sensitivity_panels
+from ganno_jax.policies.agents import AgentPolicy, init_actor
+from ganno_jax.policies.networks import Actor
+from ganno_jax.policies.normalizer import Normalizer
 
 SEARCH = (
     "--search.budget 8 --search.batch_size 4 --search.num_steps 5 --search.rates 0.01 0.1 "
@@ -50,6 +58,19 @@ def read(path):
 
 def without_clock(path):
     return [{k: v for k, v in line.items() if k != "seconds"} for line in read(path)]
+
+
+def agents_file(folder):
+    """Agents that were not trained, two decisions per training."""
+    actor = Actor(1, hidden=4)
+    policy = AgentPolicy(
+        actor=actor,
+        params=init_actor(actor, len(FEATURES), jax.random.key(0)),
+        normalizer=Normalizer.create(len(FEATURES)),
+        feature_mask=jnp.ones(len(FEATURES)),
+        actions=DirectRate(1e-3, 0.1),
+    )
+    return save(folder / "some.controller", Controller(policy, 2))
 
 
 def assert_whole(run, tables, figures):
@@ -97,16 +118,21 @@ def test_a_stopped_rule_search_goes_on_as_if_it_had_not_stopped(
 def test_a_step_size_run_leaves_every_file_can_be_drawn_again_and_lends_its_controllers(
     tmp_path, capsys, monkeypatch
 ):
-    folder = ["--run.folder", str(tmp_path)]
+    folder = ["--run.folder", str(tmp_path), "--step_size.agents", str(agents_file(tmp_path))]
     assert main(["train", "step_size_digits", *STEP_SIZE.split(), *folder]) == 0
     run = tmp_path / "step_size_digits"
     figures = {"sensitivity_error", "sensitivity_loss"}
     figures |= {"rates_momentum_digits", "perturbation_momentum_digits"}
     assert_whole(run, {"sensitivity", "comparison", "controllers"}, figures)
+    compared = {row["policy"]: row for row in rows_of(run / "tables" / "comparison.csv")}
+    references = [name for name in compared if name.startswith("reference momentum")]
+    assert len(references) == 5
+    assert compared["agents per layer, some"]["runs"] == "4"
+    assert compared["static, the best rate"]["runs"] == "2"
     before = (run / "tables" / "sensitivity.csv").read_text()
     (run / "tables" / "sensitivity.csv").unlink()
     (run / "report.html").unlink()
-    assert main(["plot", "step_size_digits", *folder]) == 0
+    assert main(["plot", "step_size_digits", *folder[:2]]) == 0
     assert (run / "tables" / "sensitivity.csv").read_text() == before
     assert (run / "report.html").is_file()
     changed = ["--resume", "--step_size.num_samples", "5"]
