@@ -226,12 +226,10 @@ def _compare(
     rates = test.rates
     rows = [_row(test, "controlled, from any rate", controlled)]
     best = int(np.argmin(test.by_rate(test.log_losses(static)).mean(1)))
-    alone = jax.tree.map(
-        lambda x: x.reshape(len(rates), -1, *x.shape[1:])[best], static, is_leaf=lambda x: x is None
-    )
+    alone = jax.tree.map(lambda x: x.reshape(len(rates), -1, *x.shape[1:])[best], static)
     rows += [
         _row(test, "static, from any rate", static),
-        _row(test, "static, the best rate", alone) | {"peak": float(rates[best])},
+        _row(test, "static, the best rate", alone) | {"peak": float(f"{rates[best]:.6g}")},
     ]
     rows += [_row(test, f"reference {name}", curves) for name, curves in references.items()]
     if test.config.step_size.compare:

@@ -62,7 +62,7 @@ def without_clock(path):
 
 def agents_file(folder):
     """Agents that were not trained, two decisions per training."""
-    actor = Actor(1, hidden=4)
+    actor = Actor(None, hidden=4)
     policy = AgentPolicy(
         actor=actor,
         params=init_actor(actor, len(FEATURES), jax.random.key(0)),
