@@ -8,7 +8,9 @@ import dataclasses
 import errno
 import inspect
 import io
+import os
 import re
+import signal
 import sys
 import typing
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from collections.abc import Sequence
 import tyro
 
 from experiments import devices, folder, presets
+from experiments.broad_config import HeldOutExperiment
 from experiments.config import Scale, flags, options
 from experiments.errors import Interrupted, UserError
 from experiments.kinds import AnyConfig, commands_of
@@ -23,7 +26,7 @@ from experiments.kinds import AnyConfig, commands_of
 PROGRAM = "python -m experiments.run"
 COMMANDS = {
     "train": "train or search, evaluate what was found, write the run folder",
-    "evaluate": "evaluate what a finished run found again",
+    "evaluate": "evaluate what a finished run found again, or CONTROLLER --suite held-out",
     "plot": "draw figures and report of an evaluated run again",
     "list": "the presets with their cost and expected result",
 }
@@ -43,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stopped.code
     except KeyboardInterrupt:
         return _complain("stopped before anything was written", 130)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to flush
+        return 128 + signal.SIGPIPE
     except OSError as error:
         if error.errno in _REFUSALS or error.errno is None:
             return _complain(f"cannot write: {error}", 2)
@@ -80,6 +86,8 @@ def parse(command: str, words: Sequence[str]) -> AnyConfig | None:
     if not words or words[0].startswith("-"):
         raise UserError(f"`{command}` needs a preset; there are: {', '.join(presets.PRESETS)}")
     name, *rest = words
+    if command != "train" and _value(rest, "--suite") is not None:
+        return _parse_suite(command, name, rest)
     rest = ["--run.resume" if word == "--resume" else word for word in rest]
     try:
         make = presets.named(name)
@@ -103,6 +111,20 @@ def parse(command: str, words: Sequence[str]) -> AnyConfig | None:
         run = dataclasses.replace(default.run, folder=run.folder, name=run.name)
         default = dataclasses.replace(default, run=run)
     return _parse(f"{PROGRAM} {command} {name}", make, rest, default)
+
+
+def _parse_suite(command: str, controller: str, words: Sequence[str]) -> AnyConfig | None:
+    """What `evaluate CONTROLLER --suite held-out` and `plot CONTROLLER --suite held-out` describe."""
+    suite = _value(words, "--suite")
+    if suite != "held-out":
+        raise UserError(f"no suite {suite!r}; there is: held-out")
+    at = next(i for i, word in enumerate(words) if word.split("=")[0] == "--suite")
+    rest = [*words[:at], *words[at + (1 if "=" in words[at] else 2) :]]
+    default = HeldOutExperiment(controller=controller)
+    wants_help = "-h" in rest or "--help" in rest
+    _check_options([] if wants_help else rest, HeldOutExperiment)
+    program = f"{PROGRAM} {command} CONTROLLER --suite held-out"
+    return _parse(program, HeldOutExperiment, rest, default)
 
 
 def _parse(

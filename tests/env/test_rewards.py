@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ganno_jax.env import Outcome
+from ganno_jax.env import Env, Outcome
 from ganno_jax.env.rewards import (
     DifferenceReward,
     LogLossDecrease,
@@ -15,8 +15,12 @@ from ganno_jax.env.rewards import (
     TerminalAccuracy,
     TerminalLogLoss,
 )
+from ganno_jax.inner import Training
+from ganno_jax.inner.directions import named
+from ganno_jax.tasks import from_functions
+from ganno_jax.tasks.distributions import Constant
 
-from ..probes import mlp_env, quick_jit, reset, step
+from ..probes import blobs, mlp_env, mlp_init, mlp_loss, quick_jit, reset, step
 
 RATES = jnp.asarray([0.2, 0.4])
 REWARDS = (
@@ -90,6 +94,15 @@ def test_spikes_cost_what_stability_says():
 def test_terminal_rewards_are_zero_before_the_end(reward):
     values = reward(context(outcome(1.0), outcome(0.5), is_last=False), None)
     np.testing.assert_array_equal(values, np.zeros(2))
+
+
+def test_a_reward_of_accuracy_needs_one():
+    family = from_functions(mlp_init, lambda params, batch: mlp_loss(params, batch)[0], blobs())
+    training = Training.create(family, named("sgd", Constant(0.1)), 8)
+    with pytest.raises(ValueError, match="needs an accuracy, which task does not have"):
+        Env.create(training, TerminalAccuracy(), num_decisions=2, interval=2)
+    assert Env.create(training, TerminalLogLoss(), num_decisions=2, interval=2).num_layers == 2
+    assert mlp_env(reward=TerminalAccuracy()).training.has_accuracy
 
 
 def test_the_difference_reward_is_the_hand_made_counterfactual(key):

@@ -13,7 +13,13 @@ from ganno_jax.env import make_mesh
 from ganno_jax.env.actions import DirectRate, RateMultipliers
 from ganno_jax.env.batching import AXIS
 from ganno_jax.learners import MAPPO, MAPPOConfig, train
-from ganno_jax.learners.experience import join, normalize_advantages, prepare, update_normalizers
+from ganno_jax.learners.experience import (
+    experience_metrics,
+    join,
+    normalize_advantages,
+    prepare,
+    update_normalizers,
+)
 from ganno_jax.learners.minibatch import minibatch_step
 from ganno_jax.learners.rollout import collect, pad_layers, start
 from ganno_jax.learners.state import check_divisible
@@ -123,6 +129,29 @@ def test_what_stands_in_padded_layers_does_not_matter():
     )
     results = [stepper()(state, [first, rollouts[1]]) for first in (rollouts[0], filled)]
     jax.tree.map(np.testing.assert_array_equal, *results)
+
+
+def test_without_a_critic_advantages_are_returns_to_go_minus_the_mean_of_the_group():
+    agents, state, rollouts = experience()
+    config = CONFIG.replace(critic_baseline=False, trace_decay=1.0, discount=1.0)
+    batch = prepare(agents.replace(config=config), state, rollouts[1])
+    t = rollouts[1].trajectory
+    assert t.terminated[-1].all()
+    assert t.alive.all()
+    returns = np.cumsum(np.asarray(t.reward)[::-1], axis=0)[::-1]
+    grouped = returns.reshape(4, 2, 2, 3)
+    expected = (grouped - grouped.mean(2, keepdims=True)).reshape(returns.shape)
+    np.testing.assert_allclose(batch.advantage, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(batch.target, returns, rtol=1e-4, atol=1e-5)
+
+
+def test_a_divergence_counts_in_whichever_decision_it_happens():
+    agents, state, rollouts = experience()
+    diverged = jnp.zeros((4, 4), bool).at[3, 0].set(True).at[1:, 2].set(True)
+    t = rollouts[0].trajectory.replace(diverged=diverged)
+    count = one_device(lambda state, rollouts: experience_metrics(agents, state, rollouts))
+    metrics = count(state, [rollouts[0].replace(trajectory=t)])
+    assert metrics["share_diverged"] == 0.5
 
 
 def test_a_gradient_step_changes_actor_and_critic():

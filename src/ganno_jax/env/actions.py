@@ -130,8 +130,8 @@ class RelativeUpdate:
     where $d_l$ is the optimizer's direction and an old maximum fades (`Observation.largest_relative_steps`). In the
     first window, when momenta have not built up and $R_l$ is that of one gradient, the rate is `first_share` of this.
     Independent of the scale of weights and gradients and of the optimizer, so it carries over between networks. The
-    largest ratio instead of the last one: with the last, the rate rises as the gradients shrink, and the training ends in
-    an explosion.
+    largest ratio instead of the last one: with the last, the rate rises as the gradients shrink, and the training
+    ends in an explosion.
 
     References:
       The trust ratio: You, Gitman and Ginsburg 2017, arXiv:1708.03888; here with a learned numerator and the

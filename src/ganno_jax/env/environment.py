@@ -8,7 +8,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ganno_jax.env.observation import Observation, ObservationMemory, empty_memory, observe
-from ganno_jax.env.rewards import Outcome, Reward, RewardContext
+from ganno_jax.env.rewards import Outcome, Reward, RewardContext, TerminalAccuracy
 from ganno_jax.inner.statistics import Summary
 from ganno_jax.inner.training import InnerState, Training, select
 
@@ -76,7 +76,8 @@ class Env:
           num_validation: validation examples on which the outcome is evaluated after every env step.
 
         Raises:
-          ValueError: a count is not positive, or a window is shorter than its measured part.
+          ValueError: a count is not positive, an episode is longer than the training, or the reward needs an accuracy
+            that the task does not have.
         """
         episode = num_decisions if episode_decisions is None else episode_decisions
         counts = {
@@ -92,6 +93,11 @@ class Env:
         if episode > num_decisions:
             raise ValueError(
                 f"an episode of {episode} decisions is longer than the training's {num_decisions}."
+            )
+        if isinstance(reward, TerminalAccuracy) and not training.has_accuracy:
+            raise ValueError(
+                f"`TerminalAccuracy` needs an accuracy, which {training.family.name} does not have; "
+                "`TerminalLogLoss` needs none."
             )
         available = training.family.dataset.validation.num_examples
         return cls(

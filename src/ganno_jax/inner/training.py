@@ -87,6 +87,18 @@ class Training:
     def num_layers(self) -> int:
         return self.layers.num_layers
 
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether evaluations give an accuracy besides the loss."""
+
+        def metrics(key: PRNGKeyArray) -> dict[str, Array]:
+            task = self.family.sample(key)
+            batch = self.family.dataset.gather(self.family.dataset.validation, jnp.arange(1))
+            params, model_state = task.init(key)
+            return task.loss(params, model_state, batch, key, False)[1][1]
+
+        return "accuracy" in jax.eval_shape(metrics, jax.random.key(0))
+
     def with_example_features(
         self, *, by_layer: bool = False, limit: int | None = None
     ) -> "Training":

@@ -161,8 +161,7 @@ def experience_metrics(
         agents = jnp.maximum(jnp.sum(t.mask[0], -1), 1)
         returns += jnp.sum(jnp.sum(t.reward * weight, (0, 2)) / agents)
         lengths += jnp.sum(t.alive)
-        ended_early = t.terminated[:-1] & t.alive[:-1]
-        diverged += jnp.sum(ended_early)
+        diverged += jnp.sum(t.diverged[-1])
         count += t.alive.shape[1]
     sums = jax.lax.psum(
         {"return": returns, "episode_length": lengths, "share_diverged": diverged, "count": count},

@@ -25,6 +25,7 @@ class Trajectory:
     value: Float[Array, "time env layer"]  # normalized units
     reward: Float[Array, "time env layer"]
     terminated: Bool[Array, "time env"]
+    diverged: Bool[Array, "time env"]  # by the end of the decision; stays true
     alive: Bool[Array, "time env"]  # the training had not ended before this decision
 
 
@@ -117,6 +118,7 @@ def collect(
             value=value,
             reward=timestep.reward,
             terminated=timestep.terminated,
+            diverged=timestep.outcome.diverged,
             alive=state.alive,
         )
         state = RolloutState(

@@ -1,0 +1,149 @@
+"""Commands of broad meta-training: one controller from many kinds of problems, examined on the held-out suite."""
+
+import datetime
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from experiments import broad_families, problems
+from experiments import folder as folders
+from experiments.broad_config import BroadConfig, BroadExperiment, learned_settings
+from experiments.errors import UserError
+from experiments.folder import RunFolder
+from experiments.progress import Bar
+from experiments.results import describe, resume_command, say
+from experiments.session import Session, mesh_of
+from experiments.signals import StopRequest
+from experiments.suite_commands import examine, present_stored
+from ganno_jax.checkpoint import versions
+from ganno_jax.controllers import Controller, load, save
+from ganno_jax.env import Env
+from ganno_jax.env.actions import SHAPES, RelativeUpdate
+from ganno_jax.env.rewards import TerminalLogLoss
+from ganno_jax.learners import MAPPO, MAPPOConfig
+from ganno_jax.learners import train as train_chunk
+from ganno_jax.learners.state import check_divisible
+
+# What the agents' own noise leaves in the features would be read as a property of the training.
+HIDDEN = ("rate", "rate_change", "rate_drift", "rate_contrast", "relative_update")
+SHOWN = ("return", "entropy", "kl")
+
+
+def train(config: BroadExperiment, arguments: Sequence[str]) -> None:
+    """Meta-train, save the controller, run the suite."""
+    folder = folders.claim(config)
+    with StopRequest(
+        f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
+    ) as stop:
+        controller = _learn(config, folder, stop)
+        stop.waits = False  # the controller is saved, and finished cells are kept
+        examine(folder, controller, config.suite, config.scale)
+
+
+def evaluate(config: BroadExperiment, arguments: Sequence[str]) -> None:
+    """The suite again; cells that are finished are read from the folder."""
+    folder = folders.of(config)
+    with StopRequest(
+        f"stopped; go on with: python -m experiments.run {' '.join(arguments)}"
+    ) as stop:
+        stop.waits = False
+        examine(folder, _finished(folder), config.suite, config.scale)
+
+
+def plot(config: BroadExperiment, arguments: Sequence[str]) -> None:
+    """Tables, figures and report from the cells that are finished."""
+    del arguments
+    folder = folders.of(config)
+    present_stored(folder, _finished(folder), config.suite, config.scale)
+
+
+def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
+    """The learner of these settings.
+
+    Raises:
+      ValueError: counts that do not fit each other.
+    """
+    settings = MAPPOConfig(
+        learning_rate=config.learning_rate,
+        trace_decay=1.0,
+        noise_correlation=config.noise_correlation,
+        critic_baseline=False,
+        num_updates=config.num_updates,
+        num_envs=config.num_envs,
+        group_size=config.group_size,
+        rollout_decisions=envs[0].num_decisions,
+    )
+    actions = RelativeUpdate(
+        SHAPES["one_cycle"], alpha=config.alpha, relative_size=config.relative_size
+    )
+    return MAPPO.create(
+        envs,
+        actions,
+        settings,
+        critic=config.critic,
+        hidden_features=("all",) if config.blind else HIDDEN,
+        initial_log_std=config.initial_log_std,
+    )
+
+
+def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Controller:
+    settings, families = config.broad, broad_families.SMALL
+    mesh = mesh_of(config.run)
+    try:
+        envs = tuple(
+            problems.build(p, config.suite.data_dir, reward=TerminalLogLoss()) for p in families
+        )
+        learner = make_learner(settings, envs)
+        state = learner.init(jax.random.key(settings.seed), mesh)
+        check_divisible(learner.config, mesh)
+    except (ValueError, FileNotFoundError) as error:
+        raise UserError(str(error)) from error
+    steps = settings.num_envs * sum(p.total_steps for p in families)
+    say(
+        f"broad: {len(families)} kinds of problems, {settings.num_envs} trainings of each per update, "
+        f"{settings.num_updates} updates of {steps:,} inner steps; run folder {folder.path}"
+    )
+    if not folder.config.is_file():
+        describe(config, folder, list(mesh.devices.flat))
+    with Session(
+        folder, config.run, learned_settings(settings), {"learner": state}, stop
+    ) as session:
+        state = jax.device_put(session.state["learner"], NamedSharding(mesh, PartitionSpec()))
+        if session.update:
+            say(f"going on from update {session.update} of {settings.num_updates}")
+        if session.update < settings.num_updates:
+            say("compiling the training of all kinds, which takes minutes ...")
+            stop.waits = False
+            program = train_chunk.lower(learner, state, 1, mesh).compile()
+            stop.waits = True
+            with Bar("updates", settings.num_updates, session.update) as bar:
+                while session.update < settings.num_updates:
+                    state, metrics = program(learner, state)
+                    row = {name: float(np.asarray(value)[0]) for name, value in metrics.items()}
+                    session.record("broad", row, {"learner": state})
+                    bar.show(session.update, "  ".join(f"{n} {row[n]:.3f}" for n in SHOWN))
+        session.save()
+        seconds = session.seconds
+    policy = learner.policy(state)
+    provenance: dict[str, Any] = {
+        **folders.describe(config, versions(), [str(d) for d in mesh.devices.flat]),
+        "date": datetime.date.today().isoformat(),
+        "problems": [p.name for p in families],
+        "inner_steps": steps * settings.num_updates,
+        "seconds": seconds,
+    }
+    plain = json.loads(json.dumps(folders.plain(provenance)))
+    controller = Controller(jax.device_get(policy), envs[0].num_decisions, plain)
+    save(folder.controller, controller)
+    say(f"controller: {folder.controller}  (ganno_jax.load)")
+    return controller
+
+
+def _finished(folder: RunFolder) -> Controller:
+    if not folder.controller.is_file():
+        raise UserError(f"no trained controller in {folder.path}; train first")
+    return load(folder.controller)

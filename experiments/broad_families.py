@@ -1,0 +1,91 @@
+"""The training problems of the broad controller: cheap, and different from each other.
+
+Digits and MNIST only: every other data set stays unseen for the held-out suite.
+"""
+
+from experiments.problems import Problem
+
+_MNIST_8 = {"name": "mnist", "image_size": 8, "max_examples": 12_000}
+_MNIST_14 = {"name": "mnist", "image_size": 14, "max_examples": 12_000}
+_MNIST_28 = {"name": "mnist", "max_examples": 12_000}
+_NOISY = {"label_noise": (0.0, 0.3), "data_fraction": (0.1, 1.0), "rescaling": (0.3, 3.0)}
+
+SMALL = (
+    Problem(
+        "digits, MLP 64-32-10, momentum",
+        {"name": "digits"},
+        {"name": "mlp", "features": (32,)},
+        weight_decay=(1e-6, 1e-3),
+        varied={"label_noise": (0.0, 0.2), "rescaling": (0.3, 3.0), "weight_scale": (0.5, 2.0)},
+    ),
+    Problem(
+        "digits, MLP of three hidden tanh layers, Adam",
+        {"name": "digits"},
+        {"name": "mlp", "features": (64, 48, 32), "activation": "tanh"},
+        optimizer="adam",
+        batch_size=32,
+        varied={"width": (0.3, 1.0), "rescaling": (0.3, 3.0)},
+    ),
+    Problem(
+        "MNIST 8x8, MLP 64-96-10, SGD",
+        _MNIST_8,
+        {"name": "mlp", "features": (96,)},
+        optimizer="sgd",
+        weight_decay=(1e-6, 1e-2),
+        batch_size=32,
+        varied={"width": (0.3, 1.0), **_NOISY},
+    ),
+    Problem(
+        "MNIST 8x8, MLP of four hidden layers, AdamW",
+        _MNIST_8,
+        {"name": "mlp", "features": (48, 48, 48, 48), "activation": "gelu"},
+        optimizer="adamw",
+        weight_decay=(1e-4, 1e-1),
+        varied={"width": (0.3, 1.0), **_NOISY},
+    ),
+    Problem(
+        "MNIST 8x8, MLP of two hidden layers, momentum, large batch, 210 steps",
+        _MNIST_8,
+        {"name": "mlp", "features": (64, 64), "activation": "silu"},
+        batch_size=128,
+        interval=7,
+        varied=_NOISY,
+    ),
+    Problem(
+        "digits, MLP 64-16-10, momentum, small batch, 3000 steps",
+        {"name": "digits"},
+        {"name": "mlp", "features": (16,)},
+        batch_size=16,
+        interval=100,
+        weight_decay=(1e-6, 1e-3),
+        varied={"label_noise": (0.0, 0.3), "weight_scale": (0.5, 2.0), "rescaling": (0.3, 3.0)},
+    ),
+    Problem(
+        "MNIST 14x14, CNN, momentum",
+        _MNIST_14,
+        {"name": "cnn", "channels": (8, 12)},
+        weight_decay=(1e-6, 1e-3),
+        batch_size=32,
+        interval=8,
+        varied=_NOISY,
+    ),
+    Problem(
+        "MNIST 14x14, CNN, AdamW",
+        _MNIST_14,
+        {"name": "cnn", "channels": (6, 12), "activation": "gelu"},
+        optimizer="adamw",
+        weight_decay=(1e-4, 1e-1),
+        batch_size=32,
+        interval=8,
+        varied=_NOISY,
+    ),
+    Problem(
+        "MNIST 28x28, MLP 784-32-10, SGD",
+        _MNIST_28,
+        {"name": "mlp", "features": (32,)},
+        optimizer="sgd",
+        batch_size=32,
+        interval=10,
+        varied=_NOISY,
+    ),
+)

@@ -1,0 +1,96 @@
+"""Training problems as plain values: those that the broad controller learns on, those that the held-out suite asks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from experiments.config import Range
+from ganno_jax.env import Env
+from ganno_jax.env.rewards import LogLossDecrease, Reward
+from ganno_jax.inner import InnerOptimizer, Training, directions
+from ganno_jax.tasks import from_linen, networks, reconstruction_error, sources
+from ganno_jax.tasks.distributions import Constant, Distribution, LogUniform, Uniform
+
+INITIAL_RATES: Range = (1e-5, 1.0)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_KINDS: dict[str, type[Distribution]] = {
+    "data_fraction": LogUniform,
+    "label_noise": Uniform,
+    "width": Uniform,
+    "weight_scale": LogUniform,
+    "rescaling": LogUniform,
+}
+# How many outputs a network is told to have, where it is not by `num_classes`.
+_OUTPUTS = {"autoencoder": None, "gru": "vocab_size", "transformer": "vocab_size"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is trained, with which optimizer, for how long."""
+
+    name: str
+    data: Mapping[str, Any]  # arguments of `sources.load`
+    network: Mapping[str, Any]  # arguments of `networks.build`
+    optimizer: str = "momentum"  # one of `directions.DIRECTIONS`
+    weight_decay: Range = (0.0, 0.0)  # drawn log-uniformly for each training
+    initial_rate: Range = INITIAL_RATES
+    batch_size: int = 64
+    num_decisions: int = 30
+    interval: int = 20  # inner steps per decision
+    num_validation: int = 256
+    varied: Mapping[str, Range] = field(default_factory=lambda: _NOTHING)  # fields of `TaskFamily`
+    peaks: Range = (1e-3, 1.0)  # range in which a schedule's peak rate is tuned
+
+    @property
+    def total_steps(self) -> int:
+        """Inner steps of a whole training."""
+        return self.num_decisions * self.interval
+
+
+def build(
+    problem: Problem,
+    data_dir: str | None,
+    *,
+    reward: Reward | None = None,
+    optimizer: InnerOptimizer | None = None,
+) -> Env:
+    """The env of a problem.
+
+    Args:
+      problem: what is trained.
+      data_dir: folder with the data sets.
+      reward: of a transition; the decrease of the log validation loss by default.
+      optimizer: in the place of the problem's own (for whole methods as baselines).
+
+    Raises:
+      ValueError: an unknown name, or values that do not fit.
+      FileNotFoundError: the data set is not there; the message says how to get it.
+    """
+    dataset = sources.load(data_dir=data_dir, **problem.data)
+    settings = dict(problem.network)
+    name = settings.pop("name")
+    outputs = _OUTPUTS.get(name, "num_classes")
+    if outputs is not None:
+        settings[outputs] = dataset.num_classes
+    loss: Callable[..., Any] | None = reconstruction_error if name == "autoencoder" else None
+    varied = {key: _KINDS[key](*bounds) for key, bounds in problem.varied.items()}
+    family = from_linen(
+        networks.build(name, **settings), dataset, loss, name=problem.name, **varied
+    )
+    training = Training.create(family, optimizer or _optimizer(problem), problem.batch_size)
+    return Env.create(
+        training,
+        reward or LogLossDecrease(),
+        num_decisions=problem.num_decisions,
+        interval=problem.interval,
+        num_validation=problem.num_validation,
+    )
+
+
+def _optimizer(problem: Problem) -> InnerOptimizer:
+    low, high = problem.weight_decay
+    numbers: dict[str, Distribution] = {}
+    if high > 0:
+        numbers["weight_decay"] = Constant(low) if low == high else LogUniform(low, high)
+    return directions.named(problem.optimizer, LogUniform(*problem.initial_rate), **numbers)

@@ -1,0 +1,209 @@
+"""The held-out suite: every method on every problem, a cell at a time; finished cells are kept and not repeated."""
+
+import dataclasses
+import hashlib
+import json
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.folder import plain, write_json
+from experiments.problems import Problem
+from experiments.suite_methods import Bench, Effort, Info, methods
+from ganno_jax.controllers import Controller
+from ganno_jax.env import make_mesh
+from ganno_jax.evaluation.evaluate import Curves
+from ganno_jax.evaluation.statistics import area_under_curve
+from ganno_jax.evaluation.tables import PolicyResult
+
+FIRST = "schedules"  # what others of the same problem need
+OF_CONTROLLER = ("controller", "untrained agents")
+KIND = {"controller": "agents", "untrained agents": "control"}
+TUNED = ("best tuned schedule", "tuned constant", "tuned Adam", "NAdamW, random search")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What one method did on one problem."""
+
+    result: PolicyResult | None  # None for the tuning itself
+    first_loss: np.ndarray  # validation loss before the first step, by run
+    info: Info
+    seconds: float
+
+
+class Suite:
+    """The cells of a suite in a folder.
+
+    Args:
+      folder: of the cells; made if missing.
+      controller: what is examined.
+      data_dir: folder with the data sets.
+      effort: how many runs stand behind every number.
+    """
+
+    def __init__(self, folder: Path, controller: Controller, data_dir: str | None, effort: Effort):
+        self.folder, self.data_dir, self.effort = folder, data_dir, effort
+        self.methods = methods(controller)
+        leaves = jax.tree.leaves((controller.policy.params, controller.policy.normalizer))
+        digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves))
+        self._fingerprint = digest.hexdigest()[:16]
+
+    def run(
+        self,
+        problem: Problem,
+        names: Sequence[str],
+        done_fn: Callable[[str, Cell | None], None] = lambda name, cell: None,
+    ) -> dict[str, Cell]:
+        """The cells of these methods on one problem, in the order asked for.
+
+        One method at a time on each device, so that programs are compiled side by side too.
+
+        Args:
+          problem: what is trained.
+          names: of the methods.
+          done_fn: told of every cell, from any thread, one at a time; None for a method that cannot be run on it.
+
+        Raises:
+          FileNotFoundError: the data set is not there.
+        """
+        devices: queue.Queue[Any] = queue.Queue()
+        for device in jax.devices():
+            devices.put(device)
+        cells: dict[str, Cell] = {}
+        lock, stop = threading.Lock(), threading.Event()
+
+        def one(name: str) -> None:
+            if stop.is_set():
+                return
+            device = devices.get()
+            try:
+                cell = self._cell(problem, name, device, cells)
+                with lock:
+                    cells[name] = cell
+                    done_fn(name, cell)
+            except BaseException:
+                stop.set()
+                raise
+            finally:
+                devices.put(device)
+
+        if FIRST in names:
+            one(FIRST)
+        rest = [name for name in names if name != FIRST]
+        with ThreadPoolExecutor(devices.qsize()) as pool:
+            try:
+                for _ in pool.map(one, rest):
+                    pass
+            except BaseException:
+                stop.set()
+                raise
+        return {name: cells[name] for name in names if name in cells}
+
+    def stored(self, problem: Problem, names: Sequence[str]) -> dict[str, Cell]:
+        """Those of the cells that are finished."""
+        found = {name: self._read(problem, name) for name in names}
+        return {name: cell for name, cell in found.items() if cell is not None}
+
+    def _cell(self, problem: Problem, name: str, device: Any, cells: Mapping[str, Cell]) -> Cell:
+        cell = self._read(problem, name)
+        if cell is not None:
+            return cell
+        start = time.monotonic()
+        tuned = cells[FIRST].info if FIRST in cells else {}
+        bench = Bench(problem, self.data_dir, make_mesh([device]), self.effort, tuned)
+        curves, info = self.methods[name](bench)
+        values = {
+            "settings": self._settings(problem, name),
+            "info": info,
+            "seconds": time.monotonic() - start,
+            "curves": None if curves is None else _stored(curves),
+        }
+        write_json(self._path(problem, name), values)
+        return _loaded(problem, name, plain(values))
+
+    def _read(self, problem: Problem, name: str) -> Cell | None:
+        try:
+            values = json.loads(self._path(problem, name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if values.get("settings") != plain(self._settings(problem, name)):
+            return None
+        return _loaded(problem, name, values)
+
+    def _settings(self, problem: Problem, name: str) -> dict[str, Any]:
+        """A cell made with other settings is made again."""
+        settings = {
+            "problem": {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)},
+            "effort": dataclasses.asdict(self.effort),
+        }
+        if name in OF_CONTROLLER:
+            settings["controller"] = self._fingerprint
+        return settings
+
+    def _path(self, problem: Problem, name: str) -> Path:
+        return self.folder / _slug(problem.name) / f"{_slug(name)}.json"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "_", text.lower()).strip("_")
+
+
+def _stored(curves: Curves) -> dict[str, Any]:
+    names = ("validation_loss", "validation_accuracy", "diverged", "initial_rate")
+    names += ("final_loss", "final_accuracy", "test_loss", "test_accuracy")
+    return {name: np.asarray(getattr(curves, name)) for name in names}
+
+
+def _loaded(problem: Problem, name: str, values: Mapping[str, Any]) -> Cell:
+    info, seconds, stored = values["info"], values["seconds"], values["curves"]
+    if stored is None:
+        return Cell(None, np.zeros(0), info, seconds)
+    curves = {key: np.array(value, float) for key, value in stored.items()}  # null becomes nan
+    loss, accuracy = curves["validation_loss"], curves["validation_accuracy"]
+    runs = loss.shape[0]
+
+    def best(values: np.ndarray, reduce: Callable[..., Any], worst: float) -> np.ndarray:
+        return reduce(np.where(np.isfinite(values), values, worst), axis=1)
+
+    measured = bool(np.isfinite(accuracy).any())
+    result = PolicyResult(
+        name=name,
+        kind=KIND.get(name, "schedule" if name in TUNED else "tuning-free"),
+        peak=info.get("peak"),
+        final_loss=curves["final_loss"],
+        best_loss=best(loss, np.min, np.inf),
+        final_accuracy=curves["final_accuracy"],
+        best_accuracy=best(accuracy, np.max, -np.inf) if measured else np.full(runs, np.nan),
+        test_loss=curves["test_loss"],
+        test_accuracy=curves["test_accuracy"],
+        auc=np.array([area_under_curve(row, row[0]) for row in loss]),
+        diverged=curves["diverged"].astype(bool),
+        initial_rate=curves["initial_rate"],
+        loss_curve=loss[:, 1:],
+        accuracy_curve=accuracy[:, 1:],
+        steps=np.arange(1, problem.num_decisions + 1) * problem.interval,
+    )
+    return Cell(result, loss[:, 0], info, seconds)
+
+
+def cost(
+    problems: Iterator[Problem] | Sequence[Problem], effort: Effort, names: Sequence[str]
+) -> int:
+    """Inner steps that these cells take if none is finished: what a run states before it starts."""
+    tuning = effort.tuning_seeds * effort.num_peaks
+    per_method = {
+        FIRST: 15 * tuning,
+        "tuned Adam": tuning + effort.num_seeds,
+        "NAdamW, random search": effort.num_trials * effort.tuning_seeds + effort.num_seeds,
+    }
+    trainings = sum(per_method.get(name, effort.num_seeds) for name in names)
+    return sum(problem.total_steps * trainings for problem in problems)

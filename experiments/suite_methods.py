@@ -1,0 +1,223 @@
+"""Everything that the held-out suite compares on one problem; all methods meet the same trainings.
+
+A method gets a `Bench`, one problem on one device, and returns its curves and what it cost to tune.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jaxtyping import PRNGKeyArray
+
+from experiments import problems
+from experiments.problems import Problem
+from ganno_jax.baselines import LEARNING_RATE_FREE, celo, celo_adam, shipped_weights
+from ganno_jax.controllers import Controller
+from ganno_jax.env import Env
+from ganno_jax.evaluation import evaluate
+from ganno_jax.evaluation.evaluate import Curves
+from ganno_jax.evaluation.statistics import log_losses
+from ganno_jax.evaluation.tuning import tune_schedules
+from ganno_jax.inner import InnerOptimizer, directions
+from ganno_jax.policies import SCHEDULES, FixedRates, Policy, ReduceOnPlateau, ScheduleBank
+from ganno_jax.policies.agents import untrained
+from ganno_jax.tasks.distributions import Constant, Uniform
+
+REPORT_SEED, TUNING_SEED, SEARCH_SEED = 20_000, 10_000, 30_000
+Info = dict[str, Any]
+Method = Callable[["Bench"], tuple[Curves | None, Info]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """How many runs stand behind every number."""
+
+    num_seeds: int = 10
+    tuning_seeds: int = 2
+    num_peaks: int = 7
+    num_trials: int = 30  # of the random search of NAdamW's settings
+
+
+@dataclasses.dataclass
+class Bench:
+    """One problem, ready to be trained on."""
+
+    problem: Problem
+    data_dir: str | None
+    mesh: Mesh
+    effort: Effort
+    tuned: Mapping[str, float] = dataclasses.field(default_factory=dict)  # best peak by schedule
+
+    @cached_property
+    def env(self) -> Env:
+        """With the problem's own optimizer."""
+        return problems.build(self.problem, self.data_dir)
+
+    @property
+    def peaks(self) -> tuple[float, ...]:
+        """The grid of peak rates."""
+        return tuple(float(p) for p in np.geomspace(*self.problem.peaks, self.effort.num_peaks))
+
+    def with_optimizer(self, optimizer: InnerOptimizer) -> Env:
+        """The same trainings under another optimizer."""
+        training = self.env.training.replace(optimizer=optimizer)
+        return self.env.replace(training=training)
+
+    def report(self, env: Env, policy: Policy) -> Curves:
+        """The reported runs: seed by seed the initial rates cover the problem's range."""
+        count = self.effort.num_seeds
+        rates = jnp.geomspace(*self.problem.initial_rate, count)
+        return self._run(env, policy, keys(REPORT_SEED, count), rates)
+
+    def tune(self, env: Env, policy: Policy) -> float:
+        """Mean final log validation loss in the tuning runs."""
+        curves = self._run(env, policy, keys(TUNING_SEED, self.effort.tuning_seeds), None)
+        return float(np.mean(final_log_losses(curves)))
+
+    def _run(
+        self, env: Env, policy: Policy, run_keys: PRNGKeyArray, rates: jax.Array | None
+    ) -> Curves:
+        return evaluate(env, policy, run_keys, self.mesh, initial_rates=rates, chunk=1000)
+
+
+def final_log_losses(curves: Curves) -> np.ndarray:
+    """Final log validation losses `[run]`; a diverged run, or one that got worse, costs its first loss."""
+    first = np.asarray(curves.validation_loss)[:, 0].astype(float)
+    return log_losses(curves.final_loss, first, curves.diverged)
+
+
+def methods(controller: Controller) -> dict[str, Method]:
+    """Every method by name; "schedules" tunes, and those that use what it found come after it."""
+    before = untrained(controller.policy, jax.random.key(0))
+    table: dict[str, Method] = {
+        "schedules": _tune_schedules,
+        "controller": lambda bench: (bench.report(bench.env, controller.policy), {}),
+        "untrained agents": lambda bench: (bench.report(bench.env, before), {}),
+        "best tuned schedule": _best_schedule,
+        "tuned constant": _tuned_constant,
+        "tuned Adam": _tuned_adam,
+        "NAdamW, random search": _searched_nadamw,
+    }
+    for name, method in LEARNING_RATE_FREE.items():
+        table[name] = _whole_method(
+            lambda steps, method=method: method.make(steps), method.evaluation_params
+        )
+    table["celo_adam"] = _whole_method(lambda n: celo_adam(shipped_weights("celo_adam"), n))
+    table["celo"] = _whole_method(lambda n: celo(shipped_weights("celo"), n))
+    return table
+
+
+def _tune_schedules(bench: Bench) -> tuple[None, Info]:
+    run_keys = keys(TUNING_SEED, bench.effort.tuning_seeds)
+    first = evaluate(bench.env, FixedRates(jnp.zeros(bench.env.num_layers)), run_keys, bench.mesh)
+    worst = float(np.mean(first.validation_loss[:, 0]))
+    best, table = tune_schedules(bench.env, run_keys, bench.mesh, worst, bench.peaks)
+    lowest = dict(zip(best, table.min(axis=1).tolist(), strict=True))
+    return None, {"peaks": best, "log_loss": lowest, "tuning_runs": table.size * len(run_keys)}
+
+
+def _best_schedule(bench: Bench) -> tuple[Curves, Info]:
+    info = bench.tuned
+    name = min(info["log_loss"], key=info["log_loss"].get)
+    policy = _schedule(name, info["peaks"][name])
+    found = {"schedule": name, "peak": info["peaks"][name], "tuning_runs": info["tuning_runs"]}
+    return bench.report(bench.env, policy), found
+
+
+def _tuned_constant(bench: Bench) -> tuple[Curves, Info]:
+    peak, share = bench.tuned["peaks"]["constant"], len(bench.tuned["peaks"])
+    info = {"peak": peak, "tuning_runs": bench.tuned["tuning_runs"] // share}
+    return bench.report(bench.env, _schedule("constant", peak)), info
+
+
+def _schedule(name: str, peak: float) -> Policy:
+    if name in SCHEDULES:
+        return ScheduleBank(jnp.int32(list(SCHEDULES).index(name)), jnp.float32(peak))
+    return ReduceOnPlateau(peak=jnp.float32(peak))
+
+
+def _tuned_adam(bench: Bench) -> tuple[Curves, Info]:
+    env = bench.with_optimizer(directions.named("adam", Constant(1.0)))
+    peaks = np.geomspace(1e-4, 0.1, bench.effort.num_peaks).tolist()
+    losses = [bench.tune(env, _schedule("constant", peak)) for peak in peaks]
+    peak = peaks[int(np.argmin(losses))]
+    runs = len(peaks) * bench.effort.tuning_seeds
+    return bench.report(env, _schedule("constant", peak)), {"peak": peak, "tuning_runs": runs}
+
+
+def _searched_nadamw(bench: Bench) -> tuple[Curves, Info]:
+    """Rate, decays, epsilon and weight decay by random search, under a warm-up cosine.
+
+    As in the comparison of Metz et al. 2022, arXiv:2211.09760, with other ranges and fewer trials.
+    """
+    rng = np.random.default_rng(SEARCH_SEED)
+    trials = []
+    for _ in range(bench.effort.num_trials):
+        numbers = {
+            "momentum": 1 - 10 ** rng.uniform(-2, -0.5),
+            "second_decay": 1 - 10 ** rng.uniform(-3.5, -1),
+            "epsilon": 10 ** rng.uniform(-10, -5),
+            "weight_decay": 10 ** rng.uniform(-5, -1),
+        }
+        env = bench.with_optimizer(_nadamw(numbers))
+        policy = _schedule("warmup_cosine", float(10 ** rng.uniform(-4, -1)))
+        trials.append((bench.tune(env, policy), env, policy, numbers))
+    _, env, policy, numbers = min(trials, key=lambda trial: trial[0])
+    runs = len(trials) * bench.effort.tuning_seeds
+    return bench.report(env, policy), {**numbers, "peak": float(policy.peak), "tuning_runs": runs}
+
+
+def _nadamw(numbers: Mapping[str, float]) -> InnerOptimizer:
+    return InnerOptimizer(
+        direction_fn=_nadam,
+        initial_rate=Constant(1.0),
+        decoupled_decay=True,
+        name="nadamw",
+        **{name: Uniform(value, value) for name, value in numbers.items()},
+    )
+
+
+def _nadam(h: directions.Hyperparameters) -> optax.GradientTransformation:
+    return optax.scale_by_adam(b1=h.momentum, b2=h.second_decay, eps=h.epsilon, nesterov=True)
+
+
+def _whole_method(
+    make: Callable[[int], optax.GradientTransformation],
+    evaluation_params_fn: Callable[[Any, Any], Any] | None = None,
+) -> Method:
+    def method(bench: Bench) -> tuple[Curves, Info]:
+        optimizer = as_direction(make(bench.env.total_steps), evaluation_params_fn)
+        one = FixedRates(jnp.ones(bench.env.num_layers))
+        return bench.report(bench.with_optimizer(optimizer), one), {}
+
+    return method
+
+
+def as_direction(
+    transformation: optax.GradientTransformation,
+    evaluation_params_fn: Callable[[Any, Any], Any] | None = None,
+) -> InnerOptimizer:
+    """A whole optimizer, learning rate included, as a direction: it takes its own step at rate 1."""
+    inner = optax.with_extra_args_support(transformation)
+
+    def update(gradient, state, params=None, **extra):
+        updates, state = inner.update(gradient, state, params, **extra)
+        return jax.tree.map(jnp.negative, updates), state
+
+    negated = optax.GradientTransformationExtraArgs(inner.init, update)
+    return InnerOptimizer(
+        direction_fn=lambda numbers: negated,
+        initial_rate=Constant(1.0),
+        evaluation_params_fn=evaluation_params_fn,
+    )
+
+
+def keys(seed: int, count: int) -> PRNGKeyArray:
+    """One key per run."""
+    return jax.random.split(jax.random.key(seed), count)
