@@ -6,8 +6,9 @@ Rows: our env step (statistics and observation included) by each mapping over tr
 device and on all; a bare scan of optimizer steps by the same mapping; the same scan over native
 convolutions, vmapped; a Python loop over jitted Optax steps; eager PyTorch, channels-last, all
 cores. All variants of a network take turns with a large matrix product; times are medians.
-`over_bare_scan` compares an env step with the bare scan in the same turn. `cpu_ms_per_inner_step`
-is processor time (least of all turns), which other work on the machine disturbs less.
+ResNet-18, whose variants take minutes each to compile on a CPU, is measured on request
+(`--networks resnet18`). `over_bare_scan` compares an env step with the bare scan in the same turn.
+`cpu_ms_per_inner_step` is processor time (least of all turns), which other work disturbs less.
 """
 
 import argparse
@@ -192,7 +193,7 @@ def over_bare(name: str, found: dict[str, Variant], timings: Any) -> float | Non
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = common.parser(__doc__)
-    parser.add_argument("--networks", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
+    parser.add_argument("--networks", nargs="+", default=["digits", "cnn"], choices=list(PROBLEMS))
     parser.add_argument("--trainings", type=int, help="instead of 16, 4 of ResNet-18")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--torch-python", help="a Python that has PyTorch; by default this one")

@@ -4,7 +4,8 @@
 
 Prints every table, then the targets with the measured values beside them. `--json DIR` keeps the rows
 (and the figure); `--write-readme` writes the tables into benchmarks/README.md, from what was just
-measured or, with `--only-readme`, from the JSON files that are in DIR. Six minutes on two quiet cores.
+measured or, with `--only-readme`, from the JSON files that are in DIR. About a quarter of an hour on two
+quiet cores.
 """
 
 import argparse
