@@ -22,7 +22,7 @@ def main(controlled: bool = True, num_steps: int = 600, batch_size: int = 64) ->
     params, static = eqx.partition(model, eqx.is_inexact_array)
     direction = optax.trace(decay=0.9)
     if controlled:
-        optimizer = ganno_jax.control(direction, ganno_jax.load("digits"), total_steps=num_steps)
+        optimizer = ganno_jax.control(direction, ganno_jax.load("broad"), total_steps=num_steps)
     else:
         optimizer = optax.chain(direction, optax.scale_by_learning_rate(0.05))
 

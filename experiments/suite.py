@@ -106,6 +106,8 @@ class Suite:
             except BaseException:
                 stop.set()
                 raise
+        # Every method is a program of its own; a process that keeps hundreds runs out of memory mappings.
+        jax.clear_caches()
         return {name: cells[name] for name in names if name in cells}
 
     def stored(self, problem: Problem, names: Sequence[str]) -> dict[str, Cell]:

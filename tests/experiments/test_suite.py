@@ -21,7 +21,7 @@ from ganno_jax.controllers import Controller, load, save
 from ganno_jax.env import actions, make_mesh
 from ganno_jax.evaluation.evaluate import run_training
 from ganno_jax.evaluation.tables import PolicyResult
-from ganno_jax.learners import MAPPO
+from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.policies import FixedRates
 
 TINY = Problem(
@@ -41,7 +41,7 @@ EFFORT = Effort(num_seeds=4, tuning_seeds=1, num_peaks=2, num_trials=2)
 def controller():
     env = problems.build(TINY, None)
     space = actions.RelativeUpdate(actions.flat_shape)
-    learner = MAPPO.create((env,), space, hidden=4)
+    learner = MAPPO.create((env,), space, MAPPOConfig(rollout_decisions=2), hidden=4)
     return Controller(learner.policy(learner.init(jax.random.key(0))), 2, {})
 
 
