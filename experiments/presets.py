@@ -114,8 +114,8 @@ def fashion_cnn(scale: Scale = "paper") -> Config:
 
     Their nine compounding multipliers: `--agent.actions multipliers --env.reward log_loss`; at small
     scale they lose to tuned schedules (docs/ablations.md). Small: images of 14x14 pixels, 8 and 16 filters.
-    Cost: not measured yet.
-    Expected result: not measured yet.
+    Cost: small 6 minutes of processor time; paper not measured yet.
+    Expected result: small -0.34 mean final log validation loss, best tuned schedule -0.38 (100 steps).
     """
     small = scale == "small"
     return Config(
@@ -222,8 +222,8 @@ def broad(scale: Scale = "small") -> BroadExperiment:
 
     Dense and convolutional networks on digits and MNIST, SGD, momentum, Adam and AdamW, 210 to 3000
     steps. Paper: more trainings per update, more updates, and the suite's large networks.
-    Cost: not measured yet.
-    Expected result: not measured yet.
+    Cost: small 29 minutes of training on two CPU cores (3 of them compiling) and about as long for the suite.
+    Expected result: small better than Adam at a tuned constant rate, worse than the best tuned schedule.
     """
     if scale == "small":
         return BroadExperiment()

@@ -156,7 +156,7 @@ def present(
         "overall": totals,
     }
     tables = [
-        ("The controller on each problem", rows),
+        ("The controller and the best tuned schedule: interquartile means of the log loss", rows),
         ("All methods over all problems, against the best tuned schedule", shown(totals)),
     ]
     pictures = [(captions[name], f"figures/{name}.png") for name in figures]

@@ -45,17 +45,16 @@ def overview(suite: Mapping[str, Cells]) -> list[Row]:
         info = cells[REFERENCE].info
         row: Row = {
             "problem": problem,
-            "controller": _ranged(ours),
-            "best_tuned_schedule": _ranged(reference),
+            "controller": f"{ours['log_loss_iqm']:.3f}",
+            "tuned": f"{reference['log_loss_iqm']:.3f}",
             "schedule": f"{info['schedule']} {info['peak']:.2g}",
             "difference": f"{ours['difference']:+.3f} "
             f"[{ours['difference_lower']:+.3f}, {ours['difference_upper']:+.3f}]",
             "P_better": round(ours["improvement"], 2),
             "speedup": _number(ours["speedup"]),
-            "at_or_below": "yes" if ours["log_loss_iqm"] <= reference["log_loss_iqm"] else "no",
         }
         if ADAM in cells:
-            row["speedup_over_Adam"] = _number(speedup(cells[OURS], cells[ADAM]))
+            row["over_Adam"] = _number(speedup(cells[OURS], cells[ADAM]))
         rows.append(row)
     return rows
 
@@ -108,9 +107,8 @@ def shown(rows: Sequence[Row]) -> list[Row]:
         {
             "method": row["method"],
             "mean_difference": interval(row, "difference_mean"),
-            "middle_half": interval(row, "difference_iqm"),
             "worst_problem": f"{row['worst_problem']:+.2f}",
-            "problems_at_or_below": f"{row['at_or_below']} of {row['problems']}",
+            "at_or_below": f"{row['at_or_below']} of {row['problems']}",
             "P_better": f"{row['P_better']:.2f}",
             "diverged": f"{row['share_diverged']:.1%}",
             "tuning_runs": row["tuning_runs"],
@@ -139,11 +137,6 @@ def speedup(ours: Cell, theirs: Cell) -> float:
     """Steps of another method until its last loss, over the steps until the controller's mean curve is there."""
     rows = summarize([ours.result, theirs.result], theirs.result.name, theirs.first_loss)
     return next(row["speedup"] for row in rows if row["policy"] == ours.result.name)
-
-
-def _ranged(row: Row) -> str:
-    value, lower, upper = (row[f"log_loss_iqm{end}"] for end in ("", "_lower", "_upper"))
-    return f"{value:.3f} [{lower:.3f}, {upper:.3f}]"
 
 
 def _number(value: float) -> str:
