@@ -15,3 +15,11 @@ import pytest
 @pytest.fixture
 def key():
     return jax.random.key(0)
+
+
+@pytest.fixture
+def _quick_compilation():
+    """Unoptimized machine code: compiling is nearly all of a small program's time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

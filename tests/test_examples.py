@@ -3,7 +3,6 @@
 import importlib.util
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -17,14 +16,6 @@ def load(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture
-def _quick_compilation():
-    """Unoptimized machine code: compiling is nearly all of the time at these sizes."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.usefixtures("_quick_compilation")

@@ -1,0 +1,61 @@
+"""Broad meta-training: what it leaves, and that stopping changes nothing."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import broad_commands, broad_families, problems
+from experiments.broad_config import BroadExperiment
+from experiments.errors import UserError
+from experiments.problems import Problem
+from experiments.run import main, parse
+from ganno_jax.controllers import load
+
+pytestmark = pytest.mark.usefixtures("_quick_compilation")
+TINY = Problem(
+    "digits, tiny",
+    {"name": "digits", "max_examples": 200},
+    {"name": "softmax"},
+    batch_size=8,
+    num_decisions=2,
+    interval=2,
+    num_validation=16,
+)
+
+
+@pytest.mark.parametrize("problem", broad_families.SMALL, ids=lambda p: p.name)
+def test_every_family_on_digits_can_be_built(problem):
+    if problem.data["name"] != "digits":
+        pytest.skip("needs MNIST")
+    assert problems.build(problem, None).total_steps == problem.total_steps
+
+
+def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr(broad_families, "SMALL", (TINY,))
+    monkeypatch.setattr(broad_commands, "examine", lambda *arguments: None)
+    words = ["--broad.num_envs", "4", "--broad.group_size", "2", "--run.devices", "1"]
+    words += ["--run.folder", str(tmp_path)]
+    assert main(["train", "broad", *words, "--broad.num_updates", "2", "--run.name", "whole"]) == 0
+    whole = load(tmp_path / "whole" / "agents.controller")
+    assert whole.provenance["problems"] == [TINY.name]
+
+    stopped = [*words, "--broad.num_updates", "2", "--run.name", "parts"]
+    record = broad_commands.Session.record
+
+    def stop_after_one(self, *arguments):
+        record(self, *arguments)
+        self.save()
+        raise UserError("stopped here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broad_commands.Session, "record", stop_after_one)
+        assert main(["train", "broad", *stopped]) == 2
+    assert main(["train", "broad", *stopped, "--run.resume"]) == 0
+    parts = load(tmp_path / "parts" / "agents.controller")
+    jax.tree.map(np.testing.assert_array_equal, whole.policy.params, parts.policy.params)
+
+
+def test_a_broad_experiment_is_stored_and_read_again():
+    config = parse("train", ["broad", "--broad.num_updates", "3"])
+    assert isinstance(config, BroadExperiment)
+    assert config.broad.num_updates == 3
