@@ -25,6 +25,7 @@ from ganno_jax.policies.agents import AgentPolicy, init_actor
 from ganno_jax.policies.networks import Actor
 from ganno_jax.policies.normalizer import Normalizer
 
+pytestmark = pytest.mark.usefixtures("_quick_compilation")
 SEARCH = (
     "--search.budget 8 --search.batch_size 4 --search.num_steps 5 --search.rates 0.01 0.1 "
     "--search.control_share 0.5 --network.features 4 --compared_network.features 4 "
