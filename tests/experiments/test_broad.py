@@ -7,20 +7,12 @@ import pytest
 from experiments import broad_commands, broad_families, problems
 from experiments.broad_config import BroadExperiment
 from experiments.errors import UserError
-from experiments.problems import Problem
 from experiments.run import main, parse
 from ganno_jax.controllers import load
 
+from .tiny import TINY
+
 pytestmark = pytest.mark.usefixtures("_quick_compilation")
-TINY = Problem(
-    "digits, tiny",
-    {"name": "digits", "max_examples": 200},
-    {"name": "softmax"},
-    batch_size=8,
-    num_decisions=2,
-    interval=2,
-    num_validation=16,
-)
 
 
 @pytest.mark.parametrize("problem", broad_families.SMALL, ids=lambda p: p.name)

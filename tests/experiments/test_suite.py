@@ -11,7 +11,6 @@ import pytest
 
 from experiments import broad_families, problems, suite_commands, suite_tasks
 from experiments.broad_config import HeldOutExperiment
-from experiments.problems import Problem
 from experiments.run import main, parse
 from experiments.suite import Cell, Suite, _slug
 from experiments.suite_methods import Bench, Effort, as_direction, keys
@@ -23,17 +22,9 @@ from ganno_jax.evaluation.tables import PolicyResult
 from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.policies import FixedRates
 
+from .tiny import TINY
+
 pytestmark = pytest.mark.usefixtures("_quick_compilation")
-TINY = Problem(
-    "digits, tiny",
-    {"name": "digits", "max_examples": 200},
-    {"name": "softmax"},
-    batch_size=8,
-    num_decisions=2,
-    interval=2,
-    num_validation=16,
-    initial_rate=(1e-3, 0.1),
-)
 EFFORT = Effort(num_seeds=4, tuning_seeds=1, num_peaks=2, num_trials=2)
 
 
