@@ -145,8 +145,8 @@ def cifar_cnn(scale: Scale = "paper") -> Config:
     """A four-layer CNN on CIFAR-10.
 
     Small: images of 16x16 pixels and two layers of 8 and 16 filters.
-    Cost: not measured yet.
-    Expected result: not measured yet.
+    Cost: small 588 s on one CPU core (62 s compiling); paper not measured yet.
+    Expected result: small 0.63 mean final log validation loss, best tuned schedule 0.62 (100 steps).
     """
     small = scale == "small"
     return Config(
@@ -174,8 +174,8 @@ def cifar_resnet18(scale: Scale = "paper") -> Config:
     """ResNet-18 with batch norm on CIFAR-10.
 
     Small: ResNet-8 of 4 to 16 filters on images of 16x16 pixels, which shows only that it runs.
-    Cost: not measured yet.
-    Expected result: not measured yet.
+    Cost: small 434 s on one CPU core (101 s compiling); paper not measured yet.
+    Expected result: small 0.83 mean final log validation loss, best tuned schedule 0.81 (25 steps, near guessing).
     """
     small = scale == "small"
     return Config(
