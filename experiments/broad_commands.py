@@ -1,7 +1,7 @@
 """Commands of broad meta-training: one controller from many kinds of problems, examined on the held-out suite."""
 
+import dataclasses
 import datetime
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +11,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments import broad_families, problems
 from experiments import folder as folders
-from experiments.broad_config import BroadConfig, BroadExperiment, learned_settings
+from experiments.broad_config import BroadConfig, BroadExperiment
+from experiments.config import NOISY_FEATURES
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.progress import Bar
@@ -28,8 +29,6 @@ from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.learners import train as train_chunk
 from ganno_jax.learners.state import check_divisible
 
-# What the agents' own noise leaves in the features would be read as a property of the training.
-HIDDEN = ("rate", "rate_change", "rate_drift", "rate_contrast", "relative_update")
 SHOWN = ("return", "entropy", "kl")
 
 
@@ -85,7 +84,7 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
         actions,
         settings,
         critic=config.critic,
-        hidden_features=("all",) if config.blind else HIDDEN,
+        hidden_features=("all",) if config.blind else NOISY_FEATURES,
         initial_log_std=config.initial_log_std,
     )
 
@@ -110,7 +109,7 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
     if not folder.config.is_file():
         describe(config, folder, list(mesh.devices.flat))
     with Session(
-        folder, config.run, learned_settings(settings), {"learner": state}, stop
+        folder, config.run, dataclasses.asdict(settings), {"learner": state}, stop
     ) as session:
         state = jax.device_put(session.state["learner"], NamedSharding(mesh, PartitionSpec()))
         if session.update:
@@ -136,8 +135,9 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
         "inner_steps": steps * settings.num_updates,
         "seconds": seconds,
     }
-    plain = json.loads(json.dumps(folders.plain(provenance)))
-    controller = Controller(jax.device_get(policy), envs[0].num_decisions, plain)
+    controller = Controller(
+        jax.device_get(policy), envs[0].num_decisions, folders.plain(provenance)
+    )
     save(folder.controller, controller)
     say(f"controller: {folder.controller}  (ganno_jax.load)")
     return controller

@@ -1,8 +1,7 @@
 """Configurations of broad meta-training and of the held-out suite. Frozen dataclasses; imports nothing heavy."""
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -87,8 +86,3 @@ class HeldOutExperiment:
     def run_name(self) -> str:
         """Of the run's folder."""
         return self.run.name or self.preset
-
-
-def learned_settings(part: BroadConfig) -> dict[str, Any]:
-    """The settings that decide what is learned, as a checkpoint keeps them."""
-    return dataclasses.asdict(part)

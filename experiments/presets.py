@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.config import (
+    NOISY_FEATURES,
     AgentConfig,
     Config,
     DataConfig,
@@ -36,7 +37,7 @@ _AGENTS = AgentConfig(
     alpha=2.0,
     shape="one_cycle",
     initial_log_std=-1.6,
-    hidden_features=("rate", "rate_change", "rate_drift", "rate_contrast", "relative_update"),
+    hidden_features=NOISY_FEATURES,
 )
 
 

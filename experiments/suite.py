@@ -7,7 +7,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ganno_jax.env import make_mesh
 from ganno_jax.evaluation.evaluate import Curves
 from ganno_jax.evaluation.statistics import area_under_curve
 from ganno_jax.evaluation.tables import PolicyResult
+from ganno_jax.policies import SCHEDULES
 
 FIRST = "schedules"  # what others of the same problem need
 OF_CONTROLLER = ("controller", "untrained agents")
@@ -197,13 +198,11 @@ def _loaded(problem: Problem, name: str, values: Mapping[str, Any]) -> Cell:
     return Cell(result, loss[:, 0], info, seconds)
 
 
-def cost(
-    problems: Iterator[Problem] | Sequence[Problem], effort: Effort, names: Sequence[str]
-) -> int:
+def cost(problems: Sequence[Problem], effort: Effort, names: Sequence[str]) -> int:
     """Inner steps that these cells take if none is finished: what a run states before it starts."""
     tuning = effort.tuning_seeds * effort.num_peaks
     per_method = {
-        FIRST: 15 * tuning,
+        FIRST: (len(SCHEDULES) + 1) * tuning,
         "tuned Adam": tuning + effort.num_seeds,
         "NAdamW, random search": effort.num_trials * effort.tuning_seeds + effort.num_seeds,
     }

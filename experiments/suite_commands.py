@@ -242,12 +242,11 @@ def _one(
 
 
 def _sentence(cells: Mapping[str, Cell]) -> str:
-    row = next(row for row in problem_rows(cells) if row["policy"] == OURS)
-    base = next(row for row in problem_rows(cells) if row["policy"] == REFERENCE)
+    rows = {row["policy"]: row for row in problem_rows(cells)}
     info = cells[REFERENCE].info
     return (
-        f"controller {row['log_loss_iqm']:.3f}, {info['schedule']} at its best of "
-        f"{info['tuning_runs']} tuning runs {base['log_loss_iqm']:.3f}"
+        f"controller {rows[OURS]['log_loss_iqm']:.3f}, {info['schedule']} at its best of "
+        f"{info['tuning_runs']} tuning runs {rows[REFERENCE]['log_loss_iqm']:.3f}"
     )
 
 

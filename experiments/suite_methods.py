@@ -52,7 +52,7 @@ class Bench:
     data_dir: str | None
     mesh: Mesh
     effort: Effort
-    tuned: Mapping[str, float] = dataclasses.field(default_factory=dict)  # best peak by schedule
+    tuned: Info = dataclasses.field(default_factory=dict)  # what "schedules" found
 
     @cached_property
     def env(self) -> Env:

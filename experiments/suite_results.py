@@ -69,7 +69,7 @@ def overall(suite: Mapping[str, Cells]) -> list[Row]:
     names = [name for name in everything[0] if all(name in other for other in everything)]
     rows = []
     for name in names:
-        gaps = differences(suite, name)
+        gaps = [losses[name] - losses[REFERENCE] for losses in everything]
         strata = np.repeat(np.arange(len(gaps)), [gap.size for gap in gaps])
         gap = np.concatenate(gaps)
         middle = bootstrap_interval(gap, interquartile_mean, strata=strata)

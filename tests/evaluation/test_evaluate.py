@@ -18,12 +18,7 @@ KEYS = jax.random.split(jax.random.key(4), 6)
 GOOD, BAD = (0.2, 0.2), (1e9, 1e9)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    """Unoptimized machine code: compiling is nearly all of the time at these sizes."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("_quick_compilation")
 
 
 @cache
