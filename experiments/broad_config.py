@@ -12,7 +12,7 @@ from experiments.config import PlaceConfig, Scale
 class BroadConfig:
     """The agents and their learner; the problems are those of `experiments.broad_families`."""
 
-    num_updates: int = 200
+    num_updates: int = 300
     """Learner updates, each of one rollout in every problem."""
     num_envs: int = 16
     """Trainings per problem and update."""
@@ -22,11 +22,11 @@ class BroadConfig:
     """Of the learner's Adam, > 0."""
     noise_correlation: float = 0.9
     """Of successive exploration noise, [0, 1)."""
-    initial_log_std: float = -1.4
+    initial_log_std: float = -1.6
     """Of the exploration noise."""
-    alpha: float = 1.5
+    alpha: float = 2.0
     """Bound of an action in log space, > 0."""
-    relative_size: float = 0.05
+    relative_size: float = 0.1
     """Relative size of an update at the base schedule's peak, > 0."""
     critic: Literal["central", "local"] = "central"
     """A central critic is MAPPO, a local one IPPO."""
