@@ -1,29 +1,26 @@
 """Commands of broad meta-training: one controller from many kinds of problems, examined on the held-out suite."""
 
 import dataclasses
-import datetime
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
-from experiments import broad_families, problems
+from experiments import broad_families, hosts, problems
 from experiments import folder as folders
 from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.config import NOISY_FEATURES
 from experiments.errors import UserError
 from experiments.folder import RunFolder
-from experiments.progress import Bar
-from experiments.results import describe, resume_command, say
+from experiments.progress import Bar, say
+from experiments.results import describe, resume_command, save_controller
 from experiments.session import Session, mesh_of
 from experiments.signals import StopRequest
 from experiments.suite_commands import examine, present_stored
-from ganno_jax.checkpoint import versions
-from ganno_jax.controllers import Controller, load, save
+from ganno_jax.controllers import Controller, load
 from ganno_jax.env import Env
 from ganno_jax.env.actions import SHAPES, RelativeUpdate
+from ganno_jax.env.batching import to_mesh
 from ganno_jax.env.rewards import TerminalLogLoss
 from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.learners import train as train_chunk
@@ -39,6 +36,8 @@ def train(config: BroadExperiment, arguments: Sequence[str]) -> None:
         f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
     ) as stop:
         controller = _learn(config, folder, stop)
+        if not hosts.leads():  # each cell of the suite takes one device
+            return
         stop.waits = False  # the controller is saved, and finished cells are kept
         examine(folder, controller, config.suite, config.scale)
 
@@ -111,7 +110,7 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
     with Session(
         folder, config.run, dataclasses.asdict(settings), {"learner": state}, stop
     ) as session:
-        state = jax.device_put(session.state["learner"], NamedSharding(mesh, PartitionSpec()))
+        state = to_mesh(session.state["learner"], mesh)
         if session.update:
             say(f"going on from update {session.update} of {settings.num_updates}")
         if session.update < settings.num_updates:
@@ -127,18 +126,12 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
                     bar.show(session.update, "  ".join(f"{n} {row[n]:.3f}" for n in SHOWN))
         session.save()
         seconds = session.seconds
-    policy = learner.policy(state)
-    provenance: dict[str, Any] = {
-        **folders.describe(config, versions(), [str(d) for d in mesh.devices.flat]),
-        "date": datetime.date.today().isoformat(),
+    cost = {
         "problems": [p.name for p in families],
         "inner_steps": steps * settings.num_updates,
         "seconds": seconds,
     }
-    controller = Controller(
-        jax.device_get(policy), envs[0].num_decisions, folders.plain(provenance)
-    )
-    save(folder.controller, controller)
+    controller = save_controller(folder, learner.policy(state), envs[0].num_decisions, cost)
     say(f"controller: {folder.controller}  (ganno_jax.load)")
     return controller
 

@@ -12,6 +12,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Float, PRNGKeyArray
 
+from experiments import hosts
 from experiments.config import Config, DataConfig, EnvConfig, NetworkConfig, Range
 from ganno_jax.env import Env, Mapping, actions, rewards
 from ganno_jax.inner import Training, directions
@@ -237,22 +238,22 @@ def _learner_settings(config: Config, env: Env) -> MAPPOConfig:
 
 
 def _mesh(config: Config) -> Mesh:
-    """As many devices as asked for, else as many as divide the trainings."""
-    devices, wanted = jax.devices(), config.run.devices
-    unit = math.lcm(config.learner.num_minibatches, config.learner.group_size)
+    """As many devices of each process as asked for, else as many as divide the trainings."""
+    there, wanted = jax.local_device_count(), config.run.devices
+    unit = math.lcm(config.learner.num_minibatches, config.learner.group_size) * jax.process_count()
     if config.learner.num_envs % unit:
         higher = -(-config.learner.num_envs // unit) * unit
         raise ValueError(
-            f"`learner.num_envs` must be a multiple of {unit} (minibatches and groups divide it); "
+            f"`learner.num_envs` must be a multiple of {unit} (minibatches, groups and processes divide it); "
             f"got {config.learner.num_envs}; the next number that works is {higher}."
         )
-    fitting = [n for n in range(1, len(devices) + 1) if config.learner.num_envs // unit % n == 0]
+    fitting = [n for n in range(1, there + 1) if config.learner.num_envs // unit % n == 0]
     if wanted is not None and wanted not in fitting:
         raise ValueError(
             f"`run.devices` must divide {config.learner.num_envs} trainings in units of {unit} and "
-            f"be at most {len(devices)}: one of {', '.join(map(str, fitting))}; got {wanted}."
+            f"be at most {there}: one of {', '.join(map(str, fitting))}; got {wanted}."
         )
-    return make_mesh(devices[: wanted or fitting[-1]])
+    return make_mesh(hosts.devices(wanted or fitting[-1]))
 
 
 def _mapping(text: str) -> Mapping:

@@ -1,25 +1,23 @@
 """What the commands do once the arguments are understood."""
 
-import datetime
 import json
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.markup import escape
 
 from experiments import folder as folders
-from experiments import present, training
+from experiments import hosts, present, training
 from experiments.assess import assess
 from experiments.build import Experiment, build, learner_key
 from experiments.config import Config
 from experiments.entrants import Evaluator
 from experiments.errors import UserError
 from experiments.folder import RunFolder
-from experiments.progress import console
+from experiments.progress import console, say
+from experiments.results import describe, resume_command, save_controller
 from experiments.signals import StopRequest
-from ganno_jax.checkpoint import Checkpoints, versions
-from ganno_jax.controllers import Controller, save
+from ganno_jax.checkpoint import Checkpoints
 from ganno_jax.evaluation.tables import format_table
 from ganno_jax.policies import AgentPolicy
 
@@ -29,21 +27,20 @@ def train(config: Config, arguments: Sequence[str]) -> None:
     clock = training.Clock()
     folder = folders.claim(config)
     experiment = _build(config)
-    devices = _devices(experiment)
-    _say(
+    devices = list(experiment.mesh.devices.flat)
+    say(
         f"{config.preset} ({config.scale}): {experiment.env.training.family.name}, "
         f"{experiment.env.num_layers} layers, {config.learner.num_updates} updates on "
-        f"{len(devices)} x {devices[0]}; run folder {folder.path}"
+        f"{len(devices)} x {devices[0].platform}:{devices[0].device_kind}; run folder {folder.path}"
     )
     if not folder.config.is_file():
-        _describe(experiment, folder)
-    again = [word for word in arguments if word not in ("--resume", "--run.resume")]
-    command = " ".join(["python -m experiments.run", *again, "--run.resume"])
-    with StopRequest(f"stopped; everything is saved. Go on with: {command}") as stop:
+        describe(config, folder, devices)
+    message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
+    with StopRequest(message) as stop:
         evaluator = _evaluator(experiment)
-        trained, updates = training.run_training(experiment, folder, evaluator, clock, stop, _say)
+        trained, updates = training.run_training(experiment, folder, evaluator, clock, stop, say)
         if not config.evaluate.after_training:
-            _say(
+            say(
                 f"trained; evaluate with: python -m experiments.run evaluate {config.preset} "
                 f"--run.folder {config.run.folder} --run.name {config.run_name}"
             )
@@ -59,7 +56,7 @@ def evaluate(config: Config, arguments: Sequence[str]) -> None:
     """Evaluate the agents of a finished run again."""
     del arguments
     clock = training.Clock()
-    folder = folders.of(config)
+    folder = folders.of_process(config)
     experiment = _build(config)
     checkpoints = Checkpoints(folder.checkpoints)
     updates = training.Updates(experiment)
@@ -102,15 +99,6 @@ def _build(config: Config) -> Experiment:
         raise UserError(str(error)) from error
 
 
-def _devices(experiment: Experiment) -> list[str]:
-    return [f"{d.platform}:{d.device_kind}" for d in experiment.mesh.devices.flat]
-
-
-def _describe(experiment: Experiment, folder: RunFolder) -> None:
-    description = folders.describe(experiment.config, versions(), _devices(experiment))
-    folders.write_json(folder.config, description)
-
-
 def _evaluator(experiment: Experiment) -> Evaluator:
     settings = experiment.config.evaluate
     return Evaluator(
@@ -135,12 +123,13 @@ def _finish(
         training.init(experiment.learner, learner_key(experiment.config))
     )
     before = evaluator.seconds_compile
-    arrays = assess(experiment, evaluator, trained, untrained, blind, _say)
+    arrays = assess(experiment, evaluator, trained, untrained, blind, say)
     clock.compiling += evaluator.seconds_compile - before
+    if not hosts.leads():
+        return
     present.store(folder, arrays)
-    _describe(
-        experiment, folder
-    )  # what was evaluated may differ from what the run was started with
+    # What was evaluated may differ from what the run was started with.
+    describe(experiment.config, folder, list(experiment.mesh.devices.flat))
 
     def timing() -> dict[str, float]:
         spent = clock.now()
@@ -153,23 +142,11 @@ def _finish(
         folders.write_json(folder.timing, values)
         return values
 
-    _say("drawing figures")
+    say("drawing figures")
     presented = present.present(folder, timing)
-    _save_controller(experiment, folder, trained, presented.summary)
+    results = {k: v for k, v in presented.summary.items() if isinstance(v, str | int | float)}
+    save_controller(folder, trained, experiment.env.num_decisions, {"results": results})
     _show(folder, presented)
-
-
-def _save_controller(
-    experiment: Experiment, folder: RunFolder, trained: AgentPolicy, summary: Mapping[str, Any]
-) -> None:
-    """The trained agents as a file for `ganno_jax.load`, with where they come from."""
-    description = folders.describe(experiment.config, versions(), _devices(experiment))
-    results = {
-        name: value for name, value in summary.items() if isinstance(value, str | int | float)
-    }
-    provenance = {**description, "date": datetime.date.today().isoformat(), "results": results}
-    plain = json.loads(json.dumps(provenance))
-    save(folder.controller, Controller(trained, experiment.env.num_decisions, plain))
 
 
 def _show(folder: RunFolder, presented: present.Presented) -> None:
@@ -178,12 +155,8 @@ def _show(folder: RunFolder, presented: present.Presented) -> None:
     out.print(format_table(presented.rows, "Every policy in the same runs"))
     out.print(escape(presented.headline))
     seconds = presented.summary["seconds_total"]
-    _say(f"{seconds:.0f} s in all, {presented.summary['seconds_compile']:.0f} s of them compiling")
-    _say(f"agents:  {folder.controller}  (ganno_jax.load)")
-    _say(f"figures: {folder.figures}{os.sep}")
-    _say(f"tables:  {folder.tables}{os.sep}  and {folder.summary}")
-    _say(f"report:  {folder.report}")
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
+    say(f"{seconds:.0f} s in all, {presented.summary['seconds_compile']:.0f} s of them compiling")
+    say(f"agents:  {folder.controller}  (ganno_jax.load)")
+    say(f"figures: {folder.figures}{os.sep}")
+    say(f"tables:  {folder.tables}{os.sep}  and {folder.summary}")
+    say(f"report:  {folder.report}")

@@ -213,7 +213,13 @@ class PlaceConfig:
     checkpoint_every: float = 60.0
     """Seconds between checkpoints: what a killed run loses at most."""
     devices: int | None = None
-    """Devices (on a CPU: threads of work) in use; by default as many as divide the trainings."""
+    """Devices of each process (on a CPU: threads of work); by default as many as divide the trainings."""
+    coordinator: str | None = None
+    """host:port of the first of several processes that run as one, or auto: ask the cluster."""
+    num_processes: int | None = None
+    """How many processes there are, unless the cluster says."""
+    process_id: int | None = None
+    """Which of them this one is, from 0, unless the cluster says."""
 
 
 @dataclass(frozen=True)

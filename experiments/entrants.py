@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ganno_jax.env import Env, Mapping, Observation, map_trainings
-from ganno_jax.env.batching import AXIS
+from ganno_jax.env.batching import AXIS, to_host, to_mesh
 from ganno_jax.evaluation.evaluate import Curves, run_training
 from ganno_jax.inner import InnerState
 from ganno_jax.policies import (
@@ -107,7 +107,7 @@ class Evaluator:
     def __init__(
         self, env: Env, mesh: Mesh, *, block: int, mapping: Mapping, chunk: int | None = None
     ):
-        self._env = jax.device_put(env, NamedSharding(mesh, PartitionSpec()))
+        self._env = to_mesh(env, mesh)
         self._block = -(-block // mesh.size) * mesh.size
         self._settings = {"mesh": mesh, "mapping": mapping, "chunk": chunk}
         self._program: Any = None
@@ -138,7 +138,7 @@ class Evaluator:
             policies, runs = np.divmod(rows[start : start + self._block], num_runs)
             block = jax.tree.map(lambda x, chosen=policies: x[chosen], stacked)
             part = self._run(block, jax.random.wrap_key_data(data[runs]), rates[runs])
-            parts.append(jax.tree.map(np.asarray, part))
+            parts.append(to_host(part))
             done_fn(min(start + self._block, total))
         curves = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:total], *parts)
         return jax.tree.map(lambda x: x.reshape(len(entrants), num_runs, *x.shape[1:]), curves)

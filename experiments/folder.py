@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments import hosts
 from experiments.config import to_dict
 from experiments.errors import UserError
 from experiments.kinds import AnyConfig, stored
@@ -22,6 +23,9 @@ class RunFolder:
     """Where the files of one run are."""
 
     path: Path
+    shared: Path | None = (
+        None  # the run's own folder, where `path` is that of one of several processes
+    )
 
     @property
     def config(self) -> Path:
@@ -42,12 +46,12 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
+        return (self.shared or self.path) / "checkpoints"
 
     @property
     def snapshots(self) -> Path:
         """Agents at some updates, small files."""
-        return self.path / "snapshots"
+        return (self.shared or self.path) / "snapshots"
 
     @property
     def controller(self) -> Path:
@@ -91,12 +95,33 @@ def of(config: AnyConfig) -> RunFolder:
     return RunFolder(Path(config.run.folder).expanduser() / config.run_name)
 
 
+def of_process(config: AnyConfig) -> RunFolder:
+    """Where this process writes: the run's folder, or one in it for all processes but the first."""
+    folder = of(config)
+    if hosts.leads():
+        return folder
+    return RunFolder(folder.path / f"process_{hosts.index()}", folder.path)
+
+
 def claim(config: AnyConfig) -> RunFolder:
     """Check that a run may use its folder; nothing is made.
 
     Raises:
       UserError: the name is none, another run is there, or nothing can be written.
     """
+    try:
+        if hosts.leads():
+            _check_free(config)
+    except UserError:
+        hosts.largest(True)
+        raise
+    refused = hosts.largest(False)
+    if refused:
+        raise UserError(f"the first process cannot use {of(config).path}; its error says why")
+    return of_process(config)
+
+
+def _check_free(config: AnyConfig) -> None:
     if config.run_name in ("", ".", "..") or os.sep in config.run_name:
         raise UserError(f"`run.name` must be the name of a folder; got {config.run_name!r}")
     folder = of(config)
@@ -114,7 +139,6 @@ def claim(config: AnyConfig) -> RunFolder:
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise UserError(f"no permission to write to {place}; choose another --run.folder")
-    return folder
 
 
 def stored_config(folder: RunFolder) -> AnyConfig:

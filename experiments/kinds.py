@@ -24,6 +24,15 @@ KINDS: dict[str, tuple[type, str]] = {
 }
 
 
+# Commands that several processes can run as one.
+_OF_PROCESSES = {("train", Config), ("evaluate", Config), ("train", BroadExperiment)}
+
+
+def takes_processes(command: str, config: AnyConfig) -> bool:
+    """Whether several processes can run this command as one."""
+    return (command, type(config)) in _OF_PROCESSES
+
+
 def commands_of(config: AnyConfig) -> ModuleType:
     """The module whose functions do the commands; importing it imports JAX."""
     return importlib.import_module(dict(KINDS.values())[type(config)])

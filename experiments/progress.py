@@ -7,12 +7,22 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from experiments import hosts
+
 EVERY = 15.0  # seconds between plain lines
 
 
 def console() -> Console:
-    """Standard output, as wide as the tables where it is no terminal."""
+    """Standard output, as wide as the tables where it is no terminal; only the first process speaks."""
+    if not hosts.leads():
+        return Console(quiet=True)
     return Console() if sys.stdout.isatty() else Console(width=120, soft_wrap=False)
+
+
+def say(text: str) -> None:
+    """A line for the user, at once; only the first process speaks."""
+    if hosts.leads():
+        print(text, flush=True)
 
 
 class Bar:
@@ -28,7 +38,7 @@ class Bar:
         self._what, self._total, self._start, self._first = what, total, time.monotonic(), done
         self._shown = self._start
         self._bar = None
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and hosts.leads():
             self._bar = Progress(
                 TextColumn(f"{what} {{task.completed:.0f}}/{{task.total:.0f}}"),
                 BarColumn(bar_width=16),
@@ -62,7 +72,7 @@ class Bar:
             self._bar.update(self._task, completed=done, note=note)
         elif now - self._shown >= EVERY or done == self._total:
             self._shown = now
-            print(f"{self._what} {done}/{self._total}  {note}", flush=True)
+            say(f"{self._what} {done}/{self._total}  {note}")
 
 
 def _clock(seconds: float) -> str:

@@ -1,27 +1,49 @@
 """What the runs of the other systems leave in the end: summary, report, and the last lines."""
 
+import datetime
 import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 from rich.markup import escape
 
 from experiments import folder as folders
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.kinds import AnyConfig
-from experiments.progress import console
+from experiments.progress import console, say
 from experiments.report import write_report
 from ganno_jax.checkpoint import versions
+from ganno_jax.controllers import Controller, save
 from ganno_jax.evaluation.display import format_table
 from ganno_jax.evaluation.tables import Row, read_csv
+from ganno_jax.policies import AgentPolicy
 
 
 def describe(config: AnyConfig, folder: RunFolder, devices: Sequence[Any]) -> None:
     """Write `config.json`."""
     names = [f"{device.platform}:{device.device_kind}" for device in devices]
     folders.write_json(folder.config, folders.describe(config, versions(), names))
+
+
+def save_controller(
+    folder: RunFolder, policy: AgentPolicy, num_decisions: int, more: Mapping[str, Any]
+) -> Controller:
+    """Leave the agents as a file for `ganno_jax.load`, with where they come from.
+
+    Args:
+      folder: of the run, with its `config.json`.
+      policy: the trained agents.
+      num_decisions: of the trainings that they learned in.
+      more: for the provenance: results, cost, problems.
+    """
+    description = json.loads(folder.config.read_text(encoding="utf-8"))
+    provenance = {**description, "date": datetime.date.today().isoformat(), **more}
+    controller = Controller(jax.device_get(policy), num_decisions, folders.plain(provenance))
+    save(folder.controller, controller)
+    return controller
 
 
 def resume_command(arguments: Sequence[str]) -> str:
@@ -85,8 +107,3 @@ def finish(
     say(f"figures: {folder.figures}{os.sep}")
     say(f"tables:  {folder.tables}{os.sep}  and {folder.summary}")
     say(f"report:  {folder.report}")
-
-
-def say(text: str) -> None:
-    """A line for the user, at once."""
-    print(text, flush=True)

@@ -12,8 +12,7 @@ from experiments import results, rule_comparison, rule_search
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.logs import read_lines
-from experiments.progress import Bar
-from experiments.results import say
+from experiments.progress import Bar, say
 from experiments.session import Session, mesh_of
 from experiments.signals import StopRequest
 from experiments.systems import RuleSearchConfig, RuleSearchExperiment, learned_settings

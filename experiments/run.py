@@ -17,11 +17,11 @@ from collections.abc import Sequence
 
 import tyro
 
-from experiments import devices, folder, presets
+from experiments import devices, folder, hosts, presets
 from experiments.broad_config import HeldOutExperiment
 from experiments.config import Scale, flags, options
 from experiments.errors import Interrupted, UserError
-from experiments.kinds import AnyConfig, commands_of
+from experiments.kinds import AnyConfig, commands_of, takes_processes
 
 PROGRAM = "python -m experiments.run"
 COMMANDS = {
@@ -72,7 +72,10 @@ def _main(arguments: list[str]) -> int:
     config = parse(command, rest)
     if config is None:  # help was asked for and given
         return 0
+    if config.run.coordinator is not None and not takes_processes(command, config):
+        raise UserError(f"`{command} {rest[0]}` runs in one process; it takes no --run.coordinator")
     devices.prepare(config.run.devices)
+    hosts.join(config.run)
     getattr(commands_of(config), command)(config, arguments)  # imports JAX
     return 0
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from experiments import hosts
 from experiments.config import PlaceConfig
 from experiments.errors import UserError
 from experiments.folder import RunFolder
@@ -22,12 +23,12 @@ def mesh_of(place: PlaceConfig) -> Mesh:
     Raises:
       UserError: there are not so many.
     """
-    devices = jax.devices()
-    if place.devices is not None and not 1 <= place.devices <= len(devices):
+    there = jax.local_device_count()
+    if place.devices is not None and not 1 <= place.devices <= there:
         raise UserError(
-            f"`run.devices` must be between 1 and the {len(devices)} there are; got {place.devices}"
+            f"`run.devices` must be between 1 and the {there} there are; got {place.devices}"
         )
-    return make_mesh(devices[: place.devices])
+    return make_mesh(hosts.devices(place.devices or there))
 
 
 class Session:
@@ -88,8 +89,8 @@ class Session:
         self.update, self.state = self.update + 1, state
         self._lines.write({"update": self.update, "of": group, **row, "seconds": self.seconds})
         self._board.write(group, row, self.update)
-        due = time.monotonic() - self._saved >= self._place.checkpoint_every
-        if due or self._stop.number is not None:
+        due = hosts.largest(time.monotonic() - self._saved >= self._place.checkpoint_every)
+        if self._stop.agreed() or due:
             self.save()
         self._stop.stop()
 

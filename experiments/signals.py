@@ -3,6 +3,7 @@
 import signal
 from types import FrameType
 
+from experiments import hosts
 from experiments.errors import Interrupted
 
 
@@ -31,6 +32,11 @@ class StopRequest:
     def __exit__(self, *error: object) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
+
+    def agreed(self) -> bool:
+        """Whether somebody asked any of the processes, which must all call this."""
+        self.number = hosts.largest(self.number or 0) or None
+        return self.number is not None
 
     def stop(self) -> None:
         """Raise `Interrupted` if somebody asked."""

@@ -16,8 +16,7 @@ from experiments import folder as folders
 from experiments import results, step_size
 from experiments.errors import UserError
 from experiments.folder import RunFolder
-from experiments.progress import Bar
-from experiments.results import say
+from experiments.progress import Bar, say
 from experiments.session import Session, mesh_of
 from experiments.signals import StopRequest
 from experiments.step_size_evaluation import EvaluateResult

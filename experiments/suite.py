@@ -77,7 +77,7 @@ class Suite:
           FileNotFoundError: the data set is not there.
         """
         devices: queue.Queue[Any] = queue.Queue()
-        for device in jax.devices():
+        for device in jax.local_devices():
             devices.put(device)
         cells: dict[str, Cell] = {}
         lock, stop = threading.Lock(), threading.Event()

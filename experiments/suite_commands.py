@@ -11,8 +11,8 @@ from experiments.broad_config import HeldOutExperiment, SuiteConfig
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.problems import Problem
-from experiments.progress import Bar
-from experiments.results import describe, finish, say
+from experiments.progress import Bar, say
+from experiments.results import describe, finish
 from experiments.signals import StopRequest
 from experiments.suite import FIRST, Cell, Suite, cost
 from experiments.suite_methods import Effort
@@ -42,7 +42,7 @@ def evaluate(config: HeldOutExperiment, arguments: Sequence[str]) -> None:
     folder = folders.of(config)
     if folder.is_taken() and not folder.config.is_file():
         raise UserError(f"{folder.path} holds other files; choose another --run.name")
-    describe(config, folder, jax.devices())
+    describe(config, folder, jax.local_devices())
     command = "python -m experiments.run " + " ".join(arguments)
     message = f"stopped; finished cells are kept. Go on with: {command}"
     with StopRequest(message) as stop:

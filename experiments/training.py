@@ -10,10 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 from flax import serialization
-from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray
 
-from experiments import entrants
+from experiments import entrants, hosts
 from experiments.build import Experiment, initial_rates, learner_key, run_keys
 from experiments.config import learned_settings, to_dict
 from experiments.errors import UserError
@@ -22,7 +21,7 @@ from experiments.logs import Lines, TensorBoard, read_lines
 from experiments.progress import Bar
 from experiments.signals import StopRequest
 from ganno_jax.checkpoint import Checkpoints, require_same, versions
-from ganno_jax.env.batching import AXIS
+from ganno_jax.env.batching import AXIS, to_mesh
 from ganno_jax.evaluation.statistics import bootstrap_interval, log_losses
 from ganno_jax.learners import MAPPO, LearnerState, train
 from ganno_jax.policies import AgentPolicy
@@ -83,10 +82,8 @@ class Updates:
 
     def place(self, state: LearnerState) -> LearnerState:
         """Put a state where the program wants it."""
-        whole = NamedSharding(self._mesh, PartitionSpec())
-        split = NamedSharding(self._mesh, PartitionSpec(AXIS))
-        rollouts = jax.device_put(state.rollouts, split)
-        return jax.device_put(state.replace(rollouts=None), whole).replace(rollouts=rollouts)
+        rollouts = to_mesh(state.rollouts, self._mesh, AXIS)
+        return to_mesh(state.replace(rollouts=None), self._mesh).replace(rollouts=rollouts)
 
     def start(self, learner: MAPPO, state: LearnerState) -> LearnerState:
         """Make the env states of a learner whose rollouts are shorter than its episodes."""
@@ -161,15 +158,17 @@ def run_training(
         bar = stack.enter_context(Bar("updates", total, done))
         while True:
             every = config.evaluate.curve_every
-            if every and done not in seen and (done % every == 0 or done == total):
+            known = hosts.largest(done in seen)
+            if every and not known and (done % every == 0 or done == total):
                 line = _curve_point(experiment, evaluator, clock, learner.policy(state))
                 curve.write({"update": done, **line})
                 board.write("evaluation", {"log_loss": line["log_loss"]}, done)
                 if 0 < done < total and not list(folder.snapshots.glob("early_*")):
                     save_snapshot(folder, "early", done, learner.policy(state))
-            if done == total or stop.number is not None:
+            if done == total or stop.agreed():
                 break
-            if done and time.monotonic() - saved >= config.run.checkpoint_every:
+            due = hosts.largest(time.monotonic() - saved >= config.run.checkpoint_every)
+            if done and due:
                 checkpoint()
                 saved = time.monotonic()
             start = time.monotonic()
@@ -249,7 +248,9 @@ def restore(
 
 
 def save_snapshot(folder: RunFolder, name: str, update: int, policy: AgentPolicy) -> None:
-    """Keep agents as they stand, in a small file."""
+    """Keep agents as they stand, in a small file; one of several processes writes it."""
+    if not hosts.leads():
+        return
     content = serialization.to_bytes((policy.params, policy.normalizer))
     write_whole(folder.snapshots / f"{name}_{update:05d}.msgpack", content)
 

@@ -19,14 +19,9 @@ from experiments.progress import Bar
 from experiments.run import main
 from ganno_jax.checkpoint import Checkpoints
 
+from .tiny import RUN
+
 ROOT = Path(__file__).parents[2]
-TINY = (
-    "--network.name softmax --network.features None --data.max_examples 200 --task.batch_size 8 --env.num_decisions 3 "
-    "--env.interval 2 --learner.num_updates 4 --learner.num_envs 8 --learner.group_size 4 --learner.num_epochs 1 "
-    "--agent.hidden 8 --evaluate.num_runs 10 --evaluate.tuning_runs 2 --evaluate.peaks 0.1 0.3 "
-    "--evaluate.block 32 --evaluate.curve_every 2 --evaluate.curve_runs 4 "
-    "--evaluate.blind_updates 1 --run.checkpoint_every 0 --run.updates_per_call 1 --run.devices 2"
-)
 ONLY_TRAIN = "--evaluate.no_after_training"
 SUMMARY = {
     *("controller", "best_schedule", "best_schedule_name", "paired_difference"),
@@ -41,7 +36,7 @@ FIGURES = {
 
 
 def arguments(folder, *more):
-    return ["train", "digits", *TINY.split(), "--run.folder", str(folder), *more]
+    return ["train", "digits", *RUN.split(), "--run.folder", str(folder), *more]
 
 
 def read(path):

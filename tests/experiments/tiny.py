@@ -1,4 +1,4 @@
-"""A training problem of four steps that the tests share."""
+"""A training problem and a whole run, as small as they can be, that the tests share."""
 
 from experiments.problems import Problem
 
@@ -12,3 +12,12 @@ TINY = Problem(
     num_validation=16,
     initial_rate=(1e-3, 0.1),
 )
+
+RUN = (
+    "--network.name softmax --network.features None --data.max_examples 200 --task.batch_size 8 --env.num_decisions 3 "
+    "--env.interval 2 --learner.num_updates 4 --learner.num_envs 8 --learner.group_size 4 --learner.num_epochs 1 "
+    "--agent.hidden 8 --evaluate.num_runs 10 --evaluate.tuning_runs 2 --evaluate.peaks 0.1 0.3 "
+    "--evaluate.block 32 --evaluate.curve_every 2 --evaluate.curve_runs 4 "
+    "--evaluate.blind_updates 1 --run.checkpoint_every 0 --run.updates_per_call 1 --run.devices 2"
+)
+"""Options of `train digits`: four updates in seconds."""

@@ -13,7 +13,7 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ganno_jax.env.batching import AXIS, Mapping, map_trainings
+from ganno_jax.env.batching import AXIS, Mapping, map_trainings, to_host
 from ganno_jax.env.environment import Env
 from ganno_jax.policies.base import Policy
 
@@ -125,7 +125,7 @@ def evaluate(
         mesh=mesh, batched=num_policies is not None, mapping=mapping, chunk=chunk,
     )  # fmt: skip
     shape = (runs,) if num_policies is None else (count, runs)
-    return jax.tree.map(lambda x: np.asarray(x)[:total].reshape(*shape, *x.shape[1:]), curves)
+    return jax.tree.map(lambda x: x[:total].reshape(*shape, *x.shape[1:]), to_host(curves))
 
 
 @partial(jax.jit, static_argnames=("mesh", "batched", "mapping", "chunk"))

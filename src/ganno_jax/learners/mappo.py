@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ganno_jax.env.actions import ActionSpace
-from ganno_jax.env.batching import AXIS, Mapping
+from ganno_jax.env.batching import AXIS, Mapping, to_mesh
 from ganno_jax.env.environment import Env
 from ganno_jax.env.observation import FEATURES
 from ganno_jax.learners.experience import (
@@ -153,7 +153,7 @@ class MAPPO:
         )
         if mesh is None:
             return state
-        state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+        state = to_mesh(state, mesh)
         if not self.continues:
             return state
         check_divisible(self.config, mesh)
