@@ -12,9 +12,9 @@ from experiments.config import PlaceConfig, Scale
 class BroadConfig:
     """The agents and their learner; the problems are those of `experiments.broad_families`."""
 
-    num_updates: int = 300
+    num_updates: int = 200
     """Learner updates, each of one rollout in every problem."""
-    num_envs: int = 16
+    num_envs: int = 32
     """Trainings per problem and update."""
     group_size: int = 8
     """Trainings that share task, initialization and batches; must divide `num_envs`."""
@@ -22,7 +22,7 @@ class BroadConfig:
     """Of the learner's Adam, > 0."""
     noise_correlation: float = 0.9
     """Of successive exploration noise, [0, 1)."""
-    initial_log_std: float = -1.6
+    initial_log_std: float = -1.8
     """Of the exploration noise."""
     alpha: float = 2.0
     """Bound of an action in log space, > 0."""

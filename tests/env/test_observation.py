@@ -23,7 +23,7 @@ def look(memory, summary, rates, initial_rate=0.1, step=3, total_steps=12):
 
 def summary(value=0.5):
     one, per_layer = jnp.asarray(value, jnp.float32), jnp.full(2, value, jnp.float32)
-    return Summary(one, one, one, one, per_layer, per_layer, per_layer, per_layer)
+    return Summary(*[one] * 4, *[per_layer] * 5)
 
 
 def column(observation, name):
@@ -72,6 +72,7 @@ def test_features_are_those_computed_by_hand():
         direction_rms=jnp.asarray([0.4, 2.0]),
         weight_rms=jnp.asarray([0.8, 0.5]),
         agreement=jnp.asarray([0.25, -0.5]),
+        alignment=jnp.asarray([1.0, 0.375]),
     )
     _, observation = look(memory, now, jnp.asarray([0.2, 0.05]), step=3, total_steps=12)
     fall = np.log(1.5 / 2.0)
@@ -98,6 +99,7 @@ def test_features_are_those_computed_by_hand():
         # Relative steps of 1 at first, now 0.5 and 4; the largest one faded for a quarter of the training.
         "direction_fall": [(np.log(0.5) + 0.25) / 2, 0.0],
         "agreement": [0.25, -0.5],
+        "alignment": [1.0, 0.375],
         "depth": [0, 1],
         "is_first": [1, 0],
         "is_last": [0, 1],

@@ -55,6 +55,8 @@ def test_the_summary_is_that_of_numpy(key):
         np.testing.assert_allclose(summary.direction_rms[i], rms(d), rtol=1e-5)
         np.testing.assert_allclose(summary.weight_rms[i], rms(flat(params, name)), rtol=1e-5)
         np.testing.assert_allclose(summary.agreement[i], np.mean(cosines), rtol=1e-4)
+        cosines = [a @ b / np.sqrt(a @ a * (b @ b)) for a, b in zip(g, d, strict=True)]
+        np.testing.assert_allclose(summary.alignment[i], np.mean(cosines), rtol=1e-4)
 
 
 def test_a_small_spread_on_a_high_level_is_not_lost_to_float32():
@@ -75,6 +77,7 @@ def test_a_window_without_steps_is_all_zeros_and_finite():
     np.testing.assert_array_equal(summary.loss, 0.0)
     np.testing.assert_array_equal(summary.gradient_rms, np.zeros(2))
     np.testing.assert_array_equal(summary.agreement, np.zeros(2))
+    np.testing.assert_array_equal(summary.alignment, np.zeros(2))
 
 
 def test_gradients_that_do_not_change_agree_fully_and_opposite_ones_not_at_all():
@@ -88,3 +91,6 @@ def test_gradients_that_do_not_change_agree_fully_and_opposite_ones_not_at_all()
     np.testing.assert_allclose(record.agreement / record.agreement_count, 1.0, rtol=1e-6)
     record = record_layers(record, jax.tree.map(jnp.negative, gradient), gradient, layers)
     np.testing.assert_allclose(record.agreement, 0.0, atol=1e-6)
+    np.testing.assert_allclose(
+        record.alignment, 1.0, rtol=1e-6
+    )  # twice along the gradient, once against it

@@ -81,7 +81,9 @@ def to_mesh(tree: Any, mesh: Mesh, *axes: str) -> Any:
     def put(x: Any) -> jax.Array:
         x = jnp.asarray(x)
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(put(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+            return jax.random.wrap_key_data(
+                put(jax.random.key_data(x)), impl=jax.random.key_impl(x)
+            )
         values = np.asarray(x)
         return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 

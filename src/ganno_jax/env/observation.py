@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ganno_jax.inner.layers import KINDS, LayerMap
 from ganno_jax.inner.statistics import Summary
 
-FEATURE_VERSION = 2
+FEATURE_VERSION = 3
 GLOBAL_FEATURES = (
     "progress",  # share of the budget used
     "remaining",  # log10 of the steps left, / 5
@@ -36,6 +36,7 @@ LAYER_FEATURES = (
     "direction_gain",  # log10(RMS direction / RMS gradient), / 3
     "direction_fall",  # log(relative step / largest relative step so far), / 2
     "agreement",  # mean cosine of successive gradients
+    "alignment",  # mean cosine of direction and gradient: 1 for SGD, less the longer a momentum remembers noise
     "depth",  # 0 first layer, 1 last
     "is_first",
     "is_last",
@@ -164,6 +165,7 @@ def observe(
             _log10(summary.direction_rms / jnp.maximum(summary.gradient_rms, _TINY)) / 3,
             (log_step - log_largest_step) / 2,
             summary.agreement,
+            summary.alignment,
             depth,
             (jnp.arange(num_layers) == 0).astype(jnp.float32),
             (jnp.arange(num_layers) == num_layers - 1).astype(jnp.float32),

@@ -33,6 +33,7 @@ class LayerRecord:
     count: Float[Array, ""]
     gradient_square: Float[Array, " layer"]
     direction_square: Float[Array, " layer"]
+    alignment: Float[Array, " layer"]  # sum of the cosines of direction and gradient
     agreement: Float[Array, " layer"]  # sum of the cosines of successive gradients
     agreement_count: Float[Array, ""]
     previous_gradient: PyTree
@@ -51,6 +52,7 @@ class Summary:
     direction_rms: Float[Array, " layer"]
     weight_rms: Float[Array, " layer"]
     agreement: Float[Array, " layer"]  # mean cosine of successive gradients, [-1, 1]
+    alignment: Float[Array, " layer"]  # mean cosine of direction and gradient, [-1, 1]
     # Raw `inner.example_statistics` of the window's last step; None unless `Training.example_features`.
     example_features: Float[Array, "layer 2"] | None = None
 
@@ -82,6 +84,7 @@ def empty_layer_record(params: PyTree, layers: LayerMap) -> LayerRecord:
         count=zero,
         gradient_square=zeros,
         direction_square=zeros,
+        alignment=zeros,
         agreement=zeros,
         agreement_count=zero,
         previous_gradient=jax.tree.map(jnp.zeros_like, params),
@@ -101,14 +104,17 @@ def record_layers(
       layers: the groups of leaves.
     """
     square = squared_norms(gradient, layers)
-    product = inner_products(gradient, record.previous_gradient, layers)
-    cosine = product / jnp.sqrt(jnp.maximum(square * record.previous_square, _TINY**2))
+    direction_square = squared_norms(direction, layers)
+    aligned = inner_products(gradient, direction, layers)
+    alike = inner_products(gradient, record.previous_gradient, layers)
     has_previous = record.count > 0
     return LayerRecord(
         count=record.count + 1,
         gradient_square=record.gradient_square + square,
-        direction_square=record.direction_square + squared_norms(direction, layers),
-        agreement=record.agreement + jnp.where(has_previous, cosine, 0.0),
+        direction_square=record.direction_square + direction_square,
+        alignment=record.alignment + _cosine(aligned, square, direction_square),
+        agreement=record.agreement
+        + jnp.where(has_previous, _cosine(alike, square, record.previous_square), 0.0),
         agreement_count=record.agreement_count + has_previous,
         previous_gradient=gradient,
         previous_square=square,
@@ -133,4 +139,12 @@ def summarize(
         direction_rms=jnp.sqrt(measured.direction_square / (steps * sizes)),
         weight_rms=jnp.sqrt(squared_norms(params, layers) / sizes),
         agreement=measured.agreement / jnp.maximum(measured.agreement_count, 1.0),
+        alignment=measured.alignment / steps,
     )
+
+
+def _cosine(
+    product: Float[Array, " layer"], square: Float[Array, " layer"], other: Float[Array, " layer"]
+) -> Float[Array, " layer"]:
+    """From an inner product and both squared norms; 0 where one of them is 0."""
+    return product / jnp.sqrt(jnp.maximum(square * other, _TINY**2))
