@@ -46,14 +46,14 @@ SMALL = (
         {"name": "mlp", "features": (32,)},
         interval=30,
         weight_decay=(1e-6, 1e-3),
-        varied={"width": (0.3, 1.0), **_RESCALED},
+        varied={"label_noise": (0.0, 0.4), "width": (0.3, 1.0), **_RESCALED},
     ),
     Problem(
         "MNIST 5x5, MLP 25-64-10, RMSprop",
         _MNIST_5,
         {"name": "mlp", "features": (64,)},
         optimizer="rmsprop",
-        varied={"width": (0.3, 1.0), **_RESCALED},
+        varied={"label_noise": (0.0, 0.2), "width": (0.3, 1.0), **_RESCALED},
     ),
     Problem(
         "MNIST 5x5, MLP of two hidden tanh layers, Adam",
@@ -69,7 +69,7 @@ SMALL = (
         optimizer="sgd",
         weight_decay=(1e-6, 1e-2),
         batch_size=32,
-        varied={"width": (0.3, 1.0), **_RESCALED},
+        varied={"label_noise": (0.0, 0.3), "width": (0.3, 1.0), **_RESCALED},
     ),
     Problem(
         "MNIST 8x8, MLP of four hidden layers, AdamW, few examples",
@@ -94,7 +94,7 @@ SMALL = (
         weight_decay=(1e-6, 1e-3),
         batch_size=32,
         interval=7,
-        varied=_RESCALED,
+        varied={"label_noise": (0.0, 0.4), **_RESCALED},
     ),
     Problem(
         "MNIST 8x8, CNN, AdamW, few examples",
