@@ -5,13 +5,15 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import PRNGKeyArray
 
 from experiments import broad_families, hosts, problems
 from experiments import folder as folders
 from experiments.broad_config import BroadConfig, BroadExperiment
-from experiments.config import NOISY_FEATURES
 from experiments.errors import UserError
 from experiments.folder import RunFolder
+from experiments.problems import Problem
 from experiments.progress import Bar, say
 from experiments.results import describe, resume_command, save_controller
 from experiments.session import Session, mesh_of
@@ -21,12 +23,21 @@ from ganno_jax.controllers import Controller, load
 from ganno_jax.env import Env
 from ganno_jax.env.actions import SHAPES, RelativeUpdate
 from ganno_jax.env.batching import to_mesh
-from ganno_jax.env.rewards import TerminalLogLoss
+from ganno_jax.env.rewards import LogLossDecrease, TerminalAccuracy, TerminalLogLoss
+from ganno_jax.evaluation import evaluate as run_policies
+from ganno_jax.evaluation.statistics import log_losses, paired_difference
+from ganno_jax.evaluation.tables import Row, write_csv
 from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.learners import train as train_chunk
 from ganno_jax.learners.state import check_divisible
+from ganno_jax.policies import AgentPolicy
 
 SHOWN = ("return", "entropy", "kl")
+REWARDS = {
+    "terminal_log_loss": TerminalLogLoss,
+    "log_loss": LogLossDecrease,
+    "terminal_accuracy": TerminalAccuracy,
+}
 
 
 def train(config: BroadExperiment, arguments: Sequence[str]) -> None:
@@ -36,6 +47,8 @@ def train(config: BroadExperiment, arguments: Sequence[str]) -> None:
         f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
     ) as stop:
         controller = _learn(config, folder, stop)
+        if not config.suite.after_training:
+            return
         if not hosts.leads():  # each cell of the suite takes one device
             return
         stop.waits = False  # the controller is saved, and finished cells are kept
@@ -69,32 +82,34 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
         learning_rate=config.learning_rate,
         trace_decay=1.0,
         noise_correlation=config.noise_correlation,
-        critic_baseline=False,
+        critic_baseline=config.critic_baseline,
         num_updates=config.num_updates,
         num_envs=config.num_envs,
         group_size=config.group_size,
         rollout_decisions=envs[0].num_decisions,
     )
     actions = RelativeUpdate(
-        SHAPES["one_cycle"], alpha=config.alpha, relative_size=config.relative_size
+        SHAPES["one_cycle"],
+        alpha=config.alpha,
+        relative_size=config.relative_size,
+        shared=config.shared,
     )
     return MAPPO.create(
         envs,
         actions,
         settings,
         critic=config.critic,
-        hidden_features=("all",) if config.blind else NOISY_FEATURES,
+        hidden_features=config.hidden_features,
         initial_log_std=config.initial_log_std,
     )
 
 
 def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Controller:
-    settings, families = config.broad, broad_families.SMALL
-    mesh = mesh_of(config.run)
+    settings, mesh = config.broad, mesh_of(config.run)
     try:
-        envs = tuple(
-            problems.build(p, config.suite.data_dir, reward=TerminalLogLoss()) for p in families
-        )
+        families = _kinds(settings)
+        reward = REWARDS[settings.reward]()
+        envs = tuple(problems.build(p, config.suite.data_dir, reward=reward) for p in families)
         learner = make_learner(settings, envs)
         state = learner.init(jax.random.key(settings.seed), mesh)
         check_divisible(learner.config, mesh)
@@ -131,9 +146,66 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
         "inner_steps": steps * settings.num_updates,
         "seconds": seconds,
     }
-    controller = save_controller(folder, learner.policy(state), envs[0].num_decisions, cost)
+    policy = learner.policy(state)
+    controller = save_controller(folder, policy, envs[0].num_decisions, cost)
     say(f"controller: {folder.controller}  (ganno_jax.load)")
+    if settings.own_runs:
+        untrained = learner.policy(learner.init(jax.random.key(settings.seed), mesh))
+        keys = jax.random.split(jax.random.key(settings.seed + 2**31), settings.own_runs)
+        _compare_on_own_kinds(folder, families, envs, (policy, untrained), keys, mesh)
     return controller
+
+
+def _kinds(settings: BroadConfig) -> tuple[Problem, ...]:
+    """The training problems that were asked for.
+
+    Raises:
+      ValueError: no problem's name contains one of the words.
+    """
+    for word in settings.kinds:
+        if not any(word in p.name for p in broad_families.SMALL):
+            names = "; ".join(p.name for p in broad_families.SMALL)
+            raise ValueError(f"no kind of problem is named like {word!r}; there are: {names}")
+    words = settings.kinds or ("",)
+    return tuple(p for p in broad_families.SMALL if any(word in p.name for word in words))
+
+
+def _compare_on_own_kinds(
+    folder: RunFolder,
+    families: Sequence[Problem],
+    envs: Sequence[Env],
+    policies: tuple[AgentPolicy, AgentPolicy],
+    keys: PRNGKeyArray,
+    mesh: Mesh,
+) -> None:
+    """Trained against untrained agents in fresh runs of the problems that they learned on."""
+    both = jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(policies))
+    rows: list[Row] = []
+    with Bar("problems", len(families)) as bar:
+        for number, (problem, env) in enumerate(zip(families, envs, strict=True)):
+            curves = run_policies(env, both, keys, mesh, num_policies=2)
+            losses = log_losses(curves.final_loss, curves.validation_loss[:, :, 0], curves.diverged)
+            change = paired_difference(*losses)
+            rows.append(
+                {
+                    "problem": problem.name,
+                    "trained": float(np.mean(losses[0])),
+                    "untrained": float(np.mean(losses[1])),
+                    "difference": change.estimate,
+                    "difference_lower": change.lower,
+                    "difference_upper": change.upper,
+                }
+            )
+            bar.show(number + 1, f"{problem.name}: {change.estimate:+.3f}")
+    if not hosts.leads():
+        return
+    folder.tables.mkdir(exist_ok=True)
+    write_csv(rows, folder.tables / "own_kinds.csv")
+    trained, untrained = (np.mean([row[name] for row in rows]) for name in ("trained", "untrained"))
+    say(
+        f"final log loss on the problems that it learned on: {trained:.3f}, untrained {untrained:.3f} "
+        f"({len(keys)} fresh runs of each; {folder.tables / 'own_kinds.csv'})"
+    )
 
 
 def _finished(folder: RunFolder) -> Controller:

@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 import tyro
 
-from experiments.config import PlaceConfig, Scale
+from experiments.config import NOISY_FEATURES, PlaceConfig, Scale
 
 
 @dataclass(frozen=True)
 class BroadConfig:
     """The agents and their learner; the problems are those of `experiments.broad_families`."""
 
-    num_updates: int = 200
+    num_updates: int = 120
     """Learner updates, each of one rollout in every problem."""
     num_envs: int = 32
     """Trainings per problem and update."""
@@ -28,10 +28,20 @@ class BroadConfig:
     """Bound of an action in log space, > 0."""
     relative_size: float = 0.1
     """Relative size of an update at the base schedule's peak, > 0."""
+    shared: bool = False
+    """One rate for all layers (an ablation): the mean action over the geometric mean of their ratios."""
     critic: Literal["central", "local"] = "central"
-    """A central critic is MAPPO, a local one IPPO."""
-    blind: bool = False
-    """Hide every feature from the agents (an ablation)."""
+    """A central critic is MAPPO, a local one IPPO; they matter with `critic_baseline` only."""
+    critic_baseline: bool = False
+    """Compare returns with the critic's values too, not with the group's mean alone."""
+    reward: Literal["terminal_log_loss", "log_loss", "terminal_accuracy"] = "terminal_log_loss"
+    """log_loss pays the decrease at every decision, with returns to go."""
+    hidden_features: tuple[str, ...] = NOISY_FEATURES
+    """Features that the agents do not see, or all."""
+    kinds: tuple[str, ...] = ()
+    """Only problems whose names contain one of these; all by default."""
+    own_runs: int = 32
+    """Fresh runs per problem in which the agents are compared with untrained ones in the end; 0: none."""
     seed: int = 0
     """Of the agents' training."""
 
@@ -42,6 +52,8 @@ class SuiteConfig:
 
     data_dir: str | None = None
     """Folder with the data sets; problems whose data are missing are left out, and that is said."""
+    after_training: bool = True
+    """Whether `train broad` ends with the suite."""
     sweeps: bool = True
     """Also vary one setting at a time: initial rate, weight decay, optimizer, batch, budget, network."""
     num_seeds: int = 10

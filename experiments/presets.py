@@ -3,6 +3,7 @@
 `small` takes minutes on two CPU cores, `paper` is meant for one accelerator.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 from experiments.broad_config import BroadConfig, BroadExperiment
@@ -104,7 +105,7 @@ def fashion_mlp(scale: Scale = "paper") -> Config:
             num_validation=256 if small else 2000,
             reward="terminal_log_loss",
         ),
-        agent=_AGENTS,
+        agent=dataclasses.replace(_AGENTS, relative_size=0.1),
         learner=_learner(30, 16) if small else _learner(300, 128),
         evaluate=_evaluate(small),
     )
@@ -131,12 +132,12 @@ def fashion_cnn(scale: Scale = "paper") -> Config:
         task=TaskConfig(batch_size=32 if small else 128),
         optimizer=OptimizerConfig("momentum", initial_rate=(1e-5, 1.0)),
         env=EnvConfig(
-            num_decisions=10 if small else 50,
-            interval=10 if small else 50,
+            num_decisions=20 if small else 50,
+            interval=5 if small else 50,
             num_validation=128 if small else 2000,
             reward="terminal_log_loss",
         ),
-        agent=_AGENTS,
+        agent=dataclasses.replace(_AGENTS, relative_size=0.07),
         learner=_learner(30, 16) if small else _learner(300, 128),
         evaluate=_evaluate(small),
     )

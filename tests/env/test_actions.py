@@ -78,6 +78,15 @@ def test_a_relative_update_has_its_size_whatever_the_scale_of_weights():
     np.testing.assert_allclose(rates * jnp.asarray([2.0, 0.5]), np.full(2, 0.02), rtol=1e-5)
 
 
+def test_shared_relative_updates_give_all_layers_one_rate():
+    space = RelativeUpdate(flat_shape, alpha=1.5, relative_size=0.02, shared=True)
+    rates = space.apply(observation(), jnp.asarray([0.1, 0.5]))
+    expected = (
+        0.02 * np.exp(1.5 * np.tanh(0.3)) / np.sqrt(2.0 * 0.5)
+    )  # over the ratios' geometric mean
+    np.testing.assert_allclose(rates, np.full(2, expected), rtol=1e-5)
+
+
 def test_a_relative_update_is_cautious_before_momenta_have_built_up():
     space = RelativeUpdate(flat_shape, relative_size=0.02, first_share=0.25)
     first, later = (space.apply(observation(step=step), jnp.zeros(2)) for step in (0, 1))

@@ -1,11 +1,13 @@
 """Broad meta-training: what it leaves, and that stopping changes nothing."""
 
+import csv
+
 import jax
 import numpy as np
 import pytest
 
 from experiments import broad_commands, broad_families, problems
-from experiments.broad_config import BroadExperiment
+from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.errors import UserError
 from experiments.run import main, parse
 from ganno_jax.controllers import load
@@ -25,11 +27,24 @@ def test_every_family_on_digits_can_be_built(problem):
 def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, monkeypatch):
     monkeypatch.setattr(broad_families, "SMALL", (TINY,))
     monkeypatch.setattr(broad_commands, "examine", lambda *arguments: None)
-    words = ["--broad.num_envs", "4", "--broad.group_size", "2", "--run.devices", "1"]
+    words = [
+        "--broad.num_envs",
+        "4",
+        "--broad.group_size",
+        "2",
+        "--run.devices",
+        "1",
+        "--broad.own_runs",
+        "4",
+    ]
     words += ["--run.folder", str(tmp_path)]
     assert main(["train", "broad", *words, "--broad.num_updates", "2", "--run.name", "whole"]) == 0
     whole = load(tmp_path / "whole" / "agents.controller")
     assert whole.provenance["problems"] == [TINY.name]
+    with (tmp_path / "whole" / "tables" / "own_kinds.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    low, high = float(row["difference_lower"]), float(row["difference_upper"])
+    assert low <= float(row["trained"]) - float(row["untrained"]) <= high
 
     stopped = [*words, "--broad.num_updates", "2", "--run.name", "parts"]
     record = broad_commands.Session.record
@@ -45,6 +60,13 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
     assert main(["train", "broad", *stopped, "--run.resume"]) == 0
     parts = load(tmp_path / "parts" / "agents.controller")
     jax.tree.map(np.testing.assert_array_equal, whole.policy.params, parts.policy.params)
+
+
+def test_kinds_are_chosen_by_words_in_their_names():
+    chosen = broad_commands._kinds(BroadConfig(kinds=("RMSprop", "tanh layers, Adam")))
+    assert {p.optimizer for p in chosen} == {"rmsprop", "adam"}
+    with pytest.raises(ValueError, match="no kind of problem is named like 'LSTM'; there are: dig"):
+        broad_commands._kinds(BroadConfig(kinds=("LSTM",)))
 
 
 def test_a_broad_experiment_is_stored_and_read_again():

@@ -142,6 +142,8 @@ class RelativeUpdate:
     alpha: float = 2.0
     relative_size: float = 0.05
     first_share: float = 0.1
+    # One rate for all layers: their mean action over the geometric mean of their ratios.
+    shared: bool = struct.field(pytree_node=False, default=False)
     lowest: float = 1e-7
     highest: float = 10.0
     num_actions: int | None = struct.field(pytree_node=False, default=None)
@@ -152,8 +154,10 @@ class RelativeUpdate:
         """The rates for the coming env step, within `[lowest, highest]`."""
         base = self.relative_size * _shape_ahead(self.schedule_fn, observation)
         base = base * jnp.where(observation.step == 0, self.first_share, 1.0)
-        rates = base * jnp.exp(self.alpha * jnp.tanh(action))
-        rates = rates / jnp.maximum(observation.largest_relative_steps, 1e-8)
+        log_ratios = jnp.log(jnp.maximum(observation.largest_relative_steps, 1e-8))
+        if self.shared:
+            action, log_ratios = jnp.mean(action), jnp.full_like(log_ratios, jnp.mean(log_ratios))
+        rates = base * jnp.exp(self.alpha * jnp.tanh(action) - log_ratios)
         return jnp.clip(rates, self.lowest, self.highest)
 
 
