@@ -29,6 +29,9 @@ FIRST = "schedules"  # what others of the same problem need
 OF_CONTROLLER = ("controller", "untrained agents")
 KIND = {"controller": "agents", "untrained agents": "control"}
 TUNED = ("best tuned schedule", "tuned constant", "tuned Adam", "NAdamW, random search")
+# Every method is a program of its own. A process that keeps 17 of a residual network runs out of memory mappings
+# (65,530 on Linux), so programs are let go of once each device has run so many.
+PROGRAMS_PER_DEVICE = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,15 +103,16 @@ class Suite:
         if FIRST in names:
             one(FIRST)
         rest = [name for name in names if name != FIRST]
+        some = PROGRAMS_PER_DEVICE * devices.qsize()
         with ThreadPoolExecutor(devices.qsize()) as pool:
             try:
-                for _ in pool.map(one, rest):
-                    pass
+                for start in range(0, len(rest), some):
+                    for _ in pool.map(one, rest[start : start + some]):
+                        pass
+                    jax.clear_caches()
             except BaseException:
                 stop.set()
                 raise
-        # Every method is a program of its own; a process that keeps hundreds runs out of memory mappings.
-        jax.clear_caches()
         return {name: cells[name] for name in names if name in cells}
 
     def stored(self, problem: Problem, names: Sequence[str]) -> dict[str, Cell]:
