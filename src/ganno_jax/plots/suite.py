@@ -47,6 +47,8 @@ def sweep_panels(panels: Mapping[str, Panel], ylabel: str = "final log validatio
                 elinewidth=0.8,
             )
             axes.set_xticks(range(len(values)), values)
+            if len(values) > 4:  # side by side they would touch
+                axes.tick_params(axis="x", labelrotation=40, labelsize=6)
         axes.set_xlabel(setting)
     for axes in grid[::columns]:
         axes.set_ylabel(ylabel)
