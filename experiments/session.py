@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from experiments import hosts
 from experiments.config import PlaceConfig
 from experiments.errors import UserError
-from experiments.folder import RunFolder
+from experiments.folder import RunFolder, plain
 from experiments.logs import Lines, TensorBoard
 from experiments.signals import StopRequest
 from ganno_jax.checkpoint import Checkpoints, require_same, versions
@@ -54,7 +54,7 @@ class Session:
         stop: StopRequest,
     ):
         self.state, self.update = state, 0
-        self._place, self._settings, self._stop = place, dict(settings), stop
+        self._place, self._settings, self._stop = place, plain(settings), stop  # as JSON has them
         self._start, self._earlier = time.monotonic(), 0.0
         self._saved = self._start
         self._checkpoints = Checkpoints(folder.checkpoints)

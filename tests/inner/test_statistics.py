@@ -80,6 +80,16 @@ def test_a_window_without_steps_is_all_zeros_and_finite():
     np.testing.assert_array_equal(summary.alignment, np.zeros(2))
 
 
+def test_where_a_gradient_is_zero_it_agrees_with_nothing():
+    zeros = jax.tree.map(jnp.zeros_like, mlp_init(jax.random.key(0)))
+    layers = by_module(zeros)
+    record = empty_layer_record(zeros, layers)
+    for _ in range(2):
+        record = record_layers(record, zeros, zeros, layers)
+    np.testing.assert_array_equal(record.agreement, np.zeros(2))
+    np.testing.assert_array_equal(record.alignment, np.zeros(2))
+
+
 def test_gradients_that_do_not_change_agree_fully_and_opposite_ones_not_at_all():
     gradient = mlp_init(jax.random.key(0))
     layers = by_module(gradient)

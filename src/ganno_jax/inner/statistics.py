@@ -147,4 +147,4 @@ def _cosine(
     product: Float[Array, " layer"], square: Float[Array, " layer"], other: Float[Array, " layer"]
 ) -> Float[Array, " layer"]:
     """From an inner product and both squared norms; 0 where one of them is 0."""
-    return product / jnp.sqrt(jnp.maximum(square * other, _TINY**2))
+    return product / jnp.maximum(jnp.sqrt(square) * jnp.sqrt(other), _TINY)
