@@ -84,8 +84,8 @@ def fashion_mlp(scale: Scale = "paper") -> Config:
     """An MLP 784-128-64-10 on Fashion-MNIST.
 
     Small: MLP 196-32-10 on images of 14x14 pixels.
-    Cost: not measured yet.
-    Expected result: not measured yet.
+    Cost: small 84 s on one CPU core (37 s compiling); paper not measured yet.
+    Expected result: small -0.82 mean final log validation loss, level with the best tuned schedule.
     """
     small = scale == "small"
     return Config(
