@@ -84,7 +84,7 @@ def fashion_mlp(scale: Scale = "paper") -> Config:
     """An MLP 784-128-64-10 on Fashion-MNIST.
 
     Small: MLP 196-32-10 on images of 14x14 pixels.
-    Cost: small 84 s on one CPU core (37 s compiling); paper not measured yet.
+    Cost: small 49 s on two CPU cores (21 s compiling); paper not measured yet.
     Expected result: small -0.82 mean final log validation loss, level with the best tuned schedule.
     """
     small = scale == "small"
@@ -116,8 +116,8 @@ def fashion_cnn(scale: Scale = "paper") -> Config:
 
     Their nine compounding multipliers: `--agent.actions multipliers --env.reward log_loss`; at small
     scale they lose to tuned schedules (docs/ablations.md). Small: images of 14x14 pixels, 8 and 16 filters.
-    Cost: small 6 minutes of processor time; paper not measured yet.
-    Expected result: small -0.34 mean final log validation loss, best tuned schedule -0.38 (100 steps).
+    Cost: small 167 s on two CPU cores (22 s compiling); paper not measured yet.
+    Expected result: small -0.35 mean final log validation loss, best tuned schedule -0.38 (100 steps).
     """
     small = scale == "small"
     return Config(
