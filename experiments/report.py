@@ -156,7 +156,8 @@ def _shown(value: Any) -> str:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
-        return f"{value:.4g}" if math.isfinite(value) else str(value)
+        shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+        return shown if math.isfinite(value) else str(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)
