@@ -1,7 +1,7 @@
 """What trained agents are worth beside all baselines: tune, run everything, keep the arrays."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from experiments import entrants
 from experiments.build import Experiment, initial_rates, run_keys
 from experiments.entrants import Entrant, Evaluator
-from experiments.progress import Bar
+from experiments.progress import Bar, say
 from ganno_jax.evaluation import Curves
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.plots import find_spike
@@ -37,7 +37,6 @@ def assess(
     trained: AgentPolicy,
     untrained: AgentPolicy,
     blind: tuple[AgentPolicy, int] | None,
-    say: Callable[[str], None],
 ) -> dict[str, np.ndarray]:
     """Everything that tables and figures are made from.
 
@@ -47,7 +46,6 @@ def assess(
       trained: the agents.
       untrained: the same before their first update.
       blind: agents that see nothing, and the updates that they learned for.
-      say: told what is going on.
 
     Returns:
       Arrays by name, for `np.savez`.

@@ -11,6 +11,8 @@ from jaxtyping import PRNGKeyArray
 from experiments import broad_families, hosts, problems
 from experiments import folder as folders
 from experiments.broad_config import BroadConfig, BroadExperiment
+from experiments.build import make_reward
+from experiments.config import EnvConfig
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.problems import Problem
@@ -23,7 +25,6 @@ from ganno_jax.controllers import Controller, load
 from ganno_jax.env import Env
 from ganno_jax.env.actions import SHAPES, RelativeUpdate
 from ganno_jax.env.batching import to_mesh
-from ganno_jax.env.rewards import LogLossDecrease, TerminalAccuracy, TerminalLogLoss
 from ganno_jax.evaluation import evaluate as run_policies
 from ganno_jax.evaluation.statistics import log_losses, paired_difference
 from ganno_jax.evaluation.tables import Row, write_csv
@@ -33,11 +34,6 @@ from ganno_jax.learners.state import check_divisible
 from ganno_jax.policies import AgentPolicy
 
 SHOWN = ("return", "entropy", "kl")
-REWARDS = {
-    "terminal_log_loss": TerminalLogLoss,
-    "log_loss": LogLossDecrease,
-    "terminal_accuracy": TerminalAccuracy,
-}
 
 
 def train(config: BroadExperiment, arguments: Sequence[str]) -> None:
@@ -47,9 +43,8 @@ def train(config: BroadExperiment, arguments: Sequence[str]) -> None:
         f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
     ) as stop:
         controller = _learn(config, folder, stop)
-        if not config.suite.after_training:
-            return
-        if not hosts.leads():  # each cell of the suite takes one device
+        # A cell of the suite takes one device: the leading process runs them all.
+        if not (config.suite.after_training and hosts.leads()):
             return
         stop.waits = False  # the controller is saved, and finished cells are kept
         examine(folder, controller, config.suite, config.scale)
@@ -108,7 +103,7 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
     settings, mesh = config.broad, mesh_of(config.run)
     try:
         families = _kinds(settings)
-        reward = REWARDS[settings.reward]()
+        reward = make_reward(EnvConfig(reward=settings.reward))
         envs = tuple(problems.build(p, config.suite.data_dir, reward=reward) for p in families)
         learner = make_learner(settings, envs)
         state = learner.init(jax.random.key(settings.seed), mesh)

@@ -58,7 +58,7 @@ def build(config: Config) -> Experiment:
     training = Training.create(family, optimizer, config.task.batch_size)
     env = Env.create(
         training,
-        _reward(config.env),
+        make_reward(config.env),
         num_decisions=config.env.num_decisions,
         interval=config.env.interval,
         episode_decisions=config.env.episode_decisions,
@@ -184,7 +184,12 @@ def _optimizer(config: Config) -> directions.InnerOptimizer:
     return directions.named(settings.name, LogUniform(*settings.initial_rate), **numbers)
 
 
-def _reward(env: EnvConfig) -> rewards.Reward:
+def make_reward(env: EnvConfig) -> rewards.Reward:
+    """The reward of these settings.
+
+    Raises:
+      ValueError: a stability penalty for a reward that has none.
+    """
     penalty = {} if env.penalty is None else {"penalty": env.penalty}
     if env.reward == "log_loss":
         return rewards.LogLossDecrease("validation", env.stability, **penalty)

@@ -38,7 +38,7 @@ def train(config: Config, arguments: Sequence[str]) -> None:
     message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
     with StopRequest(message) as stop:
         evaluator = _evaluator(experiment)
-        trained, updates = training.run_training(experiment, folder, evaluator, clock, stop, say)
+        trained, updates = training.run_training(experiment, folder, evaluator, clock, stop)
         if not config.evaluate.after_training:
             say(
                 f"trained; evaluate with: python -m experiments.run evaluate {config.preset} "
@@ -123,7 +123,7 @@ def _finish(
         training.init(experiment.learner, learner_key(experiment.config))
     )
     before = evaluator.seconds_compile
-    arrays = assess(experiment, evaluator, trained, untrained, blind, say)
+    arrays = assess(experiment, evaluator, trained, untrained, blind)
     clock.compiling += evaluator.seconds_compile - before
     if not hosts.leads():
         return

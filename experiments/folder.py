@@ -23,9 +23,8 @@ class RunFolder:
     """Where the files of one run are."""
 
     path: Path
-    shared: Path | None = (
-        None  # the run's own folder, where `path` is that of one of several processes
-    )
+    # The run's own folder, where `path` is that of one of several processes.
+    shared: Path | None = None
 
     @property
     def config(self) -> Path:

@@ -11,13 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from experiments.build import load_data, make_network
 from experiments.config import DataConfig
 from experiments.systems import StepSizeConfig, StepSizeExperiment
 from ganno_jax.env import Env
 from ganno_jax.env import Mapping as EnvMapping
+from ganno_jax.env.batching import to_mesh
 from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import InnerOptimizer, Training, directions
 from ganno_jax.learners.black_box import CMAES, RandomSearch
@@ -145,7 +146,7 @@ def run_search(
       mesh: devices.
       report: told of every iteration's row and state, for progress bars and checkpoints.
     """
-    state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))  # as it comes back
+    state = to_mesh(state, mesh)  # as it comes back
     for iteration in range(int(state.iteration), num_iterations):
         state, metrics = search(what, state, 1, mesh)
         if report is not None:

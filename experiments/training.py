@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ from experiments.config import learned_settings, to_dict
 from experiments.errors import UserError
 from experiments.folder import RunFolder, write_whole
 from experiments.logs import Lines, TensorBoard, read_lines
-from experiments.progress import Bar
+from experiments.progress import Bar, say
 from experiments.signals import StopRequest
 from ganno_jax.checkpoint import Checkpoints, require_same, versions
 from ganno_jax.env.batching import AXIS, to_mesh
@@ -114,7 +113,6 @@ def run_training(
     evaluator: entrants.Evaluator,
     clock: Clock,
     stop: StopRequest,
-    say: Callable[[str], None],
 ) -> tuple[AgentPolicy, Updates]:
     """Train the agents, from the last checkpoint where there is one.
 

@@ -51,7 +51,9 @@ BAD = {
     "train search_digits --search.budget 0": "`search.budget` must be at least 1; got 0",
     "train search_digits --search.method ppp": "reinforce",
     "train search_digits --search.rates 1 0.1": "`search.rates` must be above 0 and rise",
-    "train search_digits --learner.num_envs 3": "the groups of options are: data",
+    "train search_digits --learner.num_envs 3": (
+        "the groups of options are: data, network, compared_network, search, run"
+    ),
     "train step_size_digits --step_size.num_samples 1": "`num_samples` must be at least 4",
     "train step_size_digits --step_size.num_steps 605": "must be whole decisions of 10 steps",
     "train step_size_digits --run.devices 99": "`run.devices` must be between 1 and",

@@ -1,6 +1,7 @@
 """Broad meta-training: what it leaves, and that stopping changes nothing."""
 
 import csv
+import dataclasses
 
 import jax
 import numpy as np
@@ -25,26 +26,29 @@ def test_every_family_on_digits_can_be_built(problem):
 
 
 def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, monkeypatch):
-    monkeypatch.setattr(broad_families, "SMALL", (TINY,))
+    deep = dataclasses.replace(TINY, name="deep", network={"name": "mlp", "features": (4,)})
+    monkeypatch.setattr(broad_families, "SMALL", (TINY, deep))
     monkeypatch.setattr(broad_commands, "examine", lambda *arguments: None)
     words = [
         "--broad.num_envs",
         "4",
         "--broad.group_size",
         "2",
-        "--run.devices",
-        "1",
         "--broad.own_runs",
         "4",
+        "--run.devices",
+        "1",
     ]
     words += ["--run.folder", str(tmp_path)]
     assert main(["train", "broad", *words, "--broad.num_updates", "2", "--run.name", "whole"]) == 0
     whole = load(tmp_path / "whole" / "agents.controller")
-    assert whole.provenance["problems"] == [TINY.name]
+    assert whole.provenance["problems"] == [TINY.name, "deep"]
     with (tmp_path / "whole" / "tables" / "own_kinds.csv").open() as file:
-        (row,) = csv.DictReader(file)
-    low, high = float(row["difference_lower"]), float(row["difference_upper"])
-    assert low <= float(row["trained"]) - float(row["untrained"]) <= high
+        rows = list(csv.DictReader(file))
+    assert [row["problem"] for row in rows] == [TINY.name, "deep"]
+    for row in rows:
+        low, high = float(row["difference_lower"]), float(row["difference_upper"])
+        assert low <= float(row["trained"]) - float(row["untrained"]) <= high
 
     stopped = [*words, "--broad.num_updates", "2", "--run.name", "parts"]
     record = broad_commands.Session.record

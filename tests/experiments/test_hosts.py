@@ -1,6 +1,5 @@
 """Two processes on this machine as one program: the same numbers as one process with two devices."""
 
-import json
 import os
 import signal
 import socket
@@ -20,7 +19,7 @@ from experiments.errors import UserError
 from experiments.run import main
 from ganno_jax.checkpoint import Checkpoints
 
-from .tiny import RUN
+from .tiny import RUN, numbers
 
 ROOT = Path(__file__).parents[2]
 WORDS = f"train digits {RUN} --learner.num_envs 16 --evaluate.no_after_training".split()
@@ -58,18 +57,12 @@ def ends(processes):
     return said, [process.returncode for process in processes]
 
 
-def numbers(path):
-    timed = ("seconds", "inner_steps_per_second")
-    lines = map(json.loads, path.read_text().splitlines())
-    return [{k: v for k, v in line.items() if k not in timed} for line in lines]
-
-
 def assert_same_run(two, one, updates):
     """Up to the order of float additions."""
     for file in ("metrics.jsonl", "curve.jsonl"):
-        for ours, theirs in zip(numbers(two / file), numbers(one / file), strict=True):
+        for ours, theirs in zip(numbers(two, file), numbers(one, file), strict=True):
             assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
-    assert numbers(two / "process_1" / "metrics.jsonl") == numbers(two / "metrics.jsonl")
+    assert numbers(two / "process_1", "metrics.jsonl") == numbers(two, "metrics.jsonl")
     agents = [run / "snapshots" / f"agents_{updates:05}.msgpack" for run in (two, one)]
     ours, theirs = (jax.tree.leaves(serialization.msgpack_restore(a.read_bytes())) for a in agents)
     for a, b in zip(ours, theirs, strict=True):

@@ -19,7 +19,7 @@ from experiments.progress import Bar
 from experiments.run import main
 from ganno_jax.checkpoint import Checkpoints
 
-from .tiny import RUN
+from .tiny import RUN, numbers, read
 
 ROOT = Path(__file__).parents[2]
 ONLY_TRAIN = "--evaluate.no_after_training"
@@ -39,25 +39,11 @@ def arguments(folder, *more):
     return ["train", "digits", *RUN.split(), "--run.folder", str(folder), *more]
 
 
-def read(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def learned(run):
     """The final learner state as bytes, leaf by leaf."""
     with ocp.StandardCheckpointer() as checkpointer:
         found = checkpointer.restore(run / "checkpoints" / "4" / "state")
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(found)]
-
-
-def numbers(run, *files):
-    """Lines without what depends on the clock."""
-    timed = ("seconds", "inner_steps_per_second")
-    return [
-        {name: value for name, value in line.items() if name not in timed}
-        for file in files
-        for line in read(run / file)
-    ]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -158,7 +158,7 @@ def test_the_whole_suite_leaves_tables_figures_and_a_report(
     path = save(tmp_path / "mine", controller)
     missing = dataclasses.replace(TINY, name="missing", data={"name": "mnist", "download": False})
     monkeypatch.setattr(suite_commands, "SMALL", (TINY, missing))
-    few = ("schedules", "controller", "best tuned schedule")
+    few = ("schedules", "controller", "untrained agents", "best tuned schedule", "tuned Adam")
     whole = suite_commands.methods_of
     monkeypatch.setattr(
         suite_commands, "methods_of", lambda suite: [n for n in whole(suite) if n in few]

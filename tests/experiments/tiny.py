@@ -1,5 +1,7 @@
 """A training problem and a whole run, as small as they can be, that the tests share."""
 
+import json
+
 from experiments.problems import Problem
 
 TINY = Problem(
@@ -21,3 +23,18 @@ RUN = (
     "--evaluate.blind_updates 1 --run.checkpoint_every 0 --run.updates_per_call 1 --run.devices 2"
 )
 """Options of `train digits`: four updates in seconds."""
+
+
+def read(path):
+    """The lines of a file of metrics."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def numbers(run, *files):
+    """Lines without what depends on the clock."""
+    timed = ("seconds", "inner_steps_per_second")
+    return [
+        {name: value for name, value in line.items() if name not in timed}
+        for file in files
+        for line in read(run / file)
+    ]
