@@ -27,7 +27,7 @@ from jaxtyping import PyTree
 
 from ganno_jax.tasks.networks import CNN
 
-ROUTES = ("native", "im2col", "batch_last", "shifted", "auto")
+ROUTES = ("native", "im2col", "batch_last", "shifted", "direct", "auto")
 MAPPINGS = ("vmap", "map", "chunks")
 CHANNELS = (16, 32)
 SIZE = 28

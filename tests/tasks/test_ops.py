@@ -10,7 +10,7 @@ import pytest
 
 from ganno_jax.tasks import ops
 
-OWN_ROUTES = ("im2col", "batch_last", "shifted")
+OWN_ROUTES = ("im2col", "batch_last", "shifted", "direct")
 
 # Sums of up to 5 * 5 * 3 float32 products taken in another order, values of order 10.
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}
@@ -91,11 +91,44 @@ def test_one_training_is_the_same_in_a_batch_and_alone(route):
     chex.assert_trees_all_close(batched, alone, **CLOSE)
 
 
-def test_the_default_route_never_is_native_on_a_cpu():
-    assert ops.resolve_route("auto") == "im2col"
-    assert ops.resolve_route("auto", pooled=True) == "batch_last"
-    text = jax.jit(jax.vmap(ops.conv, (None, 0))).lower(images((6, 6)), weights(3)[None]).as_text()
-    assert "convolution" not in text
+def test_the_default_route_makes_no_grouped_convolution_on_a_cpu():
+    assert ops.resolve_route("auto") == "direct"
+    x, kernels = images((6, 6), channels=16), weights(3, cin=16)[None]
+    text = jax.jit(jax.vmap(ops.conv, (None, 0))).lower(x, kernels).as_text()
+    assert "feature_group_count = 1 : i64" in text
+    assert text.count("feature_group_count") == text.count("feature_group_count = 1 : i64")
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("cin", [2, 16])  # patches are written; packed on the fly
+def test_all_derivatives_of_the_direct_route_equal_native(cin, padding):
+    x, kernel = images((7, 6), cin), weights(3, cin)
+
+    def derivatives(route):
+        def loss(x, kernel):
+            return jnp.mean(jnp.sin(ops.conv(x, kernel, padding=padding, route=route)))
+
+        def along(gradient):  # the Hessian times the arguments
+            return jax.jvp(gradient, (x, kernel), (x, kernel))
+
+        return jax.jit(along, static_argnums=0)(jax.grad(loss, (0, 1)))
+
+    chex.assert_trees_all_close(derivatives("direct"), derivatives("native"), **CLOSE)
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0), (1, 3)])
+def test_the_direct_route_under_vmap_is_a_loop_over_it(axes):
+    x, kernel = images((6, 6), 16), weights(3, 16)
+    stacked = [
+        array if axis is None else jnp.stack([array, 2 * array, array - 1], axis)
+        for array, axis in zip((x, kernel), axes, strict=True)
+    ]
+    conv = jax.jit(lambda x, kernel: ops.conv(x, kernel, route="direct"))
+    loop = [
+        conv(*(a if n is None else jnp.take(a, i, n) for a, n in zip(stacked, axes, strict=True)))
+        for i in range(3)
+    ]
+    chex.assert_trees_all_close(jax.vmap(conv, axes)(*stacked), jnp.stack(loop), **CLOSE)
 
 
 def test_max_pool_drops_incomplete_windows_and_takes_the_largest():
@@ -121,7 +154,7 @@ def test_pooling_routes_agree_forward_and_backward(pool, size):
 
 def test_equal_entries_of_a_window_share_its_gradient():
     x = jnp.asarray([[3.0, 3.0], [1.0, 3.0]]).reshape(1, 2, 2, 1)
-    for route in ("im2col", "batch_last"):
+    for route in ("direct", "batch_last"):
         gradient = jax.grad(lambda x, r=route: ops.max_pool(x, 2, route=r).sum())(x)
         np.testing.assert_allclose(gradient.ravel(), [1 / 3, 1 / 3, 0, 1 / 3])
 

@@ -9,46 +9,54 @@ through each. Arrays are `[batch, height, width, channel]` outside whatever the 
 | `im2col` | shifted slices side by side as patches `[M, K]`, one matrix product |
 | `batch_last` | the same with the batch as the fastest axis, patches `[K, M]`: long copies |
 | `shifted` | a sum of one small product per kernel position: the least memory |
-| `auto` | `AUTO_ROUTES`, `AUTO_POOLED_ROUTES`: by platform |
+| `direct` | no patches where the kernel is large enough (`direct_convolution`); `im2col` with strides |
+| `auto` | `AUTO_ROUTES`: by platform |
 
-A convolution followed directly by `max_pool` of the same route (bias and activation after it) lets
+A convolution followed directly by pooling of `pooling_route` (bias and activation after it) lets
 XLA cancel the transposes of `batch_last` between the two; a bias in between makes them real
-copies, and `im2col` is then faster. `networks.layers.Conv` has that order.
+copies. `networks.layers.Conv` has that order.
 """
 
-from functools import partial
 from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-Route = Literal["auto", "native", "im2col", "batch_last", "shifted"]
+from ganno_jax.tasks import direct_convolution
+from ganno_jax.tasks.patches import Pads, conv_batch_last, shifted_views, to_batch_last
+
+Route = Literal["auto", "native", "im2col", "batch_last", "shifted", "direct"]
 Padding = Literal["SAME", "VALID"]
 
-# Filled by `benchmarks/convolution.py`. On one CPU core a step of the two-layer CNN, 16 and 32
-# filters, runs at 22 % (bias between) to 44 % (pooled) of the rate of a large matrix product with
-# `batch_last`, at 28 to 30 % with `im2col`, 25 to 32 % with `shifted`. Accelerators: not measured
-# yet.
-AUTO_ROUTES: dict[str, Route] = {"cpu": "im2col", "gpu": "im2col", "tpu": "native"}
-AUTO_POOLED_ROUTES: dict[str, Route] = {"cpu": "batch_last", "gpu": "im2col", "tpu": "native"}
+# From `benchmarks.convolution` and docs/performance.md. Accelerators: not measured yet.
+AUTO_ROUTES: dict[str, Route] = {"cpu": "direct", "gpu": "im2col", "tpu": "native"}
 
 
-def resolve_route(route: str, *, pooled: bool = False) -> str:
+def resolve_route(route: str) -> str:
     """The route that `auto` stands for on the default backend; other routes are themselves.
-
-    Args:
-      route: one of `Route`.
-      pooled: whether max-pooling follows the convolution directly.
 
     Raises:
       ValueError: no route of that name.
     """
     if route not in get_args(Route):
         raise ValueError(f"no route {route!r}; there are: {', '.join(get_args(Route))}.")
-    table = AUTO_POOLED_ROUTES if pooled else AUTO_ROUTES
-    return table.get(jax.default_backend(), "im2col") if route == "auto" else route
+    return AUTO_ROUTES.get(jax.default_backend(), "im2col") if route == "auto" else route
+
+
+def pooling_route(route: str, image: tuple[int, ...], kernel: tuple[int, ...]) -> str:
+    """The route of pooling directly after a convolution with stride 1.
+
+    Args:
+      route: the convolution's.
+      image: shape of what the convolution reads, `[batch, height, width, cin]`.
+      kernel: shape of its kernel, `[kh, kw, cin, cout]`.
+    """
+    route = resolve_route(route)
+    by_patches = route == "direct" and not direct_convolution.suits(image, kernel)
+    return "batch_last" if by_patches else route
 
 
 def conv(
@@ -83,20 +91,22 @@ def conv(
         raise ValueError(f"`padding` must be 'SAME' or 'VALID'; got {padding!r}.")
     if padding == "VALID" and (x.shape[1] < kernel.shape[0] or x.shape[2] < kernel.shape[1]):
         raise ValueError(f"a {kernel.shape[:2]} kernel does not fit into {x.shape[1:3]} images.")
+    pads = _pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     if route == "native":
         numbers = ("NHWC", "HWIO", "NHWC")
         return lax.conv_general_dilated(
-            x, kernel, (strides, strides), padding, dimension_numbers=numbers
+            x, kernel, (strides, strides), pads, dimension_numbers=numbers
         )
+    if route == "direct" and strides == 1 and kernel.shape[:2] != (1, 1):
+        return direct_convolution.conv(x, kernel, pads)
+    if route == "batch_last":
+        return to_batch_last(conv_batch_last(to_batch_last(x), kernel, strides, pads))
+    views = shifted_views(x, kernel.shape[:2], strides, pads, axes=(1, 2))
     if route == "shifted":
-        views = _shifted_views(x, kernel.shape[:2], strides, padding, axes=(1, 2))
         weights = kernel.reshape(-1, *kernel.shape[2:])
         return sum(view @ weights[i] for i, view in enumerate(views))
-    if route == "im2col":
-        views = _shifted_views(x, kernel.shape[:2], strides, padding, axes=(1, 2))
-        patches = views[0] if len(views) == 1 else jnp.concatenate(views, axis=3)
-        return patches @ kernel.reshape(-1, kernel.shape[3])
-    return _to_batch_first(_conv_batch_last(_to_batch_last(x), kernel, strides, padding))
+    patches = views[0] if len(views) == 1 else jnp.concatenate(views, axis=3)
+    return patches @ kernel.reshape(-1, kernel.shape[3])
 
 
 def max_pool(
@@ -118,8 +128,8 @@ def max_pool(
         shape = (1, window, window, 1)
         return lax.reduce_window(x, -jnp.inf, lax.max, shape, shape, "VALID")
     if route == "batch_last":
-        return _to_batch_first(_windows(_to_batch_last(x), window).max((2, 4)))
-    return _windows(x, window).max((2, 4))
+        return to_batch_last(_largest(_windows(to_batch_last(x), window)))
+    return _largest(_windows(x, window))
 
 
 def avg_pool(
@@ -136,57 +146,20 @@ def avg_pool(
         shape = (1, window, window, 1)
         return lax.reduce_window(x, 0.0, lax.add, shape, shape, "VALID") / window**2
     if route == "batch_last":
-        return _to_batch_first(_windows(_to_batch_last(x), window).mean((2, 4)))
+        return to_batch_last(_windows(to_batch_last(x), window).mean((2, 4)))
     return _windows(x, window).mean((2, 4))
 
 
-def _conv_batch_last(
-    x: Float[Array, "cin height width batch"],
-    kernel: Float[Array, "kh kw cin cout"],
-    strides: int,
-    padding: Padding,
-) -> Float[Array, "cout out_height out_width batch"]:
-    # The barriers keep XLA from recomputing what stands before them inside the fusions that read
-    # it: without them the step of the two-layer CNN takes twice as long on a CPU.
-    cin, cout = kernel.shape[2:]
-    views = _shifted_views(x, kernel.shape[:2], strides, padding, axes=(1, 2))
-    patches = views[0] if len(views) == 1 else jnp.concatenate(views, axis=0)
-    height, width, batch = patches.shape[1:]
-    patches = lax.optimization_barrier(patches.reshape(len(views) * cin, height * width * batch))
-    weights = kernel.reshape(len(views) * cin, cout)
-    product = lax.dot_general(weights, patches, (((0,), (0,)), ((), ())))
-    return lax.optimization_barrier(product.reshape(cout, height, width, batch))
-
-
-def _shifted_views(
-    x: Array, kernel_size: tuple[int, ...], strides: int, padding: Padding, axes: tuple[int, int]
-) -> list[Array]:
-    """What each kernel position sees: one strided slice of the padded images per position."""
-    pads = [(0, 0)] * x.ndim
-    sizes = []
-    for axis, k in zip(axes, kernel_size, strict=True):
-        size = x.shape[axis]
-        out = -(-size // strides) if padding == "SAME" else (size - k) // strides + 1
-        total = max((out - 1) * strides + k - size, 0) if padding == "SAME" else 0
-        pads[axis] = (total // 2, total - total // 2)
-        sizes.append(out)
-    if any(pad != (0, 0) for pad in pads):
-        x = lax.optimization_barrier(jnp.pad(x, pads))
-    take = partial(_window_slice, x, axes=axes, sizes=tuple(sizes), strides=strides)
-    return [take((i, j)) for i in range(kernel_size[0]) for j in range(kernel_size[1])]
-
-
-def _window_slice(
-    x: Array,
-    starts: tuple[int, int],
-    *,
-    axes: tuple[int, int],
-    sizes: tuple[int, ...],
-    strides: int,
-) -> Array:
-    for axis, start, size in zip(axes, starts, sizes, strict=True):
-        x = lax.slice_in_dim(x, start, start + (size - 1) * strides + 1, strides, axis)
-    return x
+def _pads(image: tuple[int, ...], kernel: tuple[int, ...], strides: int, padding: Padding) -> Pads:
+    """Zeros around the images; `SAME` leaves outputs of size `ceil(size / strides)`."""
+    if padding == "VALID":
+        return (0, 0), (0, 0)
+    totals = [
+        max((-(-size // strides) - 1) * strides + k - size, 0)
+        for size, k in zip(image, kernel, strict=True)
+    ]
+    height, width = ((total // 2, total - total // 2) for total in totals)
+    return height, width
 
 
 def _windows(x: Float[Array, "a height width b"], window: int) -> Float[Array, "a h w1 w w2 b"]:
@@ -196,6 +169,26 @@ def _windows(x: Float[Array, "a height width b"], window: int) -> Float[Array, "
     return x.reshape(x.shape[0], height, window, width, window, x.shape[3])
 
 
+@jax.custom_jvp
+def _max(windows: Float[Array, "a h w1 w w2 b"]) -> Float[Array, "a h w b"]:
+    return windows.max((2, 4))
+
+
+@_max.defjvp
+def _max_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (windows,), (dots,) = primals, tangents
+    largest = _max(windows)
+    among = windows == largest[:, :, None, :, None]
+    places = np.ndindex(windows.shape[2], windows.shape[4])
+    count = sum(among[:, :, i, :, j].astype(windows.dtype) for i, j in places)
+    return largest, jnp.where(among, dots, 0).sum((2, 4)) / count
+
+
+# Which entries are the largest is found again where the gradient passes: cheaper on a CPU than
+# storing it, by a tenth of the two-layer CNN's whole step.
+_largest = jax.checkpoint(_max, prevent_cse=False)
+
+
 def _check_window(x: Array, window: int) -> None:
     if x.ndim != 4:
         raise ValueError(f"pooling needs [batch, height, width, channel]; got shape {x.shape}.")
@@ -203,11 +196,3 @@ def _check_window(x: Array, window: int) -> None:
         raise ValueError(
             f"`window` must be between 1 and the image's size {x.shape[1:3]}; got {window}."
         )
-
-
-def _to_batch_last(x: Array) -> Array:
-    return jnp.transpose(x, (3, 1, 2, 0))
-
-
-def _to_batch_first(x: Array) -> Array:
-    return jnp.transpose(x, (3, 1, 2, 0))

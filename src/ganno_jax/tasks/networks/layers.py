@@ -169,9 +169,9 @@ class Conv(nn.Module):
             return init_kernel(key, shape, self.initializer, active_in, active_out)
 
         kernel = self.param("kernel", draw).astype(self.dtype)
-        route = ops.resolve_route(self.route, pooled=self.pool > 1)
-        x = ops.conv(x.astype(self.dtype), kernel, strides=self.strides, route=route)
-        x = ops.max_pool(x, self.pool, route=route)
+        pooling = ops.pooling_route(self.route, x.shape, kernel.shape)
+        x = ops.conv(x.astype(self.dtype), kernel, strides=self.strides, route=self.route)
+        x = ops.max_pool(x, self.pool, route=pooling)
         if not self.use_bias:
             return x
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
