@@ -173,6 +173,20 @@ TARGETS = (
         _only("startup", "seconds_to_first_update", variant="second start"),
     ),
     Target(
+        "`control` on a CNN's step, one decision in 50",
+        0.05,
+        False,
+        "%",
+        _only("door", "overhead", network="cnn", variant="control"),
+    ),
+    Target(
+        "`control` on a ResNet-18's step, 32x32, batch 128, one decision in 50",
+        0.01,
+        False,
+        "%",
+        _only("door", "overhead", network="resnet18 32x32", variant="control"),
+    ),
+    Target(
         "`cifar_resnet18`, compile time",
         90.0,
         False,

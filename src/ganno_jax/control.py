@@ -37,6 +37,10 @@ from ganno_jax.inner.statistics import (
 Layers = str | Callable[[tuple[str, ...]], str] | PyTree
 
 
+_DECIDED = ("rates", "features", "policy", "memory", "losses", "measured")
+"""What a decision changes in the state; nothing in it is as large as the parameters."""
+
+
 @struct.dataclass
 class ControlState:
     """State of `control`. For logging: `rates`, `features`, `skipped`, `backoff`."""
@@ -52,6 +56,7 @@ class ControlState:
     memory: ObservationMemory
     losses: LossRecord
     measured: LayerRecord
+    gradient: PyTree  # of the last update, as it came
     examples: Float[Array, "layer 2"]  # features of the examples, at the end of the last interval
 
 
@@ -149,28 +154,23 @@ def control(
             policy=policy.init(observation),
             memory=empty_memory(num_layers, rate),
             losses=empty_loss_record(),
-            measured=empty_layer_record(params, layer_map),
+            measured=empty_layer_record(layer_map),
+            gradient=jax.tree.map(jnp.zeros_like, params),
             examples=jnp.zeros((num_layers, 2)),
         )
         return jax.tree.map(jnp.copy, state)  # no buffer twice, so that the state can be donated
 
     def decide(
         state: ControlState,
-        updates: PyTree,
-        gradient: PyTree,
+        record_first: Callable[[], tuple[LossRecord, LayerRecord]],
         params: PyTree,
-        loss: Array,
         layer_map: LayerMap,
         has_examples: bool,
-    ) -> ControlState:
-        """Close the interval, observe, choose new rates, and begin the next interval."""
-        is_first = state.step == 0
-        first_losses = record_loss(empty_loss_record(), loss)
-        empty = empty_layer_record(params, layer_map)
-        first_measured = record_layers(empty, gradient, updates, layer_map)
+    ) -> dict[str, Any]:
+        """Close the interval (before the first step: one of that step alone), observe, and choose new rates."""
         losses, measured = jax.tree.map(
-            lambda a, b: jnp.where(is_first, a, b),
-            (first_losses, first_measured),
+            lambda a, b: jnp.where(state.step == 0, a, b),
+            record_first(),
             (state.losses, state.measured),
         )
         summary = summarize(losses, measured, params, layer_map)
@@ -181,14 +181,9 @@ def control(
             state.memory, summary, state.rates, rate, state.step, jnp.int32(total_steps), layer_map, interval
         )  # fmt: skip
         policy_state, rates = policy.act(state.policy, observation, jax.random.key(0))
-        return state.replace(
-            rates=rates,
-            features=observation.features,
-            policy=policy_state,
-            memory=memory,
-            losses=empty_loss_record(),
-            measured=empty,
-        )
+        parts = (rates, observation.features, policy_state, memory)
+        records = (empty_loss_record(), empty_layer_record(layer_map))
+        return dict(zip(_DECIDED, (*parts, *records), strict=True))
 
     def update(
         gradient: PyTree,
@@ -216,29 +211,35 @@ def control(
         loss = jnp.asarray(value, jnp.float32)
         healthy = jnp.isfinite(loss)
         if safety:
-            squares = layer_maps.squared_norms(gradient, layer_map)
-            healthy &= jnp.all(jnp.isfinite(squares))
-            gradient = jax.tree.map(lambda g: jnp.where(healthy, g, 0), gradient)
+            healthy &= jnp.all(jnp.isfinite(layer_maps.squared_norms(gradient, layer_map)))
             loss = jnp.where(healthy, loss, state.typical_loss)
+
+        def usable_gradient() -> PyTree:  # where it is read, so that it need not be written
+            if not safety:
+                return gradient
+            return jax.tree.map(lambda g: jnp.where(healthy, g, 0), gradient)
+
         updates, direction_state = direction.update(
-            gradient, state.direction, params, value=loss, **extra
+            usable_gradient(), state.direction, params, value=loss, **extra
         )
+        # Branches that do nothing copy what they return: only small things may pass through them.
+        previous = state.gradient
+
+        def record(measured: LayerRecord) -> LayerRecord:
+            return record_layers(measured, usable_gradient(), previous, updates, layer_map)
+
+        def record_first() -> tuple[LossRecord, LayerRecord]:
+            return record_loss(empty_loss_record(), loss), record(empty_layer_record(layer_map))
+
         due = (state.step % interval == 0) & (state.step < total_steps)
-        state = jax.lax.cond(
+        decided = jax.lax.cond(
             due,
-            lambda s: decide(
-                s, updates, gradient, params, loss, layer_map, example_losses_fn is not None
-            ),
-            lambda s: s,
-            state,
+            lambda: decide(state, record_first, params, layer_map, example_losses_fn is not None),
+            lambda: {name: getattr(state, name) for name in _DECIDED},
         )
+        state = state.replace(**decided)
         in_measured = state.step % interval >= interval - measured_steps
-        measured = jax.lax.cond(
-            in_measured,
-            lambda r: record_layers(r, gradient, updates, layer_map),
-            lambda r: r,
-            state.measured,
-        )
+        measured = jax.lax.cond(in_measured, record, lambda measured: measured, state.measured)
         rates = state.rates
         backoff, typical, skipped = state.backoff, state.typical_loss, state.skipped
         if safety:
@@ -272,6 +273,7 @@ def control(
             direction=direction_state,
             losses=record_loss(state.losses, loss),
             measured=measured,
+            gradient=gradient,
             backoff=backoff,
             typical_loss=typical,
             skipped=skipped,

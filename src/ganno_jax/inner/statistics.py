@@ -4,7 +4,6 @@ The loss is recorded at every step. The per-layer statistics cost passes over th
 the last few steps of the window only ("measured" steps). The same functions serve the env and `control()`.
 """
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, PyTree
@@ -36,8 +35,7 @@ class LayerRecord:
     alignment: Float[Array, " layer"]  # sum of the cosines of direction and gradient
     agreement: Float[Array, " layer"]  # sum of the cosines of successive gradients
     agreement_count: Float[Array, ""]
-    previous_gradient: PyTree
-    previous_square: Float[Array, " layer"]
+    previous_square: Float[Array, " layer"]  # of the gradient of the step before
 
 
 @struct.dataclass
@@ -77,7 +75,7 @@ def record_loss(record: LossRecord, loss: Float[Array, ""]) -> LossRecord:
     )
 
 
-def empty_layer_record(params: PyTree, layers: LayerMap) -> LayerRecord:
+def empty_layer_record(layers: LayerMap) -> LayerRecord:
     """Before the first measured step of a window."""
     zero, zeros = jnp.zeros((), jnp.float32), jnp.zeros(layers.num_layers, jnp.float32)
     return LayerRecord(
@@ -87,26 +85,26 @@ def empty_layer_record(params: PyTree, layers: LayerMap) -> LayerRecord:
         alignment=zeros,
         agreement=zeros,
         agreement_count=zero,
-        previous_gradient=jax.tree.map(jnp.zeros_like, params),
         previous_square=zeros,
     )
 
 
 def record_layers(
-    record: LayerRecord, gradient: PyTree, direction: PyTree, layers: LayerMap
+    record: LayerRecord, gradient: PyTree, previous: PyTree, direction: PyTree, layers: LayerMap
 ) -> LayerRecord:
     """Add the per-layer statistics of one inner step.
 
     Args:
       record: sums so far.
       gradient: of the training loss, before clipping and weight decay.
+      previous: the gradient of the step before; of no effect in the first measured step of a window.
       direction: what the rates are multiplied with.
       layers: the groups of leaves.
     """
     square = squared_norms(gradient, layers)
     direction_square = squared_norms(direction, layers)
     aligned = inner_products(gradient, direction, layers)
-    alike = inner_products(gradient, record.previous_gradient, layers)
+    alike = inner_products(gradient, previous, layers)
     has_previous = record.count > 0
     return LayerRecord(
         count=record.count + 1,
@@ -116,7 +114,6 @@ def record_layers(
         agreement=record.agreement
         + jnp.where(has_previous, _cosine(alike, square, record.previous_square), 0.0),
         agreement_count=record.agreement_count + has_previous,
-        previous_gradient=gradient,
         previous_square=square,
     )
 
@@ -147,4 +144,5 @@ def _cosine(
     product: Float[Array, " layer"], square: Float[Array, " layer"], other: Float[Array, " layer"]
 ) -> Float[Array, " layer"]:
     """From an inner product and both squared norms; 0 where one of them is 0."""
-    return product / jnp.maximum(jnp.sqrt(square) * jnp.sqrt(other), _TINY)
+    norms = jnp.sqrt(square) * jnp.sqrt(other)
+    return jnp.where(norms == 0, 0.0, product / jnp.maximum(norms, _TINY))

@@ -194,21 +194,22 @@ class Training:
             return (state, record_loss(losses, metrics.loss)), None
 
         def measured(carry, inputs):
-            before, losses, record = carry[:3]
+            before, losses, record, previous = carry[:4]
             state, metrics = self._step(before, *inputs)
             losses = record_loss(losses, metrics.loss)
-            record = record_layers(record, metrics.gradient, metrics.direction, self.layers)
-            last_step = (before, metrics.direction) if self.example_features else ()
-            return (state, losses, record, *last_step), None
+            gradient, direction = metrics.gradient, metrics.direction
+            record = record_layers(record, gradient, previous, direction, self.layers)
+            last_step = (before, direction) if self.example_features else ()
+            return (state, losses, record, gradient, *last_step), None
 
         carry = (state, empty_loss_record())
         if num_bare:
             carry, _ = jax.lax.scan(bare, carry, (rates[:num_bare], indices[:num_bare]))
-        record = empty_layer_record(state.params, self.layers)
+        no_gradient = jax.tree.map(jnp.zeros_like, state.params)
         last_step = (state, state.params) if self.example_features else ()
-        carry = (*carry, record, *last_step)
+        carry = (*carry, empty_layer_record(self.layers), no_gradient, *last_step)
         carry, _ = jax.lax.scan(measured, carry, (rates[num_bare:], indices[num_bare:]))
-        state, losses, record, *last_step = carry
+        state, losses, record, _, *last_step = carry
         summary = summarize(losses, record, state.params, self.layers)
         if self.example_features:
             features = self._example_features(*last_step, rates[-1], indices[-1])
@@ -242,8 +243,8 @@ class Training:
         direction, _ = transformation.update(
             gradient, state.optimizer_state, state.params, value=loss
         )
-        record = empty_layer_record(state.params, self.layers)
-        record = record_layers(record, gradient, direction, self.layers)
+        record = empty_layer_record(self.layers)
+        record = record_layers(record, gradient, gradient, direction, self.layers)
         losses = record_loss(empty_loss_record(), loss)
         summary = summarize(losses, record, state.params, self.layers)
         if self.example_features:  # none before the first step
