@@ -11,8 +11,8 @@ from experiments.build import Experiment, initial_rates, run_keys
 from experiments.entrants import Entrant, Evaluator
 from experiments.progress import Bar, say
 from ganno_jax.evaluation import Curves
+from ganno_jax.evaluation.spikes import find_spike
 from ganno_jax.evaluation.statistics import log_losses
-from ganno_jax.plots import find_spike
 from ganno_jax.policies import SCHEDULES, AgentPolicy, mean_schedule
 from ganno_jax.policies.schedules import DISPLAY_NAMES
 

@@ -3,11 +3,12 @@
 import json
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from experiments import folder as folders
-from experiments import hosts, present, training
+from experiments import hosts, training
 from experiments.assess import assess
 from experiments.build import Experiment, build, learner_key
 from experiments.config import Config
@@ -20,6 +21,9 @@ from experiments.signals import StopRequest
 from ganno_jax.checkpoint import Checkpoints
 from ganno_jax.evaluation.tables import format_table
 from ganno_jax.policies import AgentPolicy
+
+if TYPE_CHECKING:
+    from experiments import present
 
 
 def train(config: Config, arguments: Sequence[str]) -> None:
@@ -82,6 +86,8 @@ def evaluate(config: Config, arguments: Sequence[str]) -> None:
 
 def plot(config: Config, arguments: Sequence[str]) -> None:
     """Draw figures and report of an evaluated run again."""
+    from experiments import present
+
     del arguments
     folder = folders.of(config)
     try:
@@ -119,6 +125,8 @@ def _finish(
     clock: training.Clock,
 ) -> None:
     """Evaluate, write and show."""
+    from experiments import present  # its figures take a second to import: not before the training
+
     untrained = experiment.learner.policy(
         training.init(experiment.learner, learner_key(experiment.config))
     )
@@ -149,7 +157,7 @@ def _finish(
     _show(folder, presented)
 
 
-def _show(folder: RunFolder, presented: present.Presented) -> None:
+def _show(folder: RunFolder, presented: "present.Presented") -> None:
     """The table, the result in words, and where everything is."""
     out = console()
     out.print(format_table(presented.rows, "Every policy in the same runs"))

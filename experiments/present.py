@@ -13,6 +13,7 @@ from experiments.folder import RunFolder, write_json, write_whole
 from experiments.logs import read_lines
 from experiments.report import write_report
 from ganno_jax import plots
+from ganno_jax.evaluation.spikes import Spike, find_spike
 from ganno_jax.evaluation.statistics import (
     area_under_curve,
     log_losses,
@@ -21,7 +22,6 @@ from ganno_jax.evaluation.statistics import (
     worst_decile,
 )
 from ganno_jax.evaluation.tables import PolicyResult, Row, headline, summarize, write_csv
-from ganno_jax.plots import Spike, find_spike
 from ganno_jax.policies.schedules import DISPLAY_NAMES
 
 Arrays = Mapping[str, np.ndarray]

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ganno_jax import plots
+from ganno_jax.evaluation.spikes import find_spike
 from ganno_jax.plots.style import COLUMN, PAGE, looks
 
 STEPS = np.arange(0, 60, 10)
@@ -73,6 +74,11 @@ def test_pyplot_is_never_imported():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_command_line_starts_without_matplotlib():
+    code = "import sys, experiments.commands; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 def test_small_or_foreign_files_are_refused(tmp_path):
     figure = plots.schedules(STEPS, {"cosine": np.ones(6)})
     with pytest.raises(ValueError, match="at least 150"):
@@ -83,26 +89,26 @@ def test_small_or_foreign_files_are_refused(tmp_path):
 
 def test_find_spike_finds_the_largest_rise():
     losses = np.array([4.0, 2.0, 3.0, 1.0, 0.5, 2.0, 4.0, 1.0, 0.9])
-    spike = plots.find_spike(losses)
+    spike = find_spike(losses)
     assert (spike.start, spike.peak) == (4, 6)
     np.testing.assert_allclose(spike.height, np.log(8))
 
 
 def test_a_spike_is_as_short_as_its_window():
     slow = np.concatenate([np.geomspace(1, 10, 101), [9.0, 13.5]])
-    assert plots.find_spike(slow, window=1)[:2] == (101, 102)
-    assert plots.find_spike(slow, window=200)[:2] == (0, 102)
+    assert find_spike(slow, window=1)[:2] == (101, 102)
+    assert find_spike(slow, window=200)[:2] == (0, 102)
 
 
 def test_find_spike_passes_over_broken_points_and_falling_curves():
-    assert plots.find_spike(np.array([4.0, 3.0, np.nan, 2.0, 2.0, 1.0])) is None
-    assert plots.find_spike(np.array([2.0, np.inf, 1.0, np.nan, 3.0]))[:2] == (2, 4)
+    assert find_spike(np.array([4.0, 3.0, np.nan, 2.0, 2.0, 1.0])) is None
+    assert find_spike(np.array([2.0, np.inf, 1.0, np.nan, 3.0]))[:2] == (2, 4)
     with pytest.raises(ValueError, match="a loss that rises somewhere"):
         plots.spike_zoom(STEPS, np.ones((6, 1)), np.geomspace(1, 0.1, 6), ["dense"])
 
 
 def test_equal_lows_start_the_spike_where_the_rise_starts():
-    assert plots.find_spike(np.array([1.0, 1.0, 1.0, 5.0]))[:2] == (2, 3)
+    assert find_spike(np.array([1.0, 1.0, 1.0, 5.0]))[:2] == (2, 3)
 
 
 def test_the_learning_curve_draws_the_bar_to_beat():

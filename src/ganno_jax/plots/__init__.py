@@ -3,9 +3,7 @@
 from ganno_jax.plots.comparison import forest, performance_profiles, sensitivity
 from ganno_jax.plots.style import save
 from ganno_jax.plots.training import (
-    Spike,
     accuracy_over_steps,
-    find_spike,
     layer_rates,
     learning_curve,
     schedules,
@@ -13,9 +11,7 @@ from ganno_jax.plots.training import (
 )
 
 __all__ = [
-    "Spike",
     "accuracy_over_steps",
-    "find_spike",
     "forest",
     "layer_rates",
     "learning_curve",
