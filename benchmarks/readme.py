@@ -1,4 +1,4 @@
-"""Writes the tables of benchmarks/README.md from rows, between markers; the text around them stays."""
+"""Writes the tables of READMEs from rows, between markers; the text around them stays."""
 
 import importlib
 import re
@@ -8,13 +8,16 @@ from typing import Any
 
 from benchmarks.targets import Row, judge
 
-README = Path(__file__).with_name("README.md")
+HERE = Path(__file__).with_name("README.md")
+READMES = (HERE, HERE.parents[1] / "README.md")  # all tables; the targets
 
 
-def write(results: Mapping[str, Sequence[Row]], path: Path = README) -> None:
+def write(results: Mapping[str, Sequence[Row]], path: Path) -> None:
     """Replace the block of every benchmark that has rows, and that of the targets."""
     text = path.read_text()
-    tables = {"targets": markdown(judge(results))} if results else {}
+    tables = {}
+    if results:
+        tables["targets"] = f"{markdown(judge(results))}\n\n{machine_line(results)}"
     for name, rows in results.items():
         columns = getattr(importlib.import_module(f"benchmarks.{name}"), "COLUMNS", None)
         if columns and rows:
@@ -58,7 +61,8 @@ def machine_line(results: Mapping[str, Sequence[Row]]) -> str:
     busy = f"; load at the end {max(load):.1f}" if load else ""
     torch = {row["torch"] for rows in results.values() for row in rows if row.get("torch")}
     versions += "".join(f", torch {version}" for version in sorted(torch))
+    commits = " and ".join(dict.fromkeys(m["commit"] for m in described))
     return (
         f"{first['processor']}, {first['cores']} cores, Python {first['python']}, {versions}; "
-        f"commit {first['commit']}{busy}."
+        f"commit {commits}{busy}."
     )

@@ -3,9 +3,9 @@
     python -m benchmarks.run [--quick] [--json DIR] [--write-readme] [--torch-python PATH]
 
 Prints every table, then the targets with the measured values beside them. `--json DIR` keeps the rows
-(and the figure); `--write-readme` writes the tables into benchmarks/README.md, from what was just
-measured or, with `--only-readme`, from the JSON files that are in DIR. About a quarter of an hour on two
-quiet cores.
+(and the figure); `--write-readme` writes the tables into benchmarks/README.md and the targets into
+README.md, from what was just measured or, with `--only-readme`, from the JSON files that are in DIR.
+About a quarter of an hour on two quiet cores.
 """
 
 import argparse
@@ -67,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=FIRST + OTHERS, help="instead of the first")
     parser.add_argument("--all", action="store_true", help="also the questions without a target")
     parser.add_argument("--torch-python", help="a Python that has PyTorch; by default this one")
-    parser.add_argument("--write-readme", action="store_true", help="write benchmarks/README.md")
+    parser.add_argument(
+        "--write-readme", action="store_true", help="write the tables into the READMEs"
+    )
     parser.add_argument("--only-readme", action="store_true", help="measure nothing; needs --json")
     args = parser.parse_args(arguments)
     if args.only_readme and args.json is None:
@@ -86,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.quick:
         print("Tiny settings (--quick): these values say only that everything runs.")
     if args.write_readme or args.only_readme:
-        readme.write(results)
+        for path in readme.READMES:
+            readme.write(results, path)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
