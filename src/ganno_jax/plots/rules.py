@@ -35,6 +35,6 @@ def search_progress(searches: Mapping[str, Progress], window: int = 10) -> Figur
         smooth = (sums[ends] - sums[starts]) / (ends - starts)
         axes.plot(evaluated, smooth, color=look.color, ls="--", label=f"{name}, mean")
     axes.set(xlabel="distinct rules evaluated", ylabel="reward (validation accuracy)")
-    axes.set_ylim(-0.02, 1.02)
+    axes.set_ylim(bottom=0.0)
     axes.legend()
     return figure
