@@ -117,9 +117,9 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
     )
     if not folder.config.is_file():
         describe(config, folder, list(mesh.devices.flat))
-    with Session(
-        folder, config.run, dataclasses.asdict(settings), {"learner": state}, stop
-    ) as session:
+    same = dataclasses.asdict(settings)
+    del same["own_runs"]  # what comes after the training may change
+    with Session(folder, config.run, same, {"learner": state}, stop) as session:
         state = to_mesh(session.state["learner"], mesh)
         if session.update:
             say(f"going on from update {session.update} of {settings.num_updates}")

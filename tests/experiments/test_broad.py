@@ -61,7 +61,7 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
     with monkeypatch.context() as patch:
         patch.setattr(broad_commands.Session, "record", stop_after_one)
         assert main(["train", "broad", *stopped]) == 2
-    assert main(["train", "broad", *stopped, "--run.resume"]) == 0
+    assert main(["train", "broad", *stopped, "--run.resume", "--broad.own_runs", "0"]) == 0
     parts = load(tmp_path / "parts" / "agents.controller")
     jax.tree.map(np.testing.assert_array_equal, whole.policy.params, parts.policy.params)
 
