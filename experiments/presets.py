@@ -116,7 +116,7 @@ def fashion_cnn(scale: Scale = "paper") -> Config:
 
     Their nine compounding multipliers: `--agent.actions multipliers --env.reward log_loss`; at small
     scale they lose to tuned schedules (docs/ablations.md). Small: images of 14x14 pixels, 8 and 16 filters.
-    Cost: small 167 s on two CPU cores (22 s compiling); paper not measured yet.
+    Cost: small 170 to 215 s on two CPU cores (22 to 32 s compiling); paper not measured yet.
     Expected result: small -0.35 mean final log validation loss, best tuned schedule -0.38 (100 steps).
     """
     small = scale == "small"
