@@ -143,11 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             problem, repeats = problem.smaller(image=(8, 8, 3)), min(repeats, 3)
         if args.quick:
             problem, repeats, every = problem.smaller(batch=2, num_validation=2), 1, 2
-        rows += measure(problem, repeats, every)
+            usual = usual and usual.smaller(batch=2)
+        measured = measure(problem, repeats, every)
+        rows += measured
         if usual is not None:
-            rows += compare_with_usual_step(
-                rows[-3:], usual.smaller(batch=2) if args.quick else usual
-            )
+            rows += compare_with_usual_step(measured, usual)
     common.finish(rows, COLUMNS, args.json)
 
 

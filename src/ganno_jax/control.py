@@ -167,7 +167,7 @@ def control(
         layer_map: LayerMap,
         has_examples: bool,
     ) -> dict[str, Any]:
-        """Close the interval (before the first step: one of that step alone), observe, and choose new rates."""
+        """Close the interval (before the first step: one of that step alone), observe, choose new rates: `_DECIDED`."""
         losses, measured = jax.tree.map(
             lambda a, b: jnp.where(state.step == 0, a, b),
             record_first(),
@@ -181,9 +181,14 @@ def control(
             state.memory, summary, state.rates, rate, state.step, jnp.int32(total_steps), layer_map, interval
         )  # fmt: skip
         policy_state, rates = policy.act(state.policy, observation, jax.random.key(0))
-        parts = (rates, observation.features, policy_state, memory)
-        records = (empty_loss_record(), empty_layer_record(layer_map))
-        return dict(zip(_DECIDED, (*parts, *records), strict=True))
+        return {
+            "rates": rates,
+            "features": observation.features,
+            "policy": policy_state,
+            "memory": memory,
+            "losses": empty_loss_record(),
+            "measured": empty_layer_record(layer_map),
+        }
 
     def update(
         gradient: PyTree,

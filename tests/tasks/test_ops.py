@@ -97,6 +97,14 @@ def test_the_default_route_makes_no_grouped_convolution_on_a_cpu():
     text = jax.jit(jax.vmap(ops.conv, (None, 0))).lower(x, kernels).as_text()
     assert "feature_group_count = 1 : i64" in text
     assert text.count("feature_group_count") == text.count("feature_group_count = 1 : i64")
+    text = jax.jit(jax.vmap(ops.conv, (None, 0))).lower(images((6, 6)), weights(3)[None]).as_text()
+    assert "convolution" not in text  # few products per output: patches are written
+
+
+def test_pooling_takes_the_layout_in_which_the_convolution_leaves_its_result():
+    assert ops.pooling_route("auto", (2, 6, 6, 3), (3, 3, 3, 4)) == "batch_last"
+    assert ops.pooling_route("auto", (2, 6, 6, 16), (3, 3, 16, 4)) == "direct"
+    assert ops.pooling_route("im2col", (2, 6, 6, 3), (3, 3, 3, 4)) == "im2col"
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
@@ -154,7 +162,7 @@ def test_pooling_routes_agree_forward_and_backward(pool, size):
 
 def test_equal_entries_of_a_window_share_its_gradient():
     x = jnp.asarray([[3.0, 3.0], [1.0, 3.0]]).reshape(1, 2, 2, 1)
-    for route in ("direct", "batch_last"):
+    for route in ("im2col", "batch_last", "direct"):
         gradient = jax.grad(lambda x, r=route: ops.max_pool(x, 2, route=r).sum())(x)
         np.testing.assert_allclose(gradient.ravel(), [1 / 3, 1 / 3, 0, 1 / 3])
 

@@ -1,3 +1,5 @@
+"""Data sets from files as they are published, and of one's own."""
+
 import builtins
 import gzip
 import io
@@ -5,64 +7,23 @@ import os
 import pickle
 import struct
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ganno_jax.tasks import sources
-from ganno_jax.tasks.dataset import Dataset, place
-from ganno_jax.tasks.sources import cifar, idx, prepared, resize
+from ganno_jax.tasks.dataset import Dataset
+from ganno_jax.tasks.sources import cifar, idx, resize
 
-FASHION = "fashion_mnist"
-
-
-@pytest.fixture(autouse=True)
-def no_other_folder(monkeypatch, tmp_path):
-    """No test reads data that happens to lie on this machine, or a network, unless it says so."""
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "unset"))
-
-
-def grey(num_examples, seed=0):
-    generator = np.random.default_rng(seed)
-    images = generator.integers(0, 256, (num_examples, 28, 28), np.uint8)
-    return images, (np.arange(num_examples) % 10).astype(np.uint8)
-
-
-def idx_bytes(array):
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
-
-
-def write_idx(folder: Path, num_train=20, num_test=10, zipped=True, sep="-"):
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = dict(zip(idx.STEMS, (*grey(num_train), *grey(num_test, seed=1)), strict=True))
-    for stem, array in arrays.items():
-        name = idx.file_name(stem).replace("-idx", f"{sep}idx")
-        content = idx_bytes(array)
-        path = folder / (f"{name}.gz" if zipped else name)
-        path.write_bytes(gzip.compress(content) if zipped else content)
-    return arrays
-
-
-def colour_batches(num_examples=4):
-    generator = np.random.default_rng(0)
-    for number, name in enumerate((*cifar.TRAIN_BATCHES, cifar.TEST_BATCH)):
-        images = generator.integers(0, 256, (num_examples, 32, 32, 3), np.uint8)
-        yield name, images, (np.arange(num_examples) + number).astype(np.uint8) % 10
-
-
-def planes(images):
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(images), -1)
-
-
-def binary_batch(images, labels):
-    return np.concatenate([labels[:, None], planes(images)], 1).tobytes()
-
-
-def write_binary(folder: Path):
-    folder.mkdir(parents=True)
-    for name, images, labels in colour_batches():
-        (folder / f"{name}.bin").write_bytes(binary_batch(images, labels))
+from .raw_files import (
+    FASHION,
+    colour_batches,
+    grey,
+    idx_bytes,
+    planes,
+    write_binary,
+    write_idx,
+)
 
 
 def python2_pickle(images, labels):
@@ -288,139 +249,6 @@ def test_an_unknown_name_lists_what_exists(tmp_path):
     assert all(name in str(caught.value) for name in sources.names())
 
 
-@pytest.fixture(scope="module")
-def prepared_folder(tmp_path_factory):
-    """Small sets that our own builders prepared from raw files, without a network."""
-    folder = tmp_path_factory.mktemp("tfds")
-    raw = tmp_path_factory.mktemp("raw")
-    write_idx(raw / FASHION, num_train=40, num_test=25)
-    write_binary(raw / "cifar10" / "cifar-10-batches-bin")
-    for name, limit in ((FASHION, 20), ("cifar10", None)):
-        sources.prepare(name, folder, manual_dir=raw / name, max_examples=limit)
-    return folder
-
-
-def version_of(folder, name):
-    place = prepared.find(folder, name)
-    assert place is not None
-    return place
-
-
-def test_our_builder_writes_what_the_raw_files_hold(prepared_folder):
-    arrays = prepared.read(version_of(prepared_folder, FASHION))
-    assert len(arrays.train_images) == 20
-    assert arrays.num_classes == 10
-    assert arrays.test_images is not None
-    assert arrays.test_labels is not None
-    for images, labels, original in (
-        (arrays.train_images, arrays.train_labels, grey(40)),
-        (arrays.test_images, arrays.test_labels, grey(25, seed=1)),
-    ):
-        rows = {row.tobytes(): label for row, label in zip(*original, strict=True)}
-        assert len({image.tobytes() for image in images}) == 20
-        assert all(rows[i.tobytes()] == n for i, n in zip(images, labels, strict=True))
-
-
-def test_a_prepared_set_comes_before_raw_files_and_a_second_time_from_its_cache(
-    prepared_folder, monkeypatch
-):
-    write_idx(prepared_folder / FASHION, num_train=30)
-    first = sources.load(FASHION, data_dir=str(prepared_folder))
-    assert first.train.num_examples + first.validation.num_examples == 20
-    folder = version_of(prepared_folder, FASHION)
-    assert (folder / prepared.CACHE).is_file()
-    monkeypatch.setattr(prepared, "_stack", None)  # the records are not read again
-    again = sources.load(FASHION, data_dir=str(prepared_folder))
-    np.testing.assert_array_equal(first.train.inputs, again.train.inputs)
-
-
-def test_a_damaged_or_foreign_cache_is_not_used(prepared_folder):
-    folder = version_of(prepared_folder, "cifar10")
-    expected = prepared.read(folder)
-    for content in (b"", b"PK\x03\x04nonsense", None):
-        if content is None:
-            np.savez(folder / prepared.CACHE, train_images=np.zeros((3, 1)))
-        else:
-            (folder / prepared.CACHE).write_bytes(content)
-        np.testing.assert_array_equal(prepared.read(folder).train_images, expected.train_images)
-
-
-def test_a_folder_that_cannot_be_written_to_is_read_all_the_same(prepared_folder, monkeypatch):
-    folder = version_of(prepared_folder, "cifar10")
-    (folder / prepared.CACHE).unlink(missing_ok=True)
-
-    def refuse(*_, **__):
-        raise PermissionError("read-only")
-
-    monkeypatch.setattr(prepared.tempfile, "mkstemp", refuse)
-    assert len(prepared.read(folder).train_images) == 20
-    assert not (folder / prepared.CACHE).exists()
-
-
-def test_any_other_prepared_image_set_is_loaded_by_its_name(prepared_folder, tmp_path):
-    import tensorflow_datasets as tfds
-    from PIL import Image
-
-    class Squares(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        """Three grey levels, with a validation and no test split."""
-
-        name = "squares"
-        VERSION = tfds.core.Version("1.2.0")
-
-        def _info(self):
-            features = {
-                "image": tfds.features.Image(shape=(4, 4, 1)),
-                "label": tfds.features.ClassLabel(num_classes=3),
-            }
-            return tfds.core.DatasetInfo(
-                builder=self, features=tfds.features.FeaturesDict(features)
-            )
-
-        def _split_generators(self, dl_manager):
-            return {"train": self._generate_examples(30), "validation": self._generate_examples(6)}
-
-        def _generate_examples(self, count):
-            for number in range(count):
-                level = np.full((4, 4), number % 3, np.uint8)
-                yield number, {"image": Image.fromarray(level), "label": number % 3}
-
-    Squares(data_dir=tmp_path, file_format="array_record").download_and_prepare()
-    dataset = sources.load("squares", data_dir=str(tmp_path))
-    assert (dataset.train.num_examples, dataset.test.num_examples) == (27, 6)
-    assert dataset.num_classes == 3
-    np.testing.assert_array_equal(dataset.train.inputs[:, 0, 0, 0], dataset.train.targets)
-    with pytest.raises(ValueError, match="squares"):
-        sources.load("circles", data_dir=str(tmp_path))
-
-
-def test_a_missing_set_is_downloaded_prepared_and_then_found(tmp_path, monkeypatch):
-    import tensorflow_datasets as tfds
-
-    arrays = write_idx(tmp_path / "server")
-    asked = []
-
-    def download(_, addresses):
-        asked.extend(addresses.values())
-        return {k: str(tmp_path / "server" / a.rsplit("/")[-1]) for k, a in addresses.items()}
-
-    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO())
-    monkeypatch.setattr(tfds.download.DownloadManager, "download", download)
-    folder = tmp_path / "folder"
-    dataset = sources.load("mnist", data_dir=str(folder))
-    assert asked == [f"{idx.URLS['mnist']}{idx.file_name(stem)}.gz" for stem in idx.STEMS]
-    assert (dataset.train.num_examples, dataset.test.num_examples) == (18, 10)
-    expected = sorted(image.tobytes() for image in arrays["t10k-images"])
-    assert sorted(image.tobytes() for image in dataset.test.inputs) == expected
-    assert sources.load("mnist", data_dir=str(folder), download=False).test.num_examples == 10
-
-
-def test_preparing_needs_a_known_name_and_the_files(tmp_path):
-    with pytest.raises(ValueError, match="cifar10, fashion_mnist, mnist; got 'svhn'"):
-        sources.prepare("svhn", tmp_path)
-    with pytest.raises(FileNotFoundError, match="not in"):
-        sources.prepare("mnist", tmp_path, manual_dir=tmp_path / "nothing")
-
-
 def test_an_npz_of_ones_own_is_read(tmp_path):
     x, y = grey(30)
     np.savez(tmp_path / "mine.npz", x=x, y=y)
@@ -487,54 +315,6 @@ def test_small_images_are_made_from_any_image_set_and_larger_ones_refused(tmp_pa
     np.savez(tmp_path / "table.npz", x=np.zeros((9, 4)), y=np.zeros(9, int))
     with pytest.raises(ValueError, match="needs uint8 images"):
         sources.load(path=str(tmp_path / "table.npz"), image_size=2)
-
-
-@pytest.fixture
-def written_text(tmp_path):
-    words = "to be, or not to be: that is the question.\n" * 50
-    (tmp_path / "text").mkdir()
-    (tmp_path / "text" / "tinyshakespeare.txt").write_text(words)
-    return words
-
-
-def test_text_windows_predict_the_next_character(tmp_path, written_text):
-    dataset = place(sources.load("tinyshakespeare", data_dir=str(tmp_path), sequence_length=16))
-    symbols = sorted(set(written_text))
-    assert dataset.num_classes == len(symbols)
-    assert dataset.train.inputs.dtype == np.uint8
-    spelled = "".join(symbols[i] for i in np.asarray(dataset.train.inputs).ravel())
-    following = "".join(symbols[i] for i in np.asarray(dataset.train.targets).ravel())
-    assert written_text.startswith(spelled)
-    assert written_text[1:].startswith(following)
-    batch = dataset.gather(dataset.train, np.arange(3))
-    np.testing.assert_array_equal(batch.inputs[:, 1:], batch.targets[:, :-1])
-    assert batch.inputs.dtype == np.int32
-
-
-def test_the_splits_of_a_text_are_cut_one_after_the_other(tmp_path, written_text):
-    dataset = sources.load("tinyshakespeare", data_dir=str(tmp_path), sequence_length=10)
-    length = len(written_text)
-    sizes = [s.num_examples for s in (dataset.train, dataset.validation, dataset.test)]
-    assert sizes == [
-        (length * 8 // 10 - 1) // 10,
-        (length // 10 - 1) // 10,
-        (length // 10 - 1) // 10,
-    ]
-    symbols = sorted(set(written_text))
-    start = length * 8 // 10
-    first = "".join(symbols[i] for i in dataset.validation.inputs[0])
-    assert first == written_text[start : start + 10]
-    few = sources.load(
-        "tinyshakespeare", data_dir=str(tmp_path), sequence_length=10, max_examples=5
-    )
-    assert few.train.num_examples == few.test.num_examples == 5
-
-
-def test_a_text_that_is_too_short_or_an_image_size_for_it_is_refused(tmp_path, written_text):
-    with pytest.raises(ValueError, match=r"tinyshakespeare.txt: expected at least"):
-        sources.load("tinyshakespeare", data_dir=str(tmp_path), sequence_length=1000)
-    with pytest.raises(ValueError, match="is a text"):
-        sources.load("tinyshakespeare", data_dir=str(tmp_path), image_size=8)
 
 
 REAL = os.environ.get("GANNO_DATA_DIR") or os.environ.get("TFDS_DATA_DIR")

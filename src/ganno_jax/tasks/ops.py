@@ -9,7 +9,7 @@ through each. Arrays are `[batch, height, width, channel]` outside whatever the 
 | `im2col` | shifted slices side by side as patches `[M, K]`, one matrix product |
 | `batch_last` | the same with the batch as the fastest axis, patches `[K, M]`: long copies |
 | `shifted` | a sum of one small product per kernel position: the least memory |
-| `direct` | no patches where the kernel is large enough (`direct_convolution`); `im2col` with strides |
+| `direct` | no patches where the kernel is large enough (`direct_convolution`); strided and 1x1: `im2col` |
 | `auto` | `AUTO_ROUTES`: by platform |
 
 A convolution followed directly by pooling of `pooling_route` (bias and activation after it) lets

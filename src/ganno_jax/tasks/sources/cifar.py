@@ -31,6 +31,7 @@ CLASS_NAMES = (
 )
 NUM_CLASSES = len(CLASS_NAMES)
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+"""The data set's own page, of its authors; asked only where its files are missing."""
 TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_BATCH = "test_batch"
 FOLDERS = {"cifar-10-batches-bin": ".bin", "cifar-10-batches-py": ""}
