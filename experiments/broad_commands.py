@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from experiments import broad_families, hosts, problems
 from experiments import folder as folders
@@ -25,13 +25,14 @@ from ganno_jax.controllers import Controller, load
 from ganno_jax.env import Env
 from ganno_jax.env.actions import SHAPES, RelativeUpdate
 from ganno_jax.env.batching import to_mesh
+from ganno_jax.evaluation import Curves
 from ganno_jax.evaluation import evaluate as run_policies
 from ganno_jax.evaluation.statistics import log_losses, paired_difference
 from ganno_jax.evaluation.tables import Row, write_csv
 from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.learners import train as train_chunk
 from ganno_jax.learners.state import check_divisible
-from ganno_jax.policies import AgentPolicy
+from ganno_jax.policies import AgentPolicy, OpenLoop, mean_schedule
 
 SHOWN = ("return", "entropy", "kl")
 
@@ -81,6 +82,7 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
         num_updates=config.num_updates,
         num_envs=config.num_envs,
         group_size=config.group_size,
+        num_minibatches=config.num_minibatches,
         rollout_decisions=envs[0].num_decisions,
     )
     actions = RelativeUpdate(
@@ -94,6 +96,8 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
         actions,
         settings,
         critic=config.critic,
+        recurrent=config.recurrent,
+        hidden=config.hidden,
         hidden_features=config.hidden_features,
         initial_log_std=config.initial_log_std,
     )
@@ -173,7 +177,7 @@ def _compare_on_own_kinds(
     keys: PRNGKeyArray,
     mesh: Mesh,
 ) -> None:
-    """Trained against untrained agents in fresh runs of the problems that they learned on."""
+    """Trained against untrained agents, and their mean schedule, in fresh runs of the problems that they learned on."""
     both = jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(policies))
     rows: list[Row] = []
     with Bar("problems", len(families)) as bar:
@@ -181,6 +185,8 @@ def _compare_on_own_kinds(
             curves = run_policies(env, both, keys, mesh, num_policies=2)
             losses = log_losses(curves.final_loss, curves.validation_loss[:, :, 0], curves.diverged)
             change = paired_difference(*losses)
+            replayed = _replay(env, curves, keys, mesh)
+            blind = paired_difference(losses[0], replayed)
             rows.append(
                 {
                     "problem": problem.name,
@@ -189,6 +195,10 @@ def _compare_on_own_kinds(
                     "difference": change.estimate,
                     "difference_lower": change.lower,
                     "difference_upper": change.upper,
+                    "mean_schedule": float(np.mean(replayed)),
+                    "to_mean_schedule": blind.estimate,
+                    "to_mean_schedule_lower": blind.lower,
+                    "to_mean_schedule_upper": blind.upper,
                 }
             )
             bar.show(number + 1, f"{problem.name}: {change.estimate:+.3f}")
@@ -196,11 +206,23 @@ def _compare_on_own_kinds(
         return
     folder.tables.mkdir(exist_ok=True)
     write_csv(rows, folder.tables / "own_kinds.csv")
-    trained, untrained = (np.mean([row[name] for row in rows]) for name in ("trained", "untrained"))
+    means = {
+        name: np.mean([row[name] for row in rows])
+        for name in ("trained", "untrained", "mean_schedule")
+    }
     say(
-        f"final log loss on the problems that it learned on: {trained:.3f}, untrained {untrained:.3f} "
+        f"final log loss on the problems that it learned on: {means['trained']:.3f}, untrained "
+        f"{means['untrained']:.3f}, replay of the mean schedule {means['mean_schedule']:.3f} "
         f"({len(keys)} fresh runs of each; {folder.tables / 'own_kinds.csv'})"
     )
+
+
+def _replay(env: Env, curves: Curves, keys: PRNGKeyArray, mesh: Mesh) -> Float[np.ndarray, " run"]:
+    """Final log losses of the first policy's mean rates, replayed in the same runs."""
+    rates, sound = np.swapaxes(curves.rates[0], 0, 1), ~curves.diverged[0]
+    table = mean_schedule(rates, sound if sound.any() else None)
+    again = run_policies(env, OpenLoop(table), keys, mesh)
+    return log_losses(again.final_loss, again.validation_loss[:, 0], again.diverged)
 
 
 def _finished(folder: RunFolder) -> Controller:

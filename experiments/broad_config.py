@@ -12,19 +12,21 @@ from experiments.config import NOISY_FEATURES, PlaceConfig, Scale
 class BroadConfig:
     """The agents and their learner; the problems are those of `experiments.broad_families`."""
 
-    num_updates: int = 120
+    num_updates: int = 60
     """Learner updates, each of one rollout in every problem."""
     num_envs: int = 32
     """Trainings per problem and update."""
     group_size: int = 8
     """Trainings that share task, initialization and batches; must divide `num_envs`."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Of the learner's Adam, > 0."""
+    num_minibatches: int = 8
+    """Minibatches per epoch; must divide `num_envs`."""
     noise_correlation: float = 0.9
     """Of successive exploration noise, [0, 1)."""
-    initial_log_std: float = -1.8
+    initial_log_std: float = -2.0
     """Of the exploration noise."""
-    alpha: float = 2.0
+    alpha: float = 2.5
     """Bound of an action in log space, > 0."""
     relative_size: float = 0.1
     """Relative size of an update at the base schedule's peak, > 0."""
@@ -36,6 +38,10 @@ class BroadConfig:
     """Compare returns with the critic's values too, not with the group's mean alone."""
     reward: Literal["terminal_log_loss", "log_loss", "terminal_accuracy"] = "terminal_log_loss"
     """log_loss pays the decrease at every decision, with returns to go."""
+    hidden: int = 128
+    """Width of the agents' networks."""
+    recurrent: bool = False
+    """GRU memories in the agents instead of feed-forward networks."""
     hidden_features: tuple[str, ...] = NOISY_FEATURES
     """Features that the agents do not see, or all."""
     kinds: tuple[str, ...] = ()

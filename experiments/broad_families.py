@@ -8,7 +8,9 @@ on the other.
 
 from experiments.problems import Problem
 
+_MNIST_4 = {"name": "mnist", "image_size": 4, "max_examples": 30_000}
 _MNIST_5 = {"name": "mnist", "image_size": 5, "max_examples": 30_000}
+_MNIST_7 = {"name": "mnist", "image_size": 7, "max_examples": 12_000}
 _MNIST_8 = {"name": "mnist", "image_size": 8, "max_examples": 12_000}
 _MNIST_14 = {"name": "mnist", "image_size": 14, "max_examples": 12_000}
 _MNIST_28 = {"name": "mnist", "max_examples": 12_000}
@@ -72,6 +74,12 @@ SMALL = (
         varied={"label_noise": (0.0, 0.3), "width": (0.3, 1.0), **_RESCALED},
     ),
     Problem(
+        "MNIST 8x8, MLP 64-32-10, momentum",
+        _MNIST_8,
+        {"name": "mlp", "features": (32,)},
+        varied={"label_noise": (0.0, 0.1), "width": (0.5, 1.0), **_RESCALED},
+    ),
+    Problem(
         "MNIST 8x8, MLP of four hidden layers, AdamW, few examples",
         _MNIST_8,
         {"name": "mlp", "features": (48, 48, 48, 48), "activation": "gelu"},
@@ -86,6 +94,87 @@ SMALL = (
         batch_size=128,
         interval=7,
         varied=_RESCALED,
+    ),
+    Problem(
+        "MNIST 4x4, MLP 16-64-10, momentum",
+        _MNIST_4,
+        {"name": "mlp", "features": (64,)},
+        varied={"data_fraction": (0.05, 1.0), "width": (0.3, 1.0), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 4x4, MLP of three hidden layers, AdamW",
+        _MNIST_4,
+        {"name": "mlp", "features": (48, 48, 48), "activation": "gelu"},
+        optimizer="adamw",
+        weight_decay=(1e-4, 1e-1),
+        varied={"data_fraction": (0.1, 1.0), "width": (0.3, 1.0), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 5x5, MLP 25-48-10, AdamW",
+        _MNIST_5,
+        {"name": "mlp", "features": (48,)},
+        optimizer="adamw",
+        weight_decay=(1e-5, 1e-2),
+        varied={"width": (0.3, 1.0), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 5x5, MLP 25-48-10, Lion",
+        _MNIST_5,
+        {"name": "mlp", "features": (48,)},
+        optimizer="lion",
+        varied={"label_noise": (0.0, 0.2), "width": (0.3, 1.0), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 7x7, MLP of two hidden layers, Nesterov momentum, few examples",
+        _MNIST_7,
+        {"name": "mlp", "features": (64, 32), "activation": "elu"},
+        optimizer="nesterov",
+        weight_decay=(1e-6, 1e-3),
+        varied={"label_noise": (0.0, 0.4), "data_fraction": (0.05, 0.5), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 8x8, wide MLP 64-160-10, SGD, weight decay",
+        _MNIST_8,
+        {"name": "mlp", "features": (160,)},
+        optimizer="sgd",
+        weight_decay=(1e-4, 1e-2),
+        batch_size=32,
+        varied={"weight_scale": (0.5, 2.0), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 8x8, MLP of three hidden tanh layers, Adam, 1200 steps",
+        _MNIST_8,
+        {"name": "mlp", "features": (64, 64, 64), "activation": "tanh"},
+        optimizer="adam",
+        batch_size=32,
+        interval=40,
+        varied={"label_noise": (0.0, 0.2), "width": (0.3, 1.0), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 8x8, CNN, Adam",
+        _MNIST_8,
+        {"name": "cnn", "channels": (8, 16)},
+        optimizer="adam",
+        batch_size=32,
+        interval=8,
+        varied={"label_noise": (0.0, 0.4), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 8x8, CNN of three layers, momentum",
+        _MNIST_8,
+        {"name": "cnn", "channels": (8, 16, 16)},
+        weight_decay=(1e-6, 1e-3),
+        batch_size=32,
+        interval=8,
+        varied={"label_noise": (0.0, 0.5), "data_fraction": (0.2, 1.0), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 7x7, CNN, momentum",
+        _MNIST_7,
+        {"name": "cnn", "channels": (8, 16)},
+        batch_size=32,
+        interval=10,
+        varied={"label_noise": (0.0, 0.3), **_RESCALED},
     ),
     Problem(
         "MNIST 14x14, CNN, momentum, 210 steps",

@@ -143,11 +143,20 @@ class Evaluator:
         curves = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:total], *parts)
         return jax.tree.map(lambda x: x.reshape(len(entrants), num_runs, *x.shape[1:]), curves)
 
+    def compile(self, entrant: Entrant) -> None:
+        """Compile ahead for entrants that look like this one. May run in a thread of its own."""
+        block = jax.tree.map(lambda x: np.stack([x] * self._block), entrant)
+        keys = jax.random.split(jax.random.key(0), self._block)
+        self._compile(block, keys, np.ones(self._block, np.float32))
+
+    def _compile(self, *block: Any) -> None:
+        start = time.monotonic()
+        self._program = _evaluate_block.lower(self._env, *block, **self._settings).compile()
+        self.seconds_compile += time.monotonic() - start
+
     def _run(self, *block: Any) -> Curves:
         if self._program is None:
-            start = time.monotonic()
-            self._program = _evaluate_block.lower(self._env, *block, **self._settings).compile()
-            self.seconds_compile += time.monotonic() - start
+            self._compile(*block)
         return self._program(self._env, *block)
 
 

@@ -57,7 +57,7 @@ class Suite:
     def __init__(self, folder: Path, controller: Controller, data_dir: str | None, effort: Effort):
         self.folder, self.data_dir, self.effort = folder, data_dir, effort
         self.methods = methods(controller)
-        leaves = jax.tree.leaves((controller.policy.params, controller.policy.normalizer))
+        leaves = jax.tree.leaves(controller.policy)  # weights, normalizer, action space
         digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves))
         self._fingerprint = digest.hexdigest()[:16]
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -144,10 +145,10 @@ def run_training(
         say(f"compiling the training of {config.learner.num_envs} trainings at a time ...")
         stop.waits = False  # nothing would be lost
         stop.stop()
-        updates.compile(learner, state)
-        clock.compiling += updates.seconds_compile
+        seconds = _compile(experiment, updates, evaluator, state)
+        clock.compiling += seconds
         stop.waits = True
-        say(f"compiled in {updates.seconds_compile:.0f} s")
+        say(f"compiled in {seconds:.0f} s")
 
     saved = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -190,6 +191,22 @@ def run_training(
             stop.stop()
     save_snapshot(folder, "agents", done, learner.policy(state))
     return learner.policy(state), updates
+
+
+def _compile(
+    experiment: Experiment, updates: Updates, evaluator: entrants.Evaluator, state: LearnerState
+) -> float:
+    """Compile the updates and, beside them, the evaluation; the seconds that both took together."""
+    start = time.monotonic()
+    settings = experiment.config.evaluate
+    entrant = _entrant(experiment, experiment.learner.policy(state))
+    with ThreadPoolExecutor(1) as pool:
+        wanted = settings.curve_every or settings.after_training
+        evaluation = pool.submit(evaluator.compile, entrant) if wanted else None
+        updates.compile(experiment.learner, state)
+        if evaluation is not None:
+            evaluation.result()
+    return time.monotonic() - start
 
 
 def train_blind(
@@ -284,9 +301,14 @@ def _curve_point(
     """Mean final log validation loss of the greedy agents on tuning seeds."""
     config = experiment.config
     runs = config.evaluate.curve_runs
-    entrant = entrants.agents(policy, experiment.env.num_decisions, experiment.env.num_layers)
-    before = evaluator.seconds_compile
-    curves = evaluator([entrant], run_keys(config, runs, report=False), initial_rates(config, runs))
+    before = (
+        evaluator.seconds_compile
+    )  # where the training was resumed at its end, it compiles here
+    curves = evaluator(
+        [_entrant(experiment, policy)],
+        run_keys(config, runs, report=False),
+        initial_rates(config, runs),
+    )
     clock.compiling += evaluator.seconds_compile - before
     losses = log_losses(curves.final_loss[0], experiment.chance_loss, curves.diverged[0])
     interval = bootstrap_interval(losses, num_resamples=2000)
@@ -296,6 +318,10 @@ def _curve_point(
         "upper": interval.upper,
         "seconds": clock.now()["total"],
     }
+
+
+def _entrant(experiment: Experiment, policy: AgentPolicy) -> entrants.Entrant:
+    return entrants.agents(policy, experiment.env.num_decisions, experiment.env.num_layers)
 
 
 def _profile(

@@ -49,6 +49,8 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
     for row in rows:
         low, high = float(row["difference_lower"]), float(row["difference_upper"])
         assert low <= float(row["trained"]) - float(row["untrained"]) <= high
+        low, high = float(row["to_mean_schedule_lower"]), float(row["to_mean_schedule_upper"])
+        assert low <= float(row["trained"]) - float(row["mean_schedule"]) <= high
 
     stopped = [*words, "--broad.num_updates", "2", "--run.name", "parts"]
     record = broad_commands.Session.record

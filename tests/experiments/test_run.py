@@ -46,25 +46,6 @@ def learned(run):
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(found)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """All runs here are of one program: compile it once, for the subprocess too."""
-    folder = str(tmp_path_factory.mktemp("compiled"))
-    settings = {
-        "jax_compilation_cache_dir": folder,
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    jax._src.compilation_cache.reset_cache()
-    yield folder
-    for name, value in before.items():
-        jax.config.update(name, value)
-    jax._src.compilation_cache.reset_cache()
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run that nobody disturbed."""

@@ -4,6 +4,10 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+_NEVER_VARIED = (
+    1e-8  # variance at or below which a feature counts as constant; all are of the order of 1
+)
+
 
 @struct.dataclass
 class Normalizer:
@@ -19,8 +23,13 @@ class Normalizer:
         return cls(jnp.zeros(()), jnp.zeros(num_features), jnp.ones(num_features))
 
     def __call__(self, x: Float[Array, "*batch feature"]) -> Float[Array, "*batch feature"]:
-        """Zero mean and unit variance, clipped to [-5, 5]; constant features become zero."""
-        return jnp.clip((x - self.mean) / jnp.sqrt(self.second + 1e-4), -5.0, 5.0)
+        """Zero mean and unit variance, clipped to [-5, 5].
+
+        A feature that never varied is zero whatever its value: weights that learned nothing must not act on it
+        where it takes another one, such as the kind of a layer that no training network had.
+        """
+        normalized = jnp.clip((x - self.mean) / jnp.sqrt(self.second + 1e-4), -5.0, 5.0)
+        return jnp.where(self.second > _NEVER_VARIED, normalized, 0.0)
 
     def invert(self, x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
         """From normalized back to natural units (for one feature, `[..., 1]` or scalars)."""
