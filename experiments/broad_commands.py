@@ -5,10 +5,8 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
-from jaxtyping import Float, PRNGKeyArray
 
-from experiments import broad_families, hosts, problems
+from experiments import broad_families, hosts, own_kinds, problems
 from experiments import folder as folders
 from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.build import make_reward
@@ -25,14 +23,9 @@ from ganno_jax.controllers import Controller, load
 from ganno_jax.env import Env
 from ganno_jax.env.actions import SHAPES, RelativeUpdate
 from ganno_jax.env.batching import to_mesh
-from ganno_jax.evaluation import Curves
-from ganno_jax.evaluation import evaluate as run_policies
-from ganno_jax.evaluation.statistics import log_losses, paired_difference
-from ganno_jax.evaluation.tables import Row, write_csv
 from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.learners import train as train_chunk
 from ganno_jax.learners.state import check_divisible
-from ganno_jax.policies import AgentPolicy, OpenLoop, mean_schedule
 
 SHOWN = ("return", "entropy", "kl")
 
@@ -151,7 +144,7 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
     if settings.own_runs:
         untrained = learner.policy(learner.init(jax.random.key(settings.seed), mesh))
         keys = jax.random.split(jax.random.key(settings.seed + 2**31), settings.own_runs)
-        _compare_on_own_kinds(folder, families, envs, (policy, untrained), keys, mesh)
+        own_kinds.compare(folder, families, envs, policy, untrained, keys, mesh)
     return controller
 
 
@@ -167,62 +160,6 @@ def _kinds(settings: BroadConfig) -> tuple[Problem, ...]:
             raise ValueError(f"no kind of problem is named like {word!r}; there are: {names}")
     words = settings.kinds or ("",)
     return tuple(p for p in broad_families.SMALL if any(word in p.name for word in words))
-
-
-def _compare_on_own_kinds(
-    folder: RunFolder,
-    families: Sequence[Problem],
-    envs: Sequence[Env],
-    policies: tuple[AgentPolicy, AgentPolicy],
-    keys: PRNGKeyArray,
-    mesh: Mesh,
-) -> None:
-    """Trained against untrained agents, and their mean schedule, in fresh runs of the problems that they learned on."""
-    both = jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(policies))
-    rows: list[Row] = []
-    with Bar("problems", len(families)) as bar:
-        for number, (problem, env) in enumerate(zip(families, envs, strict=True)):
-            curves = run_policies(env, both, keys, mesh, num_policies=2)
-            losses = log_losses(curves.final_loss, curves.validation_loss[:, :, 0], curves.diverged)
-            change = paired_difference(*losses)
-            replayed = _replay(env, curves, keys, mesh)
-            blind = paired_difference(losses[0], replayed)
-            rows.append(
-                {
-                    "problem": problem.name,
-                    "trained": float(np.mean(losses[0])),
-                    "untrained": float(np.mean(losses[1])),
-                    "difference": change.estimate,
-                    "difference_lower": change.lower,
-                    "difference_upper": change.upper,
-                    "mean_schedule": float(np.mean(replayed)),
-                    "to_mean_schedule": blind.estimate,
-                    "to_mean_schedule_lower": blind.lower,
-                    "to_mean_schedule_upper": blind.upper,
-                }
-            )
-            bar.show(number + 1, f"{problem.name}: {change.estimate:+.3f}")
-    if not hosts.leads():
-        return
-    folder.tables.mkdir(exist_ok=True)
-    write_csv(rows, folder.tables / "own_kinds.csv")
-    means = {
-        name: np.mean([row[name] for row in rows])
-        for name in ("trained", "untrained", "mean_schedule")
-    }
-    say(
-        f"final log loss on the problems that it learned on: {means['trained']:.3f}, untrained "
-        f"{means['untrained']:.3f}, replay of the mean schedule {means['mean_schedule']:.3f} "
-        f"({len(keys)} fresh runs of each; {folder.tables / 'own_kinds.csv'})"
-    )
-
-
-def _replay(env: Env, curves: Curves, keys: PRNGKeyArray, mesh: Mesh) -> Float[np.ndarray, " run"]:
-    """Final log losses of the first policy's mean rates, replayed in the same runs."""
-    rates, sound = np.swapaxes(curves.rates[0], 0, 1), ~curves.diverged[0]
-    table = mean_schedule(rates, sound if sound.any() else None)
-    again = run_policies(env, OpenLoop(table), keys, mesh)
-    return log_losses(again.final_loss, again.validation_loss[:, 0], again.diverged)
 
 
 def _finished(folder: RunFolder) -> Controller:

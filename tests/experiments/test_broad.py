@@ -47,10 +47,13 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
         rows = list(csv.DictReader(file))
     assert [row["problem"] for row in rows] == [TINY.name, "deep"]
     for row in rows:
-        low, high = float(row["difference_lower"]), float(row["difference_upper"])
-        assert low <= float(row["trained"]) - float(row["untrained"]) <= high
-        low, high = float(row["to_mean_schedule_lower"]), float(row["to_mean_schedule_upper"])
-        assert low <= float(row["trained"]) - float(row["mean_schedule"]) <= high
+        for other, column in (
+            ("untrained", "untrained"),
+            ("best_size", "best_size_loss"),
+            ("mean_schedule", "mean_schedule"),
+        ):
+            low, high = float(row[f"to_{other}_lower"]), float(row[f"to_{other}_upper"])
+            assert low <= float(row["trained"]) - float(row[column]) <= high
 
     stopped = [*words, "--broad.num_updates", "2", "--run.name", "parts"]
     record = broad_commands.Session.record

@@ -197,6 +197,6 @@ def test_normalizing_and_inverting_is_the_identity():
     close(normalizer.invert(normalizer(x)), x, rtol=1e-6)
 
 
-def test_a_constant_feature_becomes_zero_and_an_outlier_is_clipped():
-    normalizer = Normalizer(jnp.asarray(5.0), jnp.asarray([3.0]), jnp.asarray([0.0]))
-    close(normalizer(jnp.asarray([[3.0], [99.0]])), [[0.0], [5.0]])
+def test_a_feature_that_never_varied_is_zero_whatever_its_value_and_an_outlier_is_clipped():
+    normalizer = Normalizer(jnp.asarray(5.0), jnp.asarray([3.0, 3.0]), jnp.asarray([0.0, 4.0]))
+    close(normalizer(jnp.asarray([[3.0, 3.0], [4.0, 99.0]])), [[0.0, 0.0], [0.0, 5.0]])
