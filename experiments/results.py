@@ -21,6 +21,8 @@ from ganno_jax.evaluation.display import format_table
 from ganno_jax.evaluation.tables import Row, read_csv
 from ganno_jax.policies import AgentPolicy
 
+_PLACES = ("run", "data_dir", "dir")  # settings that say where a run lay, not what was learned
+
 
 def describe(config: AnyConfig, folder: RunFolder, devices: Sequence[Any]) -> None:
     """Write `config.json`."""
@@ -40,10 +42,20 @@ def save_controller(
       more: for the provenance: results, cost, problems.
     """
     description = json.loads(folder.config.read_text(encoding="utf-8"))
+    description["config"] = _without_places(description["config"])
     provenance = {**description, "date": datetime.date.today().isoformat(), **more}
     controller = Controller(jax.device_get(policy), num_decisions, folders.plain(provenance))
     save(folder.controller, controller)
     return controller
+
+
+def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without `_PLACES`: a controller file goes to other machines."""
+    kept = {name: value for name, value in config.items() if name not in _PLACES}
+    return {
+        name: _without_places(value) if isinstance(value, Mapping) else value
+        for name, value in kept.items()
+    }
 
 
 def resume_command(arguments: Sequence[str]) -> str:

@@ -43,6 +43,7 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
     assert main(["train", "broad", *words, "--broad.num_updates", "2", "--run.name", "whole"]) == 0
     whole = load(tmp_path / "whole" / "agents.controller")
     assert whole.provenance["problems"] == [TINY.name, "deep"]
+    assert str(tmp_path) not in str(whole.provenance)
     with (tmp_path / "whole" / "tables" / "own_kinds.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["problem"] for row in rows] == [TINY.name, "deep"]
