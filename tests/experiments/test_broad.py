@@ -34,6 +34,8 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
         "4",
         "--broad.group_size",
         "2",
+        "--broad.num_minibatches",
+        "2",
         "--broad.own_runs",
         "4",
         "--run.devices",
