@@ -13,7 +13,7 @@ from experiments.progress import Bar, say
 from ganno_jax.evaluation import Curves
 from ganno_jax.evaluation.spikes import find_spike
 from ganno_jax.evaluation.statistics import log_losses
-from ganno_jax.policies import SCHEDULES, AgentPolicy, mean_schedule
+from ganno_jax.policies import SCHEDULES, AgentPolicy
 from ganno_jax.policies.schedules import DISPLAY_NAMES
 
 TUNED = (*SCHEDULES, "plateau")
@@ -138,9 +138,7 @@ def _mean_schedule(experiment: Experiment, evaluator: Evaluator, base: Entrant) 
     runs = max(config.evaluate.tuning_runs, config.evaluate.curve_runs)
     keys, rates = run_keys(config, runs, report=False), initial_rates(config, runs)
     curves = evaluator([base], keys, rates)
-    kept = ~curves.diverged[0]
-    include = kept if kept.any() else ~kept
-    return np.asarray(mean_schedule(np.swapaxes(curves.rates[0], 0, 1), include))
+    return jax.tree.map(lambda x: x[0], curves).mean_rates()
 
 
 def _curve_arrays(curves: Curves) -> dict[str, np.ndarray]:

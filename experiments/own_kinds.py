@@ -16,7 +16,7 @@ from ganno_jax.evaluation import Curves
 from ganno_jax.evaluation import evaluate as run_policies
 from ganno_jax.evaluation.statistics import log_losses, paired_difference
 from ganno_jax.evaluation.tables import Row, write_csv
-from ganno_jax.policies import AgentPolicy, OpenLoop, mean_schedule
+from ganno_jax.policies import AgentPolicy, OpenLoop
 
 SIZES = (0.0125, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)  # relative sizes tried for untrained agents
 
@@ -78,7 +78,7 @@ def _compare(
     losses = log_losses(curves.final_loss, curves.validation_loss[:, :, 0], curves.diverged)
     ours, before, sizes = losses[0], losses[1], losses[2:]
     best = int(np.argmin(sizes.mean(axis=1)))
-    replayed = _replay(env, curves, keys, mesh)
+    replayed = _replay(env, jax.tree.map(lambda x: x[0], curves), keys, mesh)
     row: Row = {
         "trained": float(ours.mean()),
         "untrained": float(before.mean()),
@@ -95,8 +95,6 @@ def _compare(
 
 
 def _replay(env: Env, curves: Curves, keys: PRNGKeyArray, mesh: Mesh) -> Float[np.ndarray, " run"]:
-    """Final log losses of the first policy's mean rates, replayed in the same runs."""
-    rates, sound = np.swapaxes(curves.rates[0], 0, 1), ~curves.diverged[0]
-    table = mean_schedule(rates, sound if sound.any() else None)
-    again = run_policies(env, OpenLoop(table), keys, mesh)
+    """Final log losses where the mean rates of these runs are replayed in them."""
+    again = run_policies(env, OpenLoop(curves.mean_rates()), keys, mesh)
     return log_losses(again.final_loss, again.validation_loss[:, 0], again.diverged)

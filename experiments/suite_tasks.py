@@ -1,4 +1,4 @@
-"""The problems of the held-out suite: data sets, networks, optimizers and budgets that no controller was trained on.
+"""The problems of the held-out suite: data sets or networks that no shipped controller was trained on.
 
 The broad controller learns on digits and MNIST with dense and plain convolutional networks
 (`experiments.broad_families`). Here every problem differs from those in its data set, its kind of network, or both.

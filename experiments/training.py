@@ -198,14 +198,15 @@ def _compile(
 ) -> float:
     """Compile the updates and, beside them, the evaluation; the seconds that both took together."""
     start = time.monotonic()
-    settings = experiment.config.evaluate
-    entrant = _entrant(experiment, experiment.learner.policy(state))
+    settings, learner = experiment.config.evaluate, experiment.learner
+    if not (settings.curve_every or settings.after_training):
+        updates.compile(learner, state)
+        return time.monotonic() - start
+    entrant = _entrant(experiment, learner.policy(state))
     with ThreadPoolExecutor(1) as pool:
-        wanted = settings.curve_every or settings.after_training
-        evaluation = pool.submit(evaluator.compile, entrant) if wanted else None
-        updates.compile(experiment.learner, state)
-        if evaluation is not None:
-            evaluation.result()
+        evaluation = pool.submit(evaluator.compile, entrant)
+        updates.compile(learner, state)
+        evaluation.result()
     return time.monotonic() - start
 
 
@@ -301,9 +302,7 @@ def _curve_point(
     """Mean final log validation loss of the greedy agents on tuning seeds."""
     config = experiment.config
     runs = config.evaluate.curve_runs
-    before = (
-        evaluator.seconds_compile
-    )  # where the training was resumed at its end, it compiles here
+    before = evaluator.seconds_compile  # a run resumed at its end compiles here
     curves = evaluator(
         [_entrant(experiment, policy)],
         run_keys(config, runs, report=False),

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from ganno_jax.env.batching import AXIS, Mapping, map_trainings, to_host
 from ganno_jax.env.environment import Env
 from ganno_jax.policies.base import Policy
+from ganno_jax.policies.simple import mean_schedule
 
 
 @struct.dataclass
@@ -32,6 +33,12 @@ class Curves:
     final_accuracy: Float[Array, "*run"]
     test_loss: Float[Array, "*run"]
     test_accuracy: Float[Array, "*run"]
+
+    def mean_rates(self) -> Float[np.ndarray, "decision layer"]:
+        """Of one policy's runs `[run]`: the table that `OpenLoop` replays, without diverged runs unless all are."""
+        kept = ~np.asarray(self.diverged)
+        include = kept if kept.any() else ~kept
+        return np.asarray(mean_schedule(np.swapaxes(self.rates, 0, 1), include))
 
 
 def run_training(

@@ -4,9 +4,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-_NEVER_VARIED = (
-    1e-8  # variance at or below which a feature counts as constant; all are of the order of 1
-)
+_NEVER_VARIED = 1e-8  # a variance up to this counts as none; features are of the order of 1
 
 
 @struct.dataclass
