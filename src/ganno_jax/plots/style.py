@@ -180,10 +180,10 @@ def grid_of(figure: Figure, count: int, columns: int) -> list[Axes]:
 
 
 def plain_log_ticks(axes: Axes) -> None:
-    """On a log y axis of less than about a decade, ticks such as 0.4, 0.6, 0.8 and no powers."""
+    """On a log y axis of up to two decades, ticks such as 0.4, 0.6, 0.8 or 0.2, 0.5, 1 and no powers."""
     low, high = axes.get_ylim()
     decades = math.log10(high / low)
-    if decades > 1.3:
+    if decades > 2:
         return
     subs = (1, 1.5, 2, 3, 4, 6, 8) if decades < 0.8 else (1, 2, 5)
     axes.yaxis.set_major_locator(LogLocator(subs=subs))
