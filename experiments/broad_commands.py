@@ -82,6 +82,7 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
         SHAPES["one_cycle"],
         alpha=config.alpha,
         relative_size=config.relative_size,
+        sharing=config.sharing,
         shared=config.shared,
     )
     return MAPPO.create(

@@ -30,6 +30,8 @@ class BroadConfig:
     """Bound of an action in log space, > 0."""
     relative_size: float = 0.1
     """Relative size of an update at the base schedule's peak, > 0."""
+    sharing: float = 0.75
+    """Of the denominator of relative updates, [0, 1]: 0 each layer's own, 1 their geometric mean for all."""
     shared: bool = False
     """One rate for all layers (an ablation): the mean action over the geometric mean of their ratios."""
     critic: Literal["central", "local"] = "central"

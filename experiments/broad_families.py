@@ -196,6 +196,15 @@ SMALL = (
         varied=_FEW,
     ),
     Problem(
+        "MNIST 5x5, residual network, momentum, weight decay, 180 steps",
+        _MNIST_5,
+        {"name": "resnet8", "channels": 4},
+        weight_decay=(1e-5, 1e-2),
+        batch_size=32,
+        interval=6,
+        varied={"label_noise": (0.0, 0.4), "data_fraction": (0.05, 1.0)},
+    ),
+    Problem(
         "MNIST 28x28, MLP 784-32-10, SGD, few examples",
         _MNIST_28,
         {"name": "mlp", "features": (32,)},

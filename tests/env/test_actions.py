@@ -87,6 +87,18 @@ def test_shared_relative_updates_give_all_layers_one_rate():
     np.testing.assert_allclose(rates, np.full(2, expected), rtol=1e-5)
 
 
+def test_relative_updates_may_share_part_of_their_denominator():
+    space = RelativeUpdate(flat_shape, relative_size=0.02, sharing=0.5)
+    mean = np.sqrt(2.0 * 0.5)  # of the ratios, geometric
+    np.testing.assert_allclose(
+        space.apply(observation(), jnp.zeros(2)),
+        0.02 / np.sqrt(mean * np.asarray([2.0, 0.5])),
+        rtol=1e-5,
+    )
+    one = space.replace(sharing=1.0).apply(observation(), jnp.asarray([0.0, 0.5]))
+    np.testing.assert_allclose(one, 0.02 / mean * np.exp(2.0 * np.tanh([0.0, 0.5])), rtol=1e-5)
+
+
 def test_a_relative_update_is_cautious_before_momenta_have_built_up():
     space = RelativeUpdate(flat_shape, relative_size=0.02, first_share=0.25)
     first, later = (space.apply(observation(step=step), jnp.zeros(2)) for step in (0, 1))

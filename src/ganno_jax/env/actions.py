@@ -124,14 +124,17 @@ class DirectRate:
 class RelativeUpdate:
     r"""The agent names the relative size of its layer's update; the rate follows from the layer's own scale.
 
-    $\eta_l = \rho\, s(t/T) \exp(\alpha \tanh a_l) / R_l, \quad
+    $\eta_l = \rho\, s(t/T) \exp(\alpha \tanh a_l)\, R_l^{\sigma-1} \bar R^{-\sigma}, \quad
     R_l = \max_{\text{windows so far}} \lVert d_l \rVert / \lVert w_l \rVert$
 
-    where $d_l$ is the optimizer's direction and an old maximum fades (`Observation.largest_relative_steps`). In the
-    first window, when momenta have not built up and $R_l$ is that of one gradient, the rate is `first_share` of this.
-    Independent of the scale of weights and gradients and of the optimizer, so it carries over between networks. The
-    largest ratio instead of the last one: with the last, the rate rises as the gradients shrink, and the training
-    ends in an explosion.
+    where $d_l$ is the optimizer's direction, an old maximum fades (`Observation.largest_relative_steps`), $\bar R$ is
+    the geometric mean over the layers and $\sigma$ is `sharing`. In the first window, when momenta have not built up
+    and $R_l$ is that of one gradient, the rate is `first_share` of this. Independent of the scale of weights and
+    gradients and of the optimizer, so it carries over between networks. The largest ratio instead of the last one:
+    with the last, the rate rises as the gradients shrink, and the training ends in an explosion.
+
+    With `sharing` 0 all layers change by the same share of their weights per step; with 1 they start from the same
+    rate, which trains wide networks under SGD far better (docs/ablations.md).
 
     References:
       The trust ratio: You, Gitman and Ginsburg 2017, arXiv:1708.03888; here with a learned numerator and the
@@ -142,7 +145,8 @@ class RelativeUpdate:
     alpha: float = 2.0
     relative_size: float = 0.05
     first_share: float = 0.1
-    # One rate for all layers: their mean action over the geometric mean of their ratios.
+    sharing: float = 0.0  # of the denominator, [0, 1]: 0 each layer's own, 1 one for all
+    # One rate for all layers: their mean action, and `sharing` 1.
     shared: bool = struct.field(pytree_node=False, default=False)
     lowest: float = 1e-7
     highest: float = 10.0
@@ -155,8 +159,10 @@ class RelativeUpdate:
         base = self.relative_size * _shape_ahead(self.schedule_fn, observation)
         base = base * jnp.where(observation.step == 0, self.first_share, 1.0)
         log_ratios = jnp.log(jnp.maximum(observation.largest_relative_steps, 1e-8))
+        sharing = 1.0 if self.shared else self.sharing
+        log_ratios += sharing * (jnp.mean(log_ratios) - log_ratios)
         if self.shared:
-            action, log_ratios = jnp.mean(action), jnp.full_like(log_ratios, jnp.mean(log_ratios))
+            action = jnp.mean(action)
         rates = base * jnp.exp(self.alpha * jnp.tanh(action) - log_ratios)
         return jnp.clip(rates, self.lowest, self.highest)
 
