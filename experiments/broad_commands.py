@@ -1,6 +1,7 @@
 """Commands of broad meta-training: one controller from many kinds of problems, examined on the held-out suite."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import jax
@@ -97,9 +98,19 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
     )
 
 
+def _check(config: BroadConfig) -> None:
+    """Raise a `ValueError` for a number out of its range."""
+    if not 0 <= config.sharing <= 1:
+        raise ValueError(f"`broad.sharing` must be at least 0 and at most 1; got {config.sharing}.")
+    for name in ("alpha", "relative_size", "learning_rate"):
+        if not 0 < getattr(config, name) < math.inf:
+            raise ValueError(f"`broad.{name}` must be above 0; got {getattr(config, name)}.")
+
+
 def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Controller:
     settings, mesh = config.broad, mesh_of(config.run)
     try:
+        _check(settings)
         families = _kinds(settings)
         reward = make_reward(EnvConfig(reward=settings.reward))
         envs = tuple(problems.build(p, config.suite.data_dir, reward=reward) for p in families)

@@ -213,7 +213,10 @@ def _actions(config: Config) -> actions.ActionSpace:
         return actions.ScheduleResidual(actions.SHAPES[agent.shape], peak=agent.peak, **alpha)
     if agent.actions == "relative":
         return actions.RelativeUpdate(
-            actions.SHAPES[agent.shape], relative_size=agent.relative_size, **alpha
+            actions.SHAPES[agent.shape],
+            relative_size=agent.relative_size,
+            sharing=agent.sharing,
+            **alpha,
         )
     low, high = config.optimizer.initial_rate
     return actions.DirectRate(lowest=low, highest=high)
@@ -302,6 +305,7 @@ def _check(config: Config) -> None:
         "learner.entropy_coefficient": (learner.entropy_coefficient, 0, math.inf),
         "learner.value_coefficient": (learner.value_coefficient, 0, math.inf),
         "learner.target_kl": (learner.target_kl, 0, math.inf),
+        "agent.sharing": (agent.sharing, 0, 1),
         "learner.noise_correlation": (learner.noise_correlation, 0, 0.999),
         "evaluate.num_runs": (evaluate.num_runs, 2, math.inf),
         "evaluate.tuning_runs": (evaluate.tuning_runs, 1, math.inf),

@@ -124,6 +124,8 @@ class AgentConfig:
     """Base schedule (residual, relative)."""
     relative_size: float = 0.05
     """Relative size of an update at the schedule's peak, > 0 (relative)."""
+    sharing: float = 0.0
+    """Of the denominator, [0, 1]: 0 each layer's own, 1 their geometric mean for all (relative)."""
     critic: Literal["central", "local"] = "central"
     """A central critic is MAPPO, a local one IPPO."""
     recurrent: bool = False
