@@ -80,7 +80,7 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
         rollout_decisions=envs[0].num_decisions,
     )
     actions = RelativeUpdate(
-        SHAPES["one_cycle"],
+        SHAPES[config.shape],
         alpha=config.alpha,
         relative_size=config.relative_size,
         sharing=config.sharing,

@@ -12,7 +12,7 @@ from experiments.config import NOISY_FEATURES, PlaceConfig, Scale
 class BroadConfig:
     """The agents and their learner; the problems are those of `experiments.broad_families`."""
 
-    num_updates: int = 60
+    num_updates: int = 70
     """Learner updates, each of one rollout in every problem."""
     num_envs: int = 32
     """Trainings per problem and update."""
@@ -28,6 +28,8 @@ class BroadConfig:
     """Of the exploration noise."""
     alpha: float = 2.5
     """Bound of an action in log space, > 0."""
+    shape: Literal["one_cycle", "linear_one_cycle", "warmup_cosine", "flat"] = "linear_one_cycle"
+    """Base schedule."""
     relative_size: float = 0.1
     """Relative size of an update at the base schedule's peak, > 0."""
     sharing: float = 0.75
@@ -55,15 +57,9 @@ class BroadConfig:
 
 
 @dataclass(frozen=True)
-class SuiteConfig:
-    """The held-out suite: how many runs stand behind every number."""
+class Effort:
+    """How many runs stand behind every number of the held-out suite."""
 
-    data_dir: str | None = None
-    """Folder with the data sets; problems whose data are missing are left out, and that is said."""
-    after_training: bool = True
-    """Whether `train broad` ends with the suite."""
-    sweeps: bool = True
-    """Also vary one setting at a time: initial rate, weight decay, optimizer, batch, budget, network."""
     num_seeds: int = 10
     """Reported runs per method and problem, >= 4; their initial rates cover the range."""
     tuning_seeds: int = 2
@@ -72,6 +68,18 @@ class SuiteConfig:
     """Peak rates per schedule."""
     num_trials: int = 30
     """Random settings of NAdamW."""
+
+
+@dataclass(frozen=True)
+class SuiteConfig(Effort):
+    """The held-out suite."""
+
+    data_dir: str | None = None
+    """Folder with the data sets; problems whose data are missing are left out, and that is said."""
+    after_training: bool = True
+    """Whether `train broad` ends with the suite."""
+    sweeps: bool = True
+    """Also vary one setting at a time: initial rate, weight decay, optimizer, batch, budget, network."""
 
 
 @dataclass(frozen=True)

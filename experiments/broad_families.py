@@ -58,6 +58,13 @@ SMALL = (
         varied={"label_noise": (0.0, 0.2), "width": (0.3, 1.0), **_RESCALED},
     ),
     Problem(
+        "MNIST 8x8, MLP 64-48-10, RMSprop, wrong labels",
+        _MNIST_8,
+        {"name": "mlp", "features": (48,)},
+        optimizer="rmsprop",
+        varied={"label_noise": (0.0, 0.5), "width": (0.3, 1.0), **_RESCALED},
+    ),
+    Problem(
         "MNIST 5x5, MLP of two hidden tanh layers, Adam",
         _MNIST_5,
         {"name": "mlp", "features": (48, 48), "activation": "tanh"},
@@ -196,12 +203,12 @@ SMALL = (
         varied=_FEW,
     ),
     Problem(
-        "MNIST 5x5, residual network, momentum, weight decay, 180 steps",
+        "MNIST 5x5, residual network, momentum, weight decay, 90 steps",
         _MNIST_5,
         {"name": "resnet8", "channels": 4},
         weight_decay=(1e-5, 1e-2),
         batch_size=32,
-        interval=6,
+        interval=3,
         varied={"label_noise": (0.0, 0.4), "data_fraction": (0.05, 1.0)},
     ),
     Problem(

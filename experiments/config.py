@@ -120,7 +120,7 @@ class AgentConfig:
     """Bound of the residual in log space, > 0 (residual, relative); by default the action's own."""
     peak: float | None = None
     """Peak of the base schedule, > 0 (residual); None takes the training's initial rate."""
-    shape: Literal["warmup_cosine", "one_cycle", "flat"] = "warmup_cosine"
+    shape: Literal["warmup_cosine", "one_cycle", "linear_one_cycle", "flat"] = "warmup_cosine"
     """Base schedule (residual, relative)."""
     relative_size: float = 0.05
     """Relative size of an update at the schedule's peak, > 0 (relative)."""

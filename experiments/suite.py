@@ -15,9 +15,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.broad_config import Effort
 from experiments.folder import plain, write_json
 from experiments.problems import Problem
-from experiments.suite_methods import Bench, Effort, Info, methods
+from experiments.suite_methods import Bench, Info, methods
 from ganno_jax.controllers import Controller
 from ganno_jax.env import make_mesh
 from ganno_jax.evaluation.evaluate import Curves
@@ -150,7 +151,7 @@ class Suite:
         """A cell made with other settings is made again."""
         settings = {
             "problem": {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)},
-            "effort": dataclasses.asdict(self.effort),
+            "effort": {f.name: getattr(self.effort, f.name) for f in dataclasses.fields(Effort)},
         }
         if name in OF_CONTROLLER:
             settings["controller"] = self._fingerprint

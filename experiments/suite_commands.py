@@ -15,7 +15,6 @@ from experiments.progress import Bar, say
 from experiments.results import describe, finish
 from experiments.signals import StopRequest
 from experiments.suite import FIRST, Cell, Suite, cost
-from experiments.suite_methods import Effort
 from experiments.suite_results import (
     OURS,
     REFERENCE,
@@ -204,10 +203,7 @@ def _suite(folder: RunFolder, controller: Controller, settings: SuiteConfig) -> 
             raise UserError(f"`suite.{name}` must be at least 1; got {getattr(settings, name)}")
     if settings.num_peaks < 2:
         raise UserError(f"`suite.num_peaks` must be at least 2; got {settings.num_peaks}")
-    effort = Effort(
-        settings.num_seeds, settings.tuning_seeds, settings.num_peaks, settings.num_trials
-    )
-    return Suite(folder.path / "cells", controller, settings.data_dir, effort)
+    return Suite(folder.path / "cells", controller, settings.data_dir, settings)
 
 
 def _load(name: str) -> Controller:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from experiments import problems
+from experiments.broad_config import Effort
 from experiments.problems import Problem
 from ganno_jax.baselines import LEARNING_RATE_FREE, celo, celo_adam, shipped_weights
 from ganno_jax.controllers import Controller
@@ -32,16 +33,6 @@ from ganno_jax.tasks.distributions import Constant, Uniform
 REPORT_SEED, TUNING_SEED, SEARCH_SEED = 20_000, 10_000, 30_000
 Info = dict[str, Any]
 Method = Callable[["Bench"], tuple[Curves | None, Info]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Effort:
-    """How many runs stand behind every number."""
-
-    num_seeds: int = 10
-    tuning_seeds: int = 2
-    num_peaks: int = 7
-    num_trials: int = 30  # of the random search of NAdamW's settings
 
 
 @dataclasses.dataclass

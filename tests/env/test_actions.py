@@ -6,6 +6,7 @@ import pytest
 
 from ganno_jax.env import Observation
 from ganno_jax.env.actions import (
+    SHAPES,
     DirectRate,
     RateMultipliers,
     RelativeUpdate,
@@ -103,6 +104,11 @@ def test_a_relative_update_is_cautious_before_momenta_have_built_up():
     space = RelativeUpdate(flat_shape, relative_size=0.02, first_share=0.25)
     first, later = (space.apply(observation(step=step), jnp.zeros(2)) for step in (0, 1))
     np.testing.assert_allclose(first, 0.25 * later, rtol=1e-5)
+
+
+def test_the_linear_one_cycle_rises_as_the_other_and_falls_straight():
+    shape = SHAPES["linear_one_cycle"](jnp.asarray([0.0, 0.15, 0.3, 0.65, 1.0]))
+    np.testing.assert_allclose(shape, [0.04, 0.52, 1.0, 0.5005, 0.001], rtol=1e-4)
 
 
 def test_the_base_shape_warms_up_and_decays():

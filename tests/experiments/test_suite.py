@@ -10,10 +10,10 @@ import optax
 import pytest
 
 from experiments import broad_families, problems, suite_commands, suite_tasks
-from experiments.broad_config import HeldOutExperiment
+from experiments.broad_config import Effort, HeldOutExperiment
 from experiments.run import main, parse
 from experiments.suite import Cell, Suite, _slug
-from experiments.suite_methods import Bench, Effort, as_direction, keys
+from experiments.suite_methods import Bench, as_direction, keys
 from experiments.suite_results import finals, overall, overview
 from ganno_jax.controllers import Controller, save
 from ganno_jax.env import actions, make_mesh

@@ -194,8 +194,16 @@ def one_cycle_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.where(fraction < 0.3, 0.04 + 0.96 * rise, 0.001 + 0.999 * fall)
 
 
+def linear_one_cycle_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
+    """A base shape: a half cosine from 1/25 up to 1 over the first 30%, then a straight line to 0.001."""
+    rise = 0.5 * (1 - jnp.cos(jnp.pi * jnp.clip(fraction / 0.3, 0.0, 1.0)))
+    fall = 1.0 - jnp.clip((fraction - 0.3) / 0.7, 0.0, 1.0)
+    return jnp.where(fraction < 0.3, 0.04 + 0.96 * rise, 0.001 + 0.999 * fall)
+
+
 SHAPES: dict[str, Callable[[Float[Array, ""]], Float[Array, ""]]] = {
     "flat": flat_shape,
+    "linear_one_cycle": linear_one_cycle_shape,
     "one_cycle": one_cycle_shape,
     "warmup_cosine": warmup_cosine_shape,
 }
