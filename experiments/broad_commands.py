@@ -1,7 +1,6 @@
 """Commands of broad meta-training: one controller from many kinds of problems, examined on the held-out suite."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import jax
@@ -10,7 +9,7 @@ import numpy as np
 from experiments import broad_families, hosts, own_kinds, problems
 from experiments import folder as folders
 from experiments.broad_config import BroadConfig, BroadExperiment
-from experiments.build import make_reward
+from experiments.build import make_reward, require_positive, require_within
 from experiments.config import EnvConfig
 from experiments.errors import UserError
 from experiments.folder import RunFolder
@@ -100,11 +99,9 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
 
 def _check(config: BroadConfig) -> None:
     """Raise a `ValueError` for a number out of its range."""
-    if not 0 <= config.sharing <= 1:
-        raise ValueError(f"`broad.sharing` must be at least 0 and at most 1; got {config.sharing}.")
-    for name in ("alpha", "relative_size", "learning_rate"):
-        if not 0 < getattr(config, name) < math.inf:
-            raise ValueError(f"`broad.{name}` must be above 0; got {getattr(config, name)}.")
+    require_within({"broad.sharing": (config.sharing, 0, 1)})
+    names = ("alpha", "relative_size", "learning_rate")
+    require_positive({f"broad.{name}": getattr(config, name) for name in names})
 
 
 def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Controller:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from experiments.config import NOISY_FEATURES, PlaceConfig, Scale
+from experiments.config import NOISY_FEATURES, PlaceConfig, Scale, Shape
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class BroadConfig:
     """Of the exploration noise."""
     alpha: float = 2.5
     """Bound of an action in log space, > 0."""
-    shape: Literal["one_cycle", "linear_one_cycle", "warmup_cosine", "flat"] = "linear_one_cycle"
+    shape: Shape = "linear_one_cycle"
     """Base schedule."""
     relative_size: float = 0.1
     """Relative size of an update at the base schedule's peak, > 0."""

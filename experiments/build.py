@@ -305,8 +305,8 @@ def _check(config: Config) -> None:
         "learner.entropy_coefficient": (learner.entropy_coefficient, 0, math.inf),
         "learner.value_coefficient": (learner.value_coefficient, 0, math.inf),
         "learner.target_kl": (learner.target_kl, 0, math.inf),
-        "agent.sharing": (agent.sharing, 0, 1),
         "learner.noise_correlation": (learner.noise_correlation, 0, 0.999),
+        "agent.sharing": (agent.sharing, 0, 1),
         "evaluate.num_runs": (evaluate.num_runs, 2, math.inf),
         "evaluate.tuning_runs": (evaluate.tuning_runs, 1, math.inf),
         "evaluate.blind_updates": (evaluate.blind_updates, 0, math.inf),
@@ -318,10 +318,7 @@ def _check(config: Config) -> None:
         "run.updates_per_call": (config.run.updates_per_call, 1, math.inf),
         "run.devices": (config.run.devices, 1, math.inf),
     }
-    for name, (value, lowest, highest) in numbers.items():
-        if value is not None and not lowest <= value <= highest:
-            upper = "" if highest == math.inf else f" and at most {highest:g}"
-            raise ValueError(f"`{name}` must be at least {lowest:g}{upper}; got {value}.")
+    require_within(numbers)
     positive = {
         "learner.learning_rate": learner.learning_rate,
         "optimizer.clip_norm": optimizer.clip_norm,
@@ -329,13 +326,26 @@ def _check(config: Config) -> None:
         "agent.peak": agent.peak,
         "agent.relative_size": agent.relative_size,
     } | {f"evaluate.peaks[{i}]": peak for i, peak in enumerate(evaluate.peaks)}
-    for name, value in positive.items():
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"`{name}` must be above 0; got {value}.")
+    require_positive(positive)
     if not evaluate.peaks:
         raise ValueError(f"`evaluate.peaks` needs a rate for the {len(SCHEDULES)} schedules.")
     if config.run_name in ("", ".", "..") or os.sep in config.run_name:
         raise ValueError(f"`run.name` must be the name of a folder; got {config.run_name!r}.")
+
+
+def require_within(numbers: dict[str, tuple[float | None, float, float]]) -> None:
+    """Raise a `ValueError` where a named value, if there is one, is below its lowest or above its highest."""
+    for name, (value, lowest, highest) in numbers.items():
+        if value is not None and not lowest <= value <= highest:
+            upper = "" if highest == math.inf else f" and at most {highest:g}"
+            raise ValueError(f"`{name}` must be at least {lowest:g}{upper}; got {value}.")
+
+
+def require_positive(values: dict[str, float | None]) -> None:
+    """Raise a `ValueError` where a named value, if there is one, is not above 0 and finite."""
+    for name, value in values.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"`{name}` must be above 0; got {value}.")
 
 
 def _check_range(

@@ -16,6 +16,7 @@ import tyro
 Scale = Literal["small", "paper"]
 Range = tuple[float, float]
 # Features in which the agents would read their own persistent noise as a property of the training.
+Shape = Literal["warmup_cosine", "one_cycle", "linear_one_cycle", "flat"]  # of `actions.SHAPES`
 NOISY_FEATURES = ("rate", "rate_change", "rate_drift", "rate_contrast", "relative_update")
 
 
@@ -120,7 +121,7 @@ class AgentConfig:
     """Bound of the residual in log space, > 0 (residual, relative); by default the action's own."""
     peak: float | None = None
     """Peak of the base schedule, > 0 (residual); None takes the training's initial rate."""
-    shape: Literal["warmup_cosine", "one_cycle", "linear_one_cycle", "flat"] = "warmup_cosine"
+    shape: Shape = "warmup_cosine"
     """Base schedule (residual, relative)."""
     relative_size: float = 0.05
     """Relative size of an update at the schedule's peak, > 0 (relative)."""

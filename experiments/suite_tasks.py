@@ -1,6 +1,6 @@
 """The problems of the held-out suite: data sets or networks that no shipped controller was trained on.
 
-The broad controller learns on digits and MNIST with dense and plain convolutional networks
+The broad controller learns on digits and MNIST with dense, convolutional and small residual networks
 (`experiments.broad_families`). Here every problem differs from those in its data set, its kind of network, or both.
 """
 

@@ -189,15 +189,18 @@ def flat_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
 
 def one_cycle_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
     """A base shape: a half cosine from 1/25 up to 1 over the first 30%, another down to 0.001."""
-    rise = 0.5 * (1 - jnp.cos(jnp.pi * jnp.clip(fraction / 0.3, 0.0, 1.0)))
     fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((fraction - 0.3) / 0.7, 0.0, 1.0)))
-    return jnp.where(fraction < 0.3, 0.04 + 0.96 * rise, 0.001 + 0.999 * fall)
+    return _one_cycle(fraction, fall)
 
 
 def linear_one_cycle_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
     """A base shape: a half cosine from 1/25 up to 1 over the first 30%, then a straight line to 0.001."""
+    return _one_cycle(fraction, 1.0 - jnp.clip((fraction - 0.3) / 0.7, 0.0, 1.0))
+
+
+def _one_cycle(fraction: Float[Array, ""], fall: Float[Array, ""]) -> Float[Array, ""]:
+    """The rise over the first 30%, then `fall`, which goes from 1 to 0, down to 0.001."""
     rise = 0.5 * (1 - jnp.cos(jnp.pi * jnp.clip(fraction / 0.3, 0.0, 1.0)))
-    fall = 1.0 - jnp.clip((fraction - 0.3) / 0.7, 0.0, 1.0)
     return jnp.where(fraction < 0.3, 0.04 + 0.96 * rise, 0.001 + 0.999 * fall)
 
 
