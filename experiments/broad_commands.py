@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from experiments import broad_families, hosts, own_kinds, problems
 from experiments import folder as folders
@@ -124,11 +125,12 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
     if not folder.config.is_file():
         describe(config, folder, list(mesh.devices.flat))
     same = dataclasses.asdict(settings)
-    del same["own_runs"]  # what comes after the training may change
+    for name in ("num_updates", "own_runs"):  # a finished training may go on, or be examined anew
+        del same[name]
     with Session(folder, config.run, same, {"learner": state}, stop) as session:
         state = to_mesh(session.state["learner"], mesh)
         if session.update:
-            say(f"going on from update {session.update} of {settings.num_updates}")
+            _go_on(config, folder, session.update, mesh)
         if session.update < settings.num_updates:
             say("compiling the training of all kinds, which takes minutes ...")
             stop.waits = False
@@ -155,6 +157,23 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
         keys = jax.random.split(jax.random.key(settings.seed + 2**31), settings.own_runs)
         own_kinds.compare(folder, families, envs, policy, untrained, keys, mesh)
     return controller
+
+
+def _go_on(config: BroadExperiment, folder: RunFolder, update: int, mesh: Mesh) -> None:
+    """Say so; a run that is to have another number of updates than before gets another description.
+
+    Raises:
+      UserError: the run has already made more updates.
+    """
+    num_updates = config.broad.num_updates
+    if update > num_updates:
+        raise UserError(
+            f"the run in {folder.path} has made {update} updates; --broad.num_updates must be at "
+            f"least that, got {num_updates}"
+        )
+    say(f"going on from update {update} of {num_updates}")
+    if folders.stored_config(folder).broad.num_updates != num_updates:
+        describe(config, folder, list(mesh.devices.flat))
 
 
 def _kinds(settings: BroadConfig) -> tuple[Problem, ...]:

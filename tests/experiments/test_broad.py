@@ -25,7 +25,7 @@ def test_every_family_on_digits_can_be_built(problem):
     assert problems.build(problem, None).total_steps == problem.total_steps
 
 
-def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, monkeypatch):
+def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, monkeypatch, capsys):
     deep = dataclasses.replace(TINY, name="deep", network={"name": "mlp", "features": (4,)})
     monkeypatch.setattr(broad_families, "SMALL", (TINY, deep))
     monkeypatch.setattr(broad_commands, "examine", lambda *arguments: None)
@@ -72,6 +72,19 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
     assert main(["train", "broad", *stopped, "--run.resume", "--broad.own_runs", "0"]) == 0
     parts = load(tmp_path / "parts" / "agents.controller")
     jax.tree.map(np.testing.assert_array_equal, whole.policy.params, parts.policy.params)
+
+    more = [*words, "--run.name", "parts", "--run.resume", "--broad.own_runs", "0"]
+    assert main(["train", "broad", *more, "--broad.num_updates", "3"]) == 0
+    longer = load(tmp_path / "parts" / "agents.controller")
+    assert longer.provenance["config"]["broad"]["num_updates"] == 3
+    changed = jax.tree.map(
+        lambda a, b: bool(np.any(a != b)), longer.policy.params, parts.policy.params
+    )
+    assert any(jax.tree.leaves(changed))
+    assert main(["train", "broad", *more, "--broad.num_updates", "2"]) == 2
+    assert (
+        "has made 3 updates; --broad.num_updates must be at least that" in capsys.readouterr().err
+    )
 
 
 def test_kinds_are_chosen_by_words_in_their_names():
