@@ -13,7 +13,7 @@ class BroadConfig:
     """The agents and their learner; the problems are those of `experiments.broad_families`."""
 
     num_updates: int = 70
-    """Learner updates, each of one rollout in every problem."""
+    """Learner updates, each of one rollout in every problem; a finished run goes on to more with --run.resume."""
     num_envs: int = 32
     """Trainings per problem and update."""
     group_size: int = 8
