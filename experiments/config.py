@@ -15,8 +15,8 @@ import tyro
 
 Scale = Literal["small", "paper"]
 Range = tuple[float, float]
-# Features in which the agents would read their own persistent noise as a property of the training.
 Shape = Literal["warmup_cosine", "one_cycle", "linear_one_cycle", "flat"]  # of `actions.SHAPES`
+# Features in which the agents would read their own persistent noise as a property of the training.
 NOISY_FEATURES = ("rate", "rate_change", "rate_drift", "rate_contrast", "relative_update")
 
 
