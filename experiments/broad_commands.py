@@ -1,6 +1,7 @@
 """Commands of broad meta-training: one controller from many kinds of problems, examined on the held-out suite."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 
 import jax
@@ -162,6 +163,9 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
 def _go_on(config: BroadExperiment, folder: RunFolder, update: int, mesh: Mesh) -> None:
     """Say so; a run that is to have another number of updates than before gets another description.
 
+    The learning rate falls over the updates, so going on is not one longer training: the description lists the
+    earlier plans under `earlier`, each with the update up to which it held.
+
     Raises:
       UserError: the run has already made more updates.
     """
@@ -172,8 +176,12 @@ def _go_on(config: BroadExperiment, folder: RunFolder, update: int, mesh: Mesh) 
             f"least that, got {num_updates}"
         )
     say(f"going on from update {update} of {num_updates}")
-    if folders.stored_config(folder).broad.num_updates != num_updates:
-        describe(config, folder, list(mesh.devices.flat))
+    before = json.loads(folder.config.read_text(encoding="utf-8"))
+    planned = before["config"]["broad"]["num_updates"]
+    if planned != num_updates:
+        plan = {"num_updates": planned, "until": update, "git_commit": before["git_commit"]}
+        earlier = [*before.get("earlier", []), plan]
+        describe(config, folder, list(mesh.devices.flat), earlier=earlier)
 
 
 def _kinds(settings: BroadConfig) -> tuple[Problem, ...]:

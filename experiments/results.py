@@ -24,10 +24,10 @@ from ganno_jax.policies import AgentPolicy
 _PLACES = ("run", "data_dir", "dir")  # settings that say where a run lay, not what was learned
 
 
-def describe(config: AnyConfig, folder: RunFolder, devices: Sequence[Any]) -> None:
-    """Write `config.json`."""
+def describe(config: AnyConfig, folder: RunFolder, devices: Sequence[Any], **more: Any) -> None:
+    """Write `config.json`; `more` goes into it as it is."""
     names = [f"{device.platform}:{device.device_kind}" for device in devices]
-    folders.write_json(folder.config, folders.describe(config, versions(), names))
+    folders.write_json(folder.config, folders.describe(config, versions(), names) | more)
 
 
 def save_controller(

@@ -77,6 +77,9 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
     assert main(["train", "broad", *more, "--broad.num_updates", "3"]) == 0
     longer = load(tmp_path / "parts" / "agents.controller")
     assert longer.provenance["config"]["broad"]["num_updates"] == 3
+    assert "earlier" not in parts.provenance
+    (plan,) = longer.provenance["earlier"]
+    assert (plan["num_updates"], plan["until"]) == (2, 2)
     changed = jax.tree.map(
         lambda a, b: bool(np.any(a != b)), longer.policy.params, parts.policy.params
     )
