@@ -7,8 +7,12 @@ class UserError(Exception):
     code = 2
 
 
-class Interrupted(Exception):
-    """The user or the system stopped the run; the message says how to go on."""
+class Interrupted(BaseException):
+    """The user or the system stopped the run; the message says how to go on.
+
+    Like `KeyboardInterrupt` no `Exception`: JAX turns those that are raised while it reads its compilation cache into
+    warnings, and the run would go on.
+    """
 
     def __init__(self, message: str, code: int):
         super().__init__(message)
