@@ -11,12 +11,13 @@ from experiments import folder as folders
 from experiments import hosts, training
 from experiments.assess import assess
 from experiments.build import Experiment, build, learner_key
-from experiments.config import Config
+from experiments.config import Config, learned_settings
 from experiments.entrants import Evaluator
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.progress import console, say
 from experiments.results import describe, resume_command, save_controller
+from experiments.session import restore
 from experiments.signals import StopRequest
 from ganno_jax.checkpoint import Checkpoints
 from ganno_jax.evaluation.tables import format_table
@@ -66,7 +67,7 @@ def evaluate(config: Config, arguments: Sequence[str]) -> None:
     updates = training.Updates(experiment)
     learner = experiment.learner
     like = updates.place(updates.start(learner, training.init(learner, learner_key(config))))
-    state, earlier = training.restore(experiment, checkpoints, like)
+    state, metadata = restore(checkpoints, learned_settings(config), like)
     checkpoints.close()
     if int(state.update) < config.learner.num_updates:
         raise UserError(
@@ -74,7 +75,7 @@ def evaluate(config: Config, arguments: Sequence[str]) -> None:
             f"{config.learner.num_updates}; finish it first with: python -m experiments.run train "
             f"{config.preset} --run.resume (and the arguments that it was started with)"
         )
-    clock.go_on_from(earlier)
+    clock.go_on_from(metadata["clock"])
     with StopRequest("stopped; the run is as it was before.") as stop:
         stop.waits = False
         blind = None

@@ -31,6 +31,34 @@ def mesh_of(place: PlaceConfig) -> Mesh:
     return make_mesh(hosts.devices(place.devices or there))
 
 
+def restore(
+    checkpoints: Checkpoints, settings: Mapping[str, Any], like: Any
+) -> tuple[Any, dict[str, Any]]:
+    """The newest state, placed like `like`, and what was written beside it.
+
+    Args:
+      checkpoints: of the run.
+      settings: what the state depends on; the checkpoint's must be the same.
+      like: a pytree of that structure.
+
+    Raises:
+      UserError: there is none, it is of other settings or libraries, or damaged.
+    """
+    number = checkpoints.latest
+    if number is None:
+        raise UserError(f"no checkpoint in {checkpoints.folder}; train first")
+    what = f"checkpoint {checkpoints.folder / str(number)}"
+    try:
+        metadata = checkpoints.metadata(number)
+        require_same(metadata["settings"], settings, what)
+        require_same(metadata["versions"], versions(), what)
+        return checkpoints.restore(number, like), metadata
+    except KeyError as error:
+        raise UserError(f"{what} is not one of this program: it has no {error}") from error
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
 class Session:
     """Keeps what a search says of itself, and its state.
 
@@ -58,20 +86,10 @@ class Session:
         self._start, self._earlier = time.monotonic(), 0.0
         self._saved = self._start
         self._checkpoints = Checkpoints(folder.checkpoints)
-        number = self._checkpoints.latest
-        if number is not None:
-            what = f"checkpoint {self._checkpoints.folder / str(number)}"
-            try:
-                metadata = self._checkpoints.metadata(number)
-                require_same(metadata["settings"], self._settings, what)
-                require_same(metadata["versions"], versions(), what)
-                restored = self._checkpoints.restore(number, state)
-                self.state = {name: restored[name] for name in state}  # a pytree sorts its names
-                self.update, self._earlier = number, metadata["seconds"]
-            except KeyError as error:
-                raise UserError(f"{what} is not one of this program: it has no {error}") from error
-            except ValueError as error:
-                raise UserError(str(error)) from error
+        if self._checkpoints.latest is not None:
+            restored, metadata = restore(self._checkpoints, self._settings, state)
+            self.state = {name: restored[name] for name in state}  # a pytree sorts its names
+            self.update, self._earlier = self._checkpoints.latest, metadata["seconds"]
         self._lines = Lines(folder.metrics, self.update)
         self._board = TensorBoard(folder.tensorboard, self.update)
 

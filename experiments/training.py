@@ -19,8 +19,9 @@ from experiments.errors import UserError
 from experiments.folder import RunFolder, write_whole
 from experiments.logs import Lines, TensorBoard, read_lines
 from experiments.progress import Bar, say
+from experiments.session import restore
 from experiments.signals import StopRequest
-from ganno_jax.checkpoint import Checkpoints, require_same, versions
+from ganno_jax.checkpoint import Checkpoints, versions
 from ganno_jax.env.batching import AXIS, to_mesh
 from ganno_jax.evaluation.statistics import bootstrap_interval, log_losses
 from ganno_jax.learners import MAPPO, LearnerState, train
@@ -126,9 +127,9 @@ def run_training(
     checkpoints = Checkpoints(folder.checkpoints)
     state = updates.place(updates.start(learner, init(learner, learner_key(config))))
     if checkpoints.latest is not None:
-        state, earlier = restore(experiment, checkpoints, state)
+        state, metadata = restore(checkpoints, learned_settings(config), state)
         state = updates.place(state)
-        clock.go_on_from(earlier)
+        clock.go_on_from(metadata["clock"])
     done, total = int(state.update), config.learner.num_updates
     if done:
         say(f"going on from update {done} of {total}")
@@ -238,29 +239,6 @@ def train_blind(
             bar.show(done, f"return {rows[-1]['return']:.3f}")
     save_snapshot(folder, "blind", count, blind.policy(state))
     return blind.policy(state), count
-
-
-def restore(
-    experiment: Experiment, checkpoints: Checkpoints, like: LearnerState
-) -> tuple[LearnerState, dict[str, float]]:
-    """The newest state and where the time went until then.
-
-    Raises:
-      UserError: it was made with other settings or libraries, or cannot be read.
-    """
-    number = checkpoints.latest
-    if number is None:
-        raise UserError(f"no checkpoint in {checkpoints.folder}; train first")
-    what = f"checkpoint {checkpoints.folder / str(number)}"
-    try:
-        metadata = checkpoints.metadata(number)
-        require_same(metadata["settings"], learned_settings(experiment.config), what)
-        require_same(metadata["versions"], versions(), what)
-        return checkpoints.restore(number, like), metadata["clock"]
-    except KeyError as error:
-        raise UserError(f"{what} is not one of this program: it has no {error}") from error
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def save_snapshot(folder: RunFolder, name: str, update: int, policy: AgentPolicy) -> None:
