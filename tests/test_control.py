@@ -23,7 +23,7 @@ from ganno_jax.env.observation import FEATURES
 from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import directions
 from ganno_jax.inner.training import Training
-from ganno_jax.policies.agents import AgentPolicy, init_actor
+from ganno_jax.policies.agents import AgentPolicy, Ensemble, init_actor
 from ganno_jax.policies.networks import Actor
 from ganno_jax.policies.normalizer import Normalizer
 from ganno_jax.policies.step_size import StepSizePolicy
@@ -327,6 +327,18 @@ def test_a_saved_controller_is_the_same_after_loading(tmp_path, actions):
     assert loaded.decisions == 4
     assert loaded.provenance == {"family": "none", "seed": 1}
     assert path.stat().st_size < 100_000
+
+
+def test_a_saved_ensemble_is_the_same_after_loading(tmp_path):
+    first = make_controller(RelativeUpdate(flat_shape), recurrent=True).policy
+    second = first.replace(params=jax.tree.map(lambda w: 0.5 * w, first.params))
+    policy = Ensemble.of([first, second])
+    loaded = load(save(tmp_path / "agents", Controller(policy, 4))).policy
+    chex.assert_trees_all_equal(loaded, policy)
+    optimizer = ganno_jax.control(optax.trace(0.9), Controller(loaded, 4), 12)
+    _, (losses, rates) = descend(optimizer, PARAMS)
+    assert np.isfinite(losses).all()
+    assert np.unique(rates[:, 0]).size == 4
 
 
 def test_only_agents_have_a_file(tmp_path):

@@ -23,12 +23,12 @@ from ganno_jax.env.actions import (
     ScheduleResidual,
 )
 from ganno_jax.env.observation import FEATURE_VERSION, FEATURES
-from ganno_jax.policies.agents import AgentPolicy
+from ganno_jax.policies.agents import AgentPolicy, Ensemble
 from ganno_jax.policies.base import Policy
 from ganno_jax.policies.networks import Actor
 from ganno_jax.policies.normalizer import Normalizer
 
-FORMAT, FORMAT_VERSION = "ganno_jax controller", 1
+FORMAT, FORMAT_VERSION = "ganno_jax controller", 2
 _ACTIONS = {c.__name__: c for c in (DirectRate, RateMultipliers, RelativeUpdate, ScheduleResidual)}
 
 
@@ -51,32 +51,21 @@ def save(path: str | Path, controller: Controller) -> Path:
     Raises:
       ValueError: the policy is another than agents.
     """
-    if not isinstance(controller.policy, AgentPolicy):
+    policy = controller.policy
+    if not isinstance(policy, AgentPolicy | Ensemble):
         raise ValueError(
-            f"a controller file holds agents; got a policy of type {type(controller.policy).__name__}."
+            f"a controller file holds agents; got a policy of type {type(policy).__name__}."
         )
     path = Path(path)
     path = path if path.suffix else path.with_suffix(".controller")
-    policy = controller.policy
-    actions = {
-        name: _shape_name(value) if callable(value) else value
-        for name, value in vars(policy.actions).items()
-    }
+    members = policy.split() if isinstance(policy, Ensemble) else [policy]
     content = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "feature_version": FEATURE_VERSION,
         "features": list(FEATURES),
         "decisions": controller.decisions,
-        "actor": {
-            "num_actions": policy.actor.num_actions,
-            "hidden": policy.actor.hidden,
-            "recurrent": policy.actor.recurrent,
-        },
-        "actions": {"name": type(policy.actions).__name__, "fields": _plain(actions)},
-        "params": _encode(policy.params),
-        "normalizer": _encode(vars(policy.normalizer)),
-        "feature_mask": _encode(policy.feature_mask),
+        "members": [_encode_agents(member) for member in members],
         "provenance": dict(controller.provenance),
     }
     partial = path.with_name(path.name + ".partial")
@@ -142,6 +131,30 @@ def _unpack(data: bytes, name: str | Path) -> dict[str, Any]:
 
 
 def _from_content(content: dict[str, Any], name: str | Path) -> Controller:
+    members = [_decode_agents(member, name) for member in content["members"]]
+    policy = members[0] if len(members) == 1 else Ensemble.of(members)
+    return Controller(policy, content["decisions"], content["provenance"])
+
+
+def _encode_agents(policy: AgentPolicy) -> dict[str, Any]:
+    actions = {
+        name: _shape_name(value) if callable(value) else value
+        for name, value in vars(policy.actions).items()
+    }
+    return {
+        "actor": {
+            "num_actions": policy.actor.num_actions,
+            "hidden": policy.actor.hidden,
+            "recurrent": policy.actor.recurrent,
+        },
+        "actions": {"name": type(policy.actions).__name__, "fields": _plain(actions)},
+        "params": _encode(policy.params),
+        "normalizer": _encode(vars(policy.normalizer)),
+        "feature_mask": _encode(policy.feature_mask),
+    }
+
+
+def _decode_agents(content: dict[str, Any], name: str | Path) -> AgentPolicy:
     kind = content["actions"]["name"]
     if kind not in _ACTIONS:
         raise ValueError(
@@ -154,14 +167,13 @@ def _from_content(content: dict[str, Any], name: str | Path) -> Controller:
     if "factors" in fields:
         fields["factors"] = tuple(fields["factors"])
     actions: ActionSpace = _ACTIONS[kind](**fields)
-    policy = AgentPolicy(
+    return AgentPolicy(
         actor=Actor(**content["actor"]),
         params=_decode(content["params"]),
         normalizer=Normalizer(**_decode(content["normalizer"])),
         feature_mask=_decode(content["feature_mask"]),
         actions=actions,
     )
-    return Controller(policy, content["decisions"], content["provenance"])
 
 
 def _shape_name(function: Any) -> str:

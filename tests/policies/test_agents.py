@@ -9,7 +9,7 @@ import pytest
 
 from ganno_jax.env import FEATURES, Observation
 from ganno_jax.env.actions import DirectRate, RateMultipliers
-from ganno_jax.policies import AgentPolicy, Normalizer, untrained
+from ganno_jax.policies import AgentPolicy, Ensemble, Normalizer, untrained
 from ganno_jax.policies.agents import init_actor, to_distribution
 from ganno_jax.policies.networks import Actor, Critic, empty_memory, pool, unroll
 from ganno_jax.policies.normalizer import deviation_sums
@@ -40,12 +40,14 @@ def permuted(o, order=ORDER):
 
 
 @cache
-def agents(recurrent=True, actions=None):
+def agents(recurrent=True, actions=None, seed=0):
     actions = actions or DirectRate()
     actor = Actor(actions.num_actions, hidden=8, recurrent=recurrent)
     return AgentPolicy(
         actor=actor,
-        params=jax.tree.map(lambda x: 3 * x, init_actor(actor, len(FEATURES), KEY)),
+        params=jax.tree.map(
+            lambda x: 3 * x, init_actor(actor, len(FEATURES), jax.random.key(seed))
+        ),
         normalizer=Normalizer.create(len(FEATURES)),
         feature_mask=jnp.ones(len(FEATURES)),
         actions=actions,
@@ -133,6 +135,34 @@ def test_unrolling_equals_steps_one_by_one(recurrent, num_actions):
         memory, outputs = apply(params, memory, features[t])
         log_prob = to_distribution(outputs).log_prob(actions[t])
         close(at_once[t], log_prob, rtol=1e-4, atol=1e-6)
+
+
+def test_an_ensemble_takes_the_geometric_mean_of_its_members_rates():
+    o = observation()
+    members = [agents(recurrent=True, seed=seed) for seed in range(3)]
+    ensemble = Ensemble.of(members)
+    memories, memory = [m.init(o) for m in members], ensemble.init(o)
+    for _ in range(2):
+        alone = [m.act(s, o, KEY) for m, s in zip(members, memories, strict=True)]
+        memory, rates = ensemble.act(memory, o, KEY)
+        memories = [state for state, _ in alone]
+        close(rates, np.prod([rates for _, rates in alone], axis=0) ** (1 / 3), rtol=1e-5)
+        close(memory, np.stack(memories), rtol=1e-5, atol=1e-6)
+    for member, again in zip(members, ensemble.split(), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, member.params, again.params)
+
+
+def test_untrained_members_differ_from_each_other():
+    fresh = untrained(Ensemble.of([agents(), agents()]), KEY).split()
+    differs = jax.tree.map(lambda a, b: not np.array_equal(a, b), fresh[0].params, fresh[1].params)
+    assert any(jax.tree.leaves(differs))
+
+
+def test_an_ensemble_of_nothing_or_of_different_kinds_is_an_error():
+    with pytest.raises(ValueError, match="at least one member"):
+        Ensemble.of([])
+    with pytest.raises(ValueError, match="of one kind"):
+        Ensemble.of([agents(), agents(recurrent=False)])
 
 
 def test_greedy_agents_take_the_mode_and_others_a_sample():

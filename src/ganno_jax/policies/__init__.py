@@ -1,6 +1,6 @@
 """Who sets the rates: schedules, feedback rules, agents. All have `init` and `act`."""
 
-from ganno_jax.policies.agents import AgentPolicy, RandomPolicy, untrained
+from ganno_jax.policies.agents import AgentPolicy, Ensemble, RandomPolicy, untrained
 from ganno_jax.policies.bank import ScheduleBank
 from ganno_jax.policies.base import Policy
 from ganno_jax.policies.feedback import ReduceOnPlateau
@@ -11,6 +11,7 @@ from ganno_jax.policies.simple import FixedRates, OpenLoop, mean_schedule
 __all__ = [
     "SCHEDULES",
     "AgentPolicy",
+    "Ensemble",
     "FixedRates",
     "Normalizer",
     "OpenLoop",

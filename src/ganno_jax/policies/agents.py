@@ -1,6 +1,7 @@
-"""A trained (or untrained) team of agents as a policy."""
+"""Trained (or untrained) agents as a policy: one team, or the mean of several."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,61 @@ class AgentPolicy:
 
 
 @struct.dataclass
+class Ensemble:
+    r"""Teams of agents that were trained apart; a layer's rate is the geometric mean of theirs.
+
+    $\log \eta_l = \tfrac1M \sum_m \log \eta_l^{(m)}$
+
+    What a single training of agents leaves to chance averages out (docs/ablations.md).
+    """
+
+    members: AgentPolicy  # every array with a leading member axis
+
+    @classmethod
+    def of(cls, members: Sequence[AgentPolicy]) -> "Ensemble":
+        """Put teams together.
+
+        Raises:
+          ValueError: there is none, or their networks or action spaces are not of one kind.
+        """
+        if not members:
+            raise ValueError("an ensemble needs at least one member.")
+        if len({jax.tree.structure(member) for member in members}) > 1:
+            raise ValueError(
+                "the members of an ensemble must have networks and action spaces of one kind."
+            )
+        return cls(jax.tree.map(lambda *leaves: jnp.stack(leaves), *members))
+
+    @property
+    def num_members(self) -> int:
+        return self.members.feature_mask.shape[0]
+
+    def split(self) -> list[AgentPolicy]:
+        """The members, one by one."""
+        return [jax.tree.map(lambda x, m=m: x[m], self.members) for m in range(self.num_members)]
+
+    def init(self, observation: Observation) -> Float[Array, "member layer hidden"]:
+        """Empty memories."""
+        return jax.vmap(AgentPolicy.init, (0, None))(self.members, observation)
+
+    def act(
+        self,
+        state: Float[Array, "member layer hidden"],
+        observation: Observation,
+        key: PRNGKeyArray,
+    ) -> tuple[Float[Array, "member layer hidden"], Float[Array, " layer"]]:
+        """Learning rates for the coming env step; members that sample do so independently."""
+        keys = jax.random.split(key, self.num_members)
+        state, rates = jax.vmap(AgentPolicy.act, (0, 0, None, 0))(
+            self.members, state, observation, keys
+        )
+        return state, jnp.exp(jnp.mean(jnp.log(rates), axis=0))
+
+
+Agents = TypeVar("Agents", AgentPolicy, Ensemble)
+
+
+@struct.dataclass
 class RandomPolicy:
     """Agents that act at random: uniform over action numbers, or standard normal."""
 
@@ -80,8 +136,11 @@ def to_distribution(outputs: tuple[Array, Array | None]) -> Distribution:
     return categorical(first) if log_std is None else gaussian(first, log_std)
 
 
-def untrained(policy: AgentPolicy, key: PRNGKeyArray) -> AgentPolicy:
+def untrained(policy: Agents, key: PRNGKeyArray) -> Agents:
     """The same agents with freshly initialized networks; the normalizer is kept."""
+    if isinstance(policy, Ensemble):
+        keys = jax.random.split(key, policy.num_members)
+        return Ensemble(jax.vmap(untrained)(policy.members, keys))
     num_features = policy.feature_mask.shape[0]
     params = init_actor(policy.actor, num_features, key)
     return policy.replace(params=params)
