@@ -2,13 +2,16 @@
 
 import dataclasses
 import json
+import queue
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments import broad_families, hosts, own_kinds, problems
+from experiments import broad_families, hosts, own_kinds, problems, random_families
 from experiments import folder as folders
 from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.build import make_reward, require_positive, require_within
@@ -25,11 +28,16 @@ from ganno_jax.controllers import Controller, load
 from ganno_jax.env import Env
 from ganno_jax.env.actions import SHAPES, RelativeUpdate
 from ganno_jax.env.batching import to_mesh
-from ganno_jax.learners import MAPPO, MAPPOConfig
+from ganno_jax.learners import MAPPO, MAPPOConfig, head_start, make_mesh
 from ganno_jax.learners import train as train_chunk
-from ganno_jax.learners.state import check_divisible
+from ganno_jax.learners.state import LearnerState, check_divisible
+from ganno_jax.policies import AgentPolicy, Ensemble
 
 SHOWN = ("return", "entropy", "kl")
+# Of the head start: with `alpha` 2.5, sizes from 0.14 to 4.5 times the base's.
+CONSTANT_ACTIONS = (-1.1, -0.7, -0.42, -0.25, -0.12, 0.0, 0.12, 0.25, 0.42, 0.7)
+HEAD_START_SEED = 40_000
+PROGRAMS_PER_DEVICE = 5  # of the head start, before they are let go of
 
 
 def train(config: BroadExperiment, arguments: Sequence[str]) -> None:
@@ -104,6 +112,15 @@ def _check(config: BroadConfig) -> None:
     require_within({"broad.sharing": (config.sharing, 0, 1)})
     names = ("alpha", "relative_size", "learning_rate")
     require_positive({f"broad.{name}": getattr(config, name) for name in names})
+    for name, least in (("num_members", 1), ("head_start", 0), ("random_kinds", 0)):
+        if getattr(config, name) < least:
+            raise ValueError(
+                f"`broad.{name}` must be at least {least}; got {getattr(config, name)}."
+            )
+    if config.random_kinds and not config.head_start:
+        raise ValueError("`broad.random_kinds` needs a head start: --broad.head_start 32.")
+    if config.head_start and config.recurrent:
+        raise ValueError("agents with a memory cannot have a head start: --broad.head_start 0.")
 
 
 def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Controller:
@@ -114,50 +131,114 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
         reward = make_reward(EnvConfig(reward=settings.reward))
         envs = tuple(problems.build(p, config.suite.data_dir, reward=reward) for p in families)
         learner = make_learner(settings, envs)
-        state = learner.init(jax.random.key(settings.seed), mesh)
+        states = _fresh(learner, settings, mesh)
         check_divisible(learner.config, mesh)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
+    count = settings.num_members
+    total = count * settings.num_updates
     steps = settings.num_envs * sum(p.total_steps for p in families)
     say(
         f"broad: {len(families)} kinds of problems, {settings.num_envs} trainings of each per update, "
-        f"{settings.num_updates} updates of {steps:,} inner steps; run folder {folder.path}"
+        f"{total} updates of {steps:,} inner steps ({settings.num_updates} for each of {count} teams of agents); "
+        f"run folder {folder.path}"
     )
     if not folder.config.is_file():
         describe(config, folder, list(mesh.devices.flat))
     same = dataclasses.asdict(settings)
     for name in ("num_updates", "own_runs"):  # a finished training may go on, or be examined anew
         del same[name]
-    with Session(folder, config.run, same, {"learner": state}, stop) as session:
-        state = to_mesh(session.state["learner"], mesh)
+    with Session(folder, config.run, same, {"learners": states}, stop) as session:
+        states = [to_mesh(state, mesh) for state in session.state["learners"]]
         if session.update:
             _go_on(config, folder, session.update, mesh)
-        if session.update < settings.num_updates:
+        elif settings.head_start:
+            stop.waits = False
+            states = _head_start(learner, states, families, config, mesh)
+        if session.update < total:
             say("compiling the training of all kinds, which takes minutes ...")
             stop.waits = False
-            program = train_chunk.lower(learner, state, 1, mesh).compile()
+            program = train_chunk.lower(learner, states[0], 1, mesh).compile()
             stop.waits = True
-            with Bar("updates", settings.num_updates, session.update) as bar:
-                while session.update < settings.num_updates:
-                    state, metrics = program(learner, state)
+            with Bar("updates", total, session.update) as bar:
+                while session.update < total:
+                    team = session.update % count  # all teams side by side
+                    states[team], metrics = program(learner, states[team])
                     row = {name: float(np.asarray(value)[0]) for name, value in metrics.items()}
-                    session.record("broad", row, {"learner": state})
+                    session.record("broad", {"team": team, **row}, {"learners": states})
                     bar.show(session.update, "  ".join(f"{n} {row[n]:.3f}" for n in SHOWN))
         session.save()
         seconds = session.seconds
     cost = {
         "problems": [p.name for p in families],
-        "inner_steps": steps * settings.num_updates,
+        "inner_steps": steps * total,  # without those of a head start
         "seconds": seconds,
     }
-    policy = learner.policy(state)
+    policy = _together(learner, states)
     controller = save_controller(folder, policy, envs[0].num_decisions, cost)
     say(f"controller: {folder.controller}  (ganno_jax.load)")
     if settings.own_runs:
-        untrained = learner.policy(learner.init(jax.random.key(settings.seed), mesh))
+        untrained = _together(learner, _fresh(learner, settings, mesh))
         keys = jax.random.split(jax.random.key(settings.seed + 2**31), settings.own_runs)
         own_kinds.compare(folder, families, envs, policy, untrained, keys, mesh)
     return controller
+
+
+def _fresh(learner: MAPPO, settings: BroadConfig, mesh: Mesh) -> list[LearnerState]:
+    """Teams that have learned nothing; team m is that of a run of one team with the seed `seed + m`."""
+    seeds = range(settings.seed, settings.seed + settings.num_members)
+    return [learner.init(jax.random.key(seed), mesh) for seed in seeds]
+
+
+def _head_start(
+    learner: MAPPO,
+    states: Sequence[LearnerState],
+    families: Sequence[Problem],
+    config: BroadExperiment,
+    mesh: Mesh,
+) -> list[LearnerState]:
+    """Fit every team to the same trainings under constant actions; every process does all of it."""
+    settings = config.broad
+    drawn = [random_families.draw(number) for number in range(settings.random_kinds)]
+    asked = [(problem, settings.head_start) for problem in families]
+    asked += [(problem, max(1, settings.head_start // 4)) for problem in drawn]
+    key, reward = jax.random.key(HEAD_START_SEED), make_reward(EnvConfig(reward=settings.reward))
+    devices: queue.Queue[Any] = queue.Queue()
+    for device in mesh.local_devices:
+        devices.put(device)
+    some = PROGRAMS_PER_DEVICE * devices.qsize()
+    sweeps: list[head_start.Sweep] = []
+
+    def one(number: int) -> head_start.Sweep:
+        problem, count = asked[number]
+        keys = jax.random.split(jax.random.fold_in(key, number), count)
+        device = devices.get()
+        try:
+            env = problems.build(problem, config.suite.data_dir, reward=reward)
+            own = make_mesh([device])
+            return head_start.sweep(env, learner.actions, CONSTANT_ACTIONS, keys, own)
+        finally:
+            devices.put(device)
+
+    with ThreadPoolExecutor(devices.qsize()) as pool, Bar("head start", len(asked)) as bar:
+        for first in range(0, len(asked), some):
+            for found in pool.map(one, range(first, min(first + some, len(asked)))):
+                best = CONSTANT_ACTIONS[int(found.returns.mean(axis=0).argmax())]
+                bar.show(len(sweeps) + 1, f"{asked[len(sweeps)][0].name}: best action {best}")
+                sweeps.append(found)
+            jax.clear_caches()  # each problem is a program of its own
+    seeds = range(settings.seed, settings.seed + settings.num_members)
+    fitted = [
+        head_start.fit(learner, state, sweeps, CONSTANT_ACTIONS, jax.random.key(seed))
+        for seed, state in zip(seeds, states, strict=True)
+    ]
+    return [to_mesh(state, mesh) for state in fitted]
+
+
+def _together(learner: MAPPO, states: Sequence[LearnerState]) -> AgentPolicy | Ensemble:
+    """The teams as one policy."""
+    policies = [learner.policy(state) for state in states]
+    return policies[0] if len(policies) == 1 else Ensemble.of(policies)
 
 
 def _go_on(config: BroadExperiment, folder: RunFolder, update: int, mesh: Mesh) -> None:
@@ -170,16 +251,17 @@ def _go_on(config: BroadExperiment, folder: RunFolder, update: int, mesh: Mesh) 
       UserError: the run has already made more updates.
     """
     num_updates = config.broad.num_updates
-    if update > num_updates:
+    made = -(-update // config.broad.num_members)  # by the team that is furthest
+    if made > num_updates:
         raise UserError(
-            f"the run in {folder.path} has made {update} updates; --broad.num_updates must be at "
+            f"the run in {folder.path} has made {made} updates; --broad.num_updates must be at "
             f"least that, got {num_updates}"
         )
-    say(f"going on from update {update} of {num_updates}")
+    say(f"going on from update {update} of {num_updates * config.broad.num_members}")
     before = json.loads(folder.config.read_text(encoding="utf-8"))
     planned = before["config"]["broad"]["num_updates"]
     if planned != num_updates:
-        plan = {"num_updates": planned, "until": update, "git_commit": before["git_commit"]}
+        plan = {"num_updates": planned, "until": made, "git_commit": before["git_commit"]}
         earlier = [*before.get("earlier", []), plan]
         describe(config, folder, list(mesh.devices.flat), earlier=earlier)
 

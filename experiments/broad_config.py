@@ -14,6 +14,12 @@ class BroadConfig:
 
     num_updates: int = 70
     """Learner updates, each of one rollout in every problem; a finished run goes on to more with --run.resume."""
+    num_members: int = 1
+    """Teams of agents trained apart, with the seeds from `seed` on; the controller is their geometric mean."""
+    head_start: int = 0
+    """Trainings per problem under ten constant actions each, to which agents are fitted before they learn; 0: none."""
+    random_kinds: int = 0
+    """Further problems, drawn at random, that the head start takes a quarter as many trainings of."""
     num_envs: int = 32
     """Trainings per problem and update."""
     group_size: int = 8
@@ -53,7 +59,7 @@ class BroadConfig:
     own_runs: int = 32
     """Fresh runs per problem in which the agents are compared with untrained ones in the end; 0: none."""
     seed: int = 0
-    """Of the agents' training."""
+    """Of the first team's training."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from ganno_jax.evaluation import Curves
 from ganno_jax.evaluation import evaluate as run_policies
 from ganno_jax.evaluation.statistics import log_losses, paired_difference
 from ganno_jax.evaluation.tables import Row, write_csv
-from ganno_jax.policies import AgentPolicy, OpenLoop
+from ganno_jax.policies import Ensemble, OpenLoop
+from ganno_jax.policies.agents import Agents
 
 SIZES = (0.0125, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)  # relative sizes tried for untrained agents
 
@@ -25,8 +26,8 @@ def compare(
     folder: RunFolder,
     families: Sequence[Problem],
     envs: Sequence[Env],
-    trained: AgentPolicy,
-    untrained: AgentPolicy,
+    trained: Agents,
+    untrained: Agents,
     keys: PRNGKeyArray,
     mesh: Mesh,
 ) -> None:
@@ -66,12 +67,8 @@ def compare(
     )
 
 
-def _compare(
-    env: Env, trained: AgentPolicy, untrained: AgentPolicy, keys: PRNGKeyArray, mesh: Mesh
-) -> Row:
-    sized = [
-        untrained.replace(actions=untrained.actions.replace(relative_size=size)) for size in SIZES
-    ]
+def _compare(env: Env, trained: Agents, untrained: Agents, keys: PRNGKeyArray, mesh: Mesh) -> Row:
+    sized = [_with_size(untrained, size) for size in SIZES]
     policies = jax.device_get([trained, untrained, *sized])
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *policies)
     curves = run_policies(env, stacked, keys, mesh, num_policies=len(policies))
@@ -92,6 +89,13 @@ def _compare(
         row[f"to_{name}"] = change.estimate
         row[f"to_{name}_lower"], row[f"to_{name}_upper"] = change.lower, change.upper
     return row
+
+
+def _with_size(policy: Agents, size: float) -> Agents:
+    """The same agents around a base of another relative size."""
+    if isinstance(policy, Ensemble):
+        return Ensemble.of([_with_size(member, size) for member in policy.split()])
+    return policy.replace(actions=policy.actions.replace(relative_size=size))
 
 
 def _replay(env: Env, curves: Curves, keys: PRNGKeyArray, mesh: Mesh) -> Float[np.ndarray, " run"]:

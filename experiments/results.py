@@ -19,7 +19,7 @@ from ganno_jax.checkpoint import versions
 from ganno_jax.controllers import Controller, save
 from ganno_jax.evaluation.display import format_table
 from ganno_jax.evaluation.tables import Row, read_csv
-from ganno_jax.policies import AgentPolicy
+from ganno_jax.policies import AgentPolicy, Ensemble
 
 _PLACES = ("run", "data_dir", "dir")  # settings that say where a run lay, not what was learned
 
@@ -31,7 +31,7 @@ def describe(config: AnyConfig, folder: RunFolder, devices: Sequence[Any], **mor
 
 
 def save_controller(
-    folder: RunFolder, policy: AgentPolicy, num_decisions: int, more: Mapping[str, Any]
+    folder: RunFolder, policy: AgentPolicy | Ensemble, num_decisions: int, more: Mapping[str, Any]
 ) -> Controller:
     """Leave the agents as a file for `ganno_jax.load`, with where they come from.
 

@@ -7,11 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import broad_commands, broad_families, problems
+from experiments import broad_commands, broad_families, problems, random_families
 from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.errors import UserError
 from experiments.run import main, parse
 from ganno_jax.controllers import load
+from ganno_jax.learners import head_start
 
 from .tiny import TINY
 
@@ -38,6 +39,8 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
         "2",
         "--broad.own_runs",
         "4",
+        "--broad.num_members",
+        "2",
         "--run.devices",
         "1",
     ]
@@ -58,20 +61,27 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
             low, high = float(row[f"to_{other}_lower"]), float(row[f"to_{other}_upper"])
             assert low <= float(row["trained"]) - float(row[column]) <= high
 
+    second = ["--broad.num_members", "1", "--broad.seed", "1", "--broad.own_runs", "0"]
+    second += ["--broad.num_updates", "2", "--run.name", "second"]
+    assert main(["train", "broad", *words, *second]) == 0
+    alone = load(tmp_path / "second" / "agents.controller")
+    jax.tree.map(np.testing.assert_array_equal, whole.policy.split()[1].params, alone.policy.params)
+
     stopped = [*words, "--broad.num_updates", "2", "--run.name", "parts"]
     record = broad_commands.Session.record
 
-    def stop_after_one(self, *arguments):
+    def stop_after_three(self, *arguments):
         record(self, *arguments)
         self.save()
-        raise UserError("stopped here")
+        if self.update == 3:
+            raise UserError("stopped here")
 
     with monkeypatch.context() as patch:
-        patch.setattr(broad_commands.Session, "record", stop_after_one)
+        patch.setattr(broad_commands.Session, "record", stop_after_three)
         assert main(["train", "broad", *stopped]) == 2
     assert main(["train", "broad", *stopped, "--run.resume", "--broad.own_runs", "0"]) == 0
     parts = load(tmp_path / "parts" / "agents.controller")
-    jax.tree.map(np.testing.assert_array_equal, whole.policy.params, parts.policy.params)
+    jax.tree.map(np.testing.assert_array_equal, whole.policy, parts.policy)
 
     more = [*words, "--run.name", "parts", "--run.resume", "--broad.own_runs", "0"]
     assert main(["train", "broad", *more, "--broad.num_updates", "3"]) == 0
@@ -80,14 +90,55 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
     assert "earlier" not in parts.provenance
     (plan,) = longer.provenance["earlier"]
     assert (plan["num_updates"], plan["until"]) == (2, 2)
-    changed = jax.tree.map(
-        lambda a, b: bool(np.any(a != b)), longer.policy.params, parts.policy.params
-    )
+    changed = jax.tree.map(lambda a, b: bool(np.any(a != b)), longer.policy, parts.policy)
     assert any(jax.tree.leaves(changed))
     assert main(["train", "broad", *more, "--broad.num_updates", "2"]) == 2
     assert (
         "has made 3 updates; --broad.num_updates must be at least that" in capsys.readouterr().err
     )
+
+
+def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(tmp_path, monkeypatch):
+    asked = []
+
+    def draw(number):
+        asked.append(number)
+        return dataclasses.replace(TINY, name="random", network={"name": "mlp", "features": (4,)})
+
+    monkeypatch.setattr(broad_families, "SMALL", (TINY,))
+    monkeypatch.setattr(random_families, "draw", draw)
+    monkeypatch.setattr(broad_commands, "examine", lambda *arguments: None)
+    fits = []
+    fit = head_start.fit
+
+    def remember(learner, state, sweeps, *arguments):
+        fits.append((state, sweeps, fit(learner, state, sweeps, *arguments, num_steps=3)))
+        return fits[-1][-1]
+
+    monkeypatch.setattr(head_start, "fit", remember)
+    words = (
+        "--broad.head_start 8 --broad.random_kinds 1 --broad.num_members 2 --broad.num_updates 0"
+    )
+    words += f" --broad.own_runs 0 --run.devices 2 --run.folder {tmp_path}"
+    assert main(["train", "broad", *words.split()]) == 0
+    assert asked == [0]
+    (first, sweeps, fitted), (second, again, _) = fits
+    assert sweeps is again
+    assert [found.returns.shape for found in sweeps] == [(8, 10), (2, 10)]
+    assert [found.features.shape[3] for found in sweeps] == [1, 2]
+    assert first.params["actor"] is not second.params["actor"]
+    found = load(tmp_path / "broad" / "agents.controller").policy.split()[0]
+    jax.tree.map(np.testing.assert_array_equal, found.params, fitted.params["actor"])
+    assert np.asarray(found.normalizer.count) > 0
+
+
+def test_a_problem_drawn_at_random_is_the_same_again_and_differs_from_the_next():
+    drawn = [random_families.draw(number) for number in range(60)]
+    assert drawn == [random_families.draw(number) for number in range(60)]
+    assert len({p.optimizer for p in drawn}) == 7
+    assert {p.data["name"] for p in drawn} == {"digits", "mnist"}
+    on_digits = next(p for p in drawn if p.data["name"] == "digits")
+    assert problems.build(on_digits, None).total_steps == on_digits.total_steps
 
 
 def test_kinds_are_chosen_by_words_in_their_names():
