@@ -14,7 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from experiments import training
+from experiments import session
 from experiments.progress import Bar
 from experiments.run import main
 from ganno_jax.checkpoint import Checkpoints
@@ -174,8 +174,8 @@ def test_a_checkpoint_of_another_configuration_is_refused(whole, capsys, change,
 
 
 def test_a_checkpoint_of_another_library_version_is_refused(whole, capsys, monkeypatch):
-    there = training.versions()["jax"]
-    monkeypatch.setattr(training, "versions", lambda: {"jax": "0.0.1"})
+    there = session.versions()["jax"]
+    monkeypatch.setattr(session, "versions", lambda: {"jax": "0.0.1"})
     assert main(arguments(whole.parent, "--run.resume")) == 2
     assert_one_line(capsys, f"jax {there}", "0.0.1")
 
