@@ -2,16 +2,13 @@
 
 import dataclasses
 import json
-import queue
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments import broad_families, hosts, own_kinds, problems, random_families
+from experiments import broad_families, broad_head_start, hosts, own_kinds, problems
 from experiments import folder as folders
 from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.build import make_reward, require_positive, require_within
@@ -28,16 +25,12 @@ from ganno_jax.controllers import Controller, load
 from ganno_jax.env import Env
 from ganno_jax.env.actions import SHAPES, RelativeUpdate
 from ganno_jax.env.batching import to_mesh
-from ganno_jax.learners import MAPPO, MAPPOConfig, head_start, make_mesh
+from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.learners import train as train_chunk
 from ganno_jax.learners.state import LearnerState, check_divisible
 from ganno_jax.policies import AgentPolicy, Ensemble
 
 SHOWN = ("return", "entropy", "kl")
-# Of the head start: with `alpha` 2.5, sizes from 0.14 to 4.5 times the base's.
-CONSTANT_ACTIONS = (-1.1, -0.7, -0.42, -0.25, -0.12, 0.0, 0.12, 0.25, 0.42, 0.7)
-HEAD_START_SEED = 40_000
-PROGRAMS_PER_DEVICE = 5  # of the head start, before they are let go of
 
 
 def train(config: BroadExperiment, arguments: Sequence[str]) -> None:
@@ -138,10 +131,10 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
     count = settings.num_members
     total = count * settings.num_updates
     steps = settings.num_envs * sum(p.total_steps for p in families)
+    teams = f" for each of {count} teams" if count > 1 else ""
     say(
         f"broad: {len(families)} kinds of problems, {settings.num_envs} trainings of each per update, "
-        f"{total} updates of {steps:,} inner steps ({settings.num_updates} for each of {count} teams of agents); "
-        f"run folder {folder.path}"
+        f"{settings.num_updates} updates of {steps:,} inner steps{teams}; run folder {folder.path}"
     )
     if not folder.config.is_file():
         describe(config, folder, list(mesh.devices.flat))
@@ -154,7 +147,7 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
             _go_on(config, folder, session.update, mesh)
         elif settings.head_start:
             stop.waits = False
-            states = _head_start(learner, states, families, config, mesh)
+            states = broad_head_start.give(learner, states, families, config, mesh)
         if session.update < total:
             say("compiling the training of all kinds, which takes minutes ...")
             stop.waits = False
@@ -188,51 +181,6 @@ def _fresh(learner: MAPPO, settings: BroadConfig, mesh: Mesh) -> list[LearnerSta
     """Teams that have learned nothing; team m is that of a run of one team with the seed `seed + m`."""
     seeds = range(settings.seed, settings.seed + settings.num_members)
     return [learner.init(jax.random.key(seed), mesh) for seed in seeds]
-
-
-def _head_start(
-    learner: MAPPO,
-    states: Sequence[LearnerState],
-    families: Sequence[Problem],
-    config: BroadExperiment,
-    mesh: Mesh,
-) -> list[LearnerState]:
-    """Fit every team to the same trainings under constant actions; every process does all of it."""
-    settings = config.broad
-    drawn = [random_families.draw(number) for number in range(settings.random_kinds)]
-    asked = [(problem, settings.head_start) for problem in families]
-    asked += [(problem, max(1, settings.head_start // 4)) for problem in drawn]
-    key, reward = jax.random.key(HEAD_START_SEED), make_reward(EnvConfig(reward=settings.reward))
-    devices: queue.Queue[Any] = queue.Queue()
-    for device in mesh.local_devices:
-        devices.put(device)
-    some = PROGRAMS_PER_DEVICE * devices.qsize()
-    sweeps: list[head_start.Sweep] = []
-
-    def one(number: int) -> head_start.Sweep:
-        problem, count = asked[number]
-        keys = jax.random.split(jax.random.fold_in(key, number), count)
-        device = devices.get()
-        try:
-            env = problems.build(problem, config.suite.data_dir, reward=reward)
-            own = make_mesh([device])
-            return head_start.sweep(env, learner.actions, CONSTANT_ACTIONS, keys, own)
-        finally:
-            devices.put(device)
-
-    with ThreadPoolExecutor(devices.qsize()) as pool, Bar("head start", len(asked)) as bar:
-        for first in range(0, len(asked), some):
-            for found in pool.map(one, range(first, min(first + some, len(asked)))):
-                best = CONSTANT_ACTIONS[int(found.returns.mean(axis=0).argmax())]
-                bar.show(len(sweeps) + 1, f"{asked[len(sweeps)][0].name}: best action {best}")
-                sweeps.append(found)
-            jax.clear_caches()  # each problem is a program of its own
-    seeds = range(settings.seed, settings.seed + settings.num_members)
-    fitted = [
-        head_start.fit(learner, state, sweeps, CONSTANT_ACTIONS, jax.random.key(seed))
-        for seed, state in zip(seeds, states, strict=True)
-    ]
-    return [to_mesh(state, mesh) for state in fitted]
 
 
 def _together(learner: MAPPO, states: Sequence[LearnerState]) -> AgentPolicy | Ensemble:
