@@ -15,6 +15,7 @@ from experiments.config import EnvConfig
 from experiments.errors import UserError
 from experiments.problems import Problem
 from experiments.progress import Bar
+from ganno_jax.env.batching import to_mesh
 from ganno_jax.learners import MAPPO, LearnerState, head_start, make_mesh
 
 # With `alpha` 2.5, sizes from 0.14 to 4.5 times the base's.
