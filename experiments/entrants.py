@@ -149,15 +149,15 @@ class Evaluator:
         keys = jax.random.split(jax.random.key(0), self._block)
         self._compile(block, keys, np.ones(self._block, np.float32))
 
-    def _compile(self, *block: Any) -> None:
+    def _compile(self, *block: Any) -> Any:
         start = time.monotonic()
         self._program = _evaluate_block.lower(self._env, *block, **self._settings).compile()
         self.seconds_compile += time.monotonic() - start
+        return self._program
 
     def _run(self, *block: Any) -> Curves:
-        if self._program is None:
-            self._compile(*block)
-        return self._program(self._env, *block)
+        program = self._compile(*block) if self._program is None else self._program
+        return program(self._env, *block)
 
 
 @partial(jax.jit, static_argnames=("mesh", "mapping", "chunk"))
