@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 
 import jax
@@ -29,6 +30,7 @@ from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.learners import train as train_chunk
 from ganno_jax.learners.state import LearnerState, check_divisible
 from ganno_jax.policies import AgentPolicy, Ensemble
+from ganno_jax.policies.agents import as_one
 
 SHOWN = ("return", "entropy", "kl")
 
@@ -102,14 +104,16 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
 
 def _check(config: BroadConfig) -> None:
     """Raise a `ValueError` for a number out of its range."""
-    require_within({"broad.sharing": (config.sharing, 0, 1)})
+    require_within(
+        {
+            "broad.sharing": (config.sharing, 0, 1),
+            "broad.num_members": (config.num_members, 1, math.inf),
+            "broad.head_start": (config.head_start, 0, math.inf),
+            "broad.random_kinds": (config.random_kinds, 0, math.inf),
+        }
+    )
     names = ("alpha", "relative_size", "learning_rate")
     require_positive({f"broad.{name}": getattr(config, name) for name in names})
-    for name, least in (("num_members", 1), ("head_start", 0), ("random_kinds", 0)):
-        if getattr(config, name) < least:
-            raise ValueError(
-                f"`broad.{name}` must be at least {least}; got {getattr(config, name)}."
-            )
     if config.random_kinds and not config.head_start:
         raise ValueError("`broad.random_kinds` needs a head start: --broad.head_start 32.")
     if config.head_start and config.recurrent:
@@ -147,7 +151,9 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
             _go_on(config, folder, session.update, mesh)
         elif settings.head_start:
             stop.waits = False
-            states = broad_head_start.give(learner, states, families, config, mesh)
+            states = broad_head_start.give(
+                learner, states, families, config, mesh, folder.head_start
+            )
         if session.update < total:
             say("compiling the training of all kinds, which takes minutes ...")
             stop.waits = False
@@ -185,8 +191,7 @@ def _fresh(learner: MAPPO, settings: BroadConfig, mesh: Mesh) -> list[LearnerSta
 
 def _together(learner: MAPPO, states: Sequence[LearnerState]) -> AgentPolicy | Ensemble:
     """The teams as one policy."""
-    policies = [learner.policy(state) for state in states]
-    return policies[0] if len(policies) == 1 else Ensemble.of(policies)
+    return as_one([learner.policy(state) for state in states])
 
 
 def _go_on(config: BroadExperiment, folder: RunFolder, update: int, mesh: Mesh) -> None:

@@ -1,18 +1,29 @@
-"""The head start of the broad controller: its own kinds of trainings, and others, under constant actions."""
+"""The head start of the broad controller: its own kinds of trainings, and others, under constant actions.
 
+Every problem's trainings are kept in the run's folder as soon as they are there, so that a run which is stopped, or
+begins again, does not repeat them.
+"""
+
+import dataclasses
+import io
+import json
 import queue
+import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from experiments import problems, random_families
-from experiments.broad_config import BroadExperiment
+from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.build import make_reward
 from experiments.config import EnvConfig
 from experiments.errors import UserError
+from experiments.folder import plain, write_whole
 from experiments.problems import Problem
 from experiments.progress import Bar
 from ganno_jax.env.batching import to_mesh
@@ -30,6 +41,7 @@ def give(
     families: Sequence[Problem],
     config: BroadExperiment,
     mesh: Mesh,
+    folder: Path,
 ) -> list[LearnerState]:
     """Fit every team to the same trainings under constant actions. Each of several processes does all of it.
 
@@ -39,14 +51,14 @@ def give(
       families: the kinds that they will learn on.
       config: of the run.
       mesh: its local devices take one problem at a time each, so that programs are compiled side by side.
+      folder: for the trainings; those of the same settings that are there already are not repeated.
 
     Raises:
       UserError: a data set is not there.
     """
     settings = config.broad
     drawn = [random_families.draw(number) for number in range(settings.random_kinds)]
-    asked = [(problem, settings.head_start) for problem in families]
-    asked += [(problem, max(1, settings.head_start // 4)) for problem in drawn]
+    asked = [*families, *drawn]
     key, reward = jax.random.key(SEED), make_reward(EnvConfig(reward=settings.reward))
     devices: queue.Queue[Any] = queue.Queue()
     for device in mesh.local_devices:
@@ -55,13 +67,24 @@ def give(
     sweeps: list[head_start.Sweep] = []
 
     def one(number: int) -> head_start.Sweep:
-        problem, count = asked[number]
-        keys = jax.random.split(jax.random.fold_in(key, number), count)
+        own = number < len(families)
+        count = settings.head_start if own else max(1, settings.head_start // 4)
+        path = folder / f"{number}.npz"
+        about = _settings(settings, asked[number], number, count)
+        found = _read(path, about)
+        if found is not None:
+            return found
         device = devices.get()
         try:
-            env = problems.build(problem, config.suite.data_dir, reward=reward)
-            own = make_mesh([device])
-            return head_start.sweep(env, learner.actions, ACTIONS, keys, own)
+            env = (
+                learner.envs[number]
+                if own
+                else problems.build(asked[number], config.suite.data_dir, reward=reward)
+            )
+            keys = jax.random.split(jax.random.fold_in(key, number), count)
+            found = head_start.sweep(env, learner.actions, ACTIONS, keys, make_mesh([device]))
+            _write(path, about, found)
+            return found
         except FileNotFoundError as error:
             raise UserError(str(error)) from error
         finally:
@@ -71,12 +94,39 @@ def give(
         for first in range(0, len(asked), some):
             for found in pool.map(one, range(first, min(first + some, len(asked)))):
                 best = ACTIONS[int(found.returns.mean(axis=0).argmax())]
-                bar.show(len(sweeps) + 1, f"{asked[len(sweeps)][0].name}: best action {best}")
+                bar.show(len(sweeps) + 1, f"{asked[len(sweeps)].name}: best action {best}")
                 sweeps.append(found)
             jax.clear_caches()  # each problem is a program of its own
-    seeds = range(settings.seed, settings.seed + settings.num_members)
     fitted = [
         head_start.fit(learner, state, sweeps, ACTIONS, jax.random.key(seed))
-        for seed, state in zip(seeds, states, strict=True)
+        for seed, state in enumerate(states, settings.seed)
     ]
     return [to_mesh(state, mesh) for state in fitted]
+
+
+def _settings(settings: BroadConfig, problem: Problem, number: int, count: int) -> str:
+    """What a problem's trainings depend on."""
+    names = ("alpha", "shape", "relative_size", "sharing", "shared", "reward")
+    values = {name: getattr(settings, name) for name in names}
+    values["problem"] = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)}
+    values |= {"actions": ACTIONS, "trainings": count, "seed": [SEED, number]}
+    return json.dumps(plain(values), sort_keys=True)
+
+
+def _write(path: Path, about: str, found: head_start.Sweep) -> None:
+    content = io.BytesIO()
+    arrays = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
+    np.savez_compressed(content, about=np.array(about), **arrays)
+    write_whole(path, content.getvalue())
+
+
+def _read(path: Path, about: str) -> head_start.Sweep | None:
+    """None where there is none, it is of other settings or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["about"]) != about:
+                return None
+            names = [f.name for f in dataclasses.fields(head_start.Sweep)]
+            return head_start.Sweep(**{name: stored[name] for name in names})
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None

@@ -53,6 +53,11 @@ class RunFolder:
         return (self.shared or self.path) / "snapshots"
 
     @property
+    def head_start(self) -> Path:
+        """Trainings under constant actions, a file per problem."""
+        return self.path / "head_start"
+
+    @property
     def controller(self) -> Path:
         """The trained agents as a controller file, for `ganno_jax.load`."""
         return self.path / "agents.controller"

@@ -63,13 +63,15 @@ def draw(number: int) -> Problem:
         varied["weight_scale"] = (0.5, 2.0)
     if not convolutional and happens(0.5):
         varied["width"] = (0.4, 1.0)
-    weak, strong = ((1e-6, 1e-3), (1e-4, 1e-2)) if optimizer != "adamw" else ((1e-4, 1e-1),) * 2
+    weight_decay = (1e-4, 1e-2) if happens(0.3) else (1e-6, 1e-3)
+    if optimizer == "adamw":  # decoupled from the gradient
+        weight_decay = (1e-4, 1e-1)
     return Problem(
         f"random kind {number}",
         data,
         network,
         optimizer=optimizer,
-        weight_decay=strong if happens(0.3) else weak,
+        weight_decay=weight_decay,
         batch_size=32 if convolutional else one_of(_BATCHES),
         interval=int(rng.choice([5, 8, 10])) if convolutional else one_of(_INTERVALS),
         varied=varied,

@@ -23,7 +23,7 @@ from ganno_jax.env.actions import (
     ScheduleResidual,
 )
 from ganno_jax.env.observation import FEATURE_VERSION, FEATURES
-from ganno_jax.policies.agents import AgentPolicy, Ensemble
+from ganno_jax.policies.agents import AgentPolicy, Ensemble, as_one
 from ganno_jax.policies.base import Policy
 from ganno_jax.policies.networks import Actor
 from ganno_jax.policies.normalizer import Normalizer
@@ -132,8 +132,7 @@ def _unpack(data: bytes, name: str | Path) -> dict[str, Any]:
 
 def _from_content(content: dict[str, Any], name: str | Path) -> Controller:
     members = [_decode_agents(member, name) for member in content["members"]]
-    policy = members[0] if len(members) == 1 else Ensemble.of(members)
-    return Controller(policy, content["decisions"], content["provenance"])
+    return Controller(as_one(members), content["decisions"], content["provenance"])
 
 
 def _encode_agents(policy: AgentPolicy) -> dict[str, Any]:

@@ -129,6 +129,20 @@ def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(tmp_p
     jax.tree.map(np.testing.assert_array_equal, found.params, fitted.params["actor"])
     assert np.asarray(found.normalizer.count) > 0
 
+    sweep, run = head_start.sweep, []
+
+    def count(*arguments):
+        run.append(arguments)
+        return sweep(*arguments)
+
+    monkeypatch.setattr(head_start, "sweep", count)
+    (tmp_path / "broad" / "head_start" / "1.npz").write_bytes(b"cut short")
+    assert main(["train", "broad", *words.split(), "--run.resume"]) == 0
+    assert len(run) == 1  # the damaged one; the other was kept
+    jax.tree.map(np.testing.assert_array_equal, fits[2][1], sweeps)
+    assert main(["train", "broad", *words.split(), "--run.resume", "--broad.alpha", "2"]) == 0
+    assert len(run) == 3
+
 
 def test_a_problem_drawn_at_random_is_the_same_again_and_differs_from_the_next():
     drawn = [random_families.draw(number) for number in range(60)]

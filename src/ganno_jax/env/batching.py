@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
 
 AXIS = "trainings"
 """Name of the mesh axis over which trainings are split."""
@@ -64,6 +65,11 @@ def auto_mapping(*arguments: Any) -> Mapping:
     most = max(1, AT_ONCE // numbers)
     at_once = max(n for n in range(1, min(most, trainings) + 1) if trainings % n == 0)
     return "map" if at_once == 1 else "vmap" if at_once == trainings else at_once
+
+
+def padded_rows(count: int, mesh: Mesh) -> Int[np.ndarray, " row"]:
+    """Numbers of `count` rows, and the first ones again until every device of the mesh gets equally many."""
+    return np.arange(-(-count // mesh.size) * mesh.size) % count
 
 
 def to_mesh(tree: Any, mesh: Mesh, *axes: str) -> Any:

@@ -13,7 +13,7 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ganno_jax.env.batching import AXIS, Mapping, map_trainings, to_host
+from ganno_jax.env.batching import AXIS, Mapping, map_trainings, padded_rows, to_host
 from ganno_jax.env.environment import Env
 from ganno_jax.policies.base import Policy
 from ganno_jax.policies.simple import mean_schedule
@@ -125,8 +125,7 @@ def evaluate(
     """
     runs, count = keys.shape[0], num_policies or 1
     total = runs * count
-    padded = -(-total // mesh.size) * mesh.size
-    rows = np.arange(padded) % total
+    rows = padded_rows(total, mesh)
     curves = _evaluate(
         env, policies, keys, initial_rates, jnp.asarray(rows // runs), jnp.asarray(rows % runs),
         mesh=mesh, batched=num_policies is not None, mapping=mapping, chunk=chunk,

@@ -25,7 +25,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ganno_jax.env.actions import ActionSpace
-from ganno_jax.env.batching import AXIS, Mapping, map_trainings
+from ganno_jax.env.batching import AXIS, Mapping, map_trainings, padded_rows
 from ganno_jax.env.environment import Env
 from ganno_jax.learners.mappo import MAPPO
 from ganno_jax.learners.state import LearnerState
@@ -64,8 +64,7 @@ def sweep(
       mapping: over trainings.
     """
     count = keys.shape[0] * len(actions)
-    padded = -(-count // mesh.size) * mesh.size
-    rows = np.arange(padded) % count
+    rows = padded_rows(count, mesh)
     trainings, chosen = rows // len(actions), np.asarray(actions, np.float32)[rows % len(actions)]
     found = jax.device_get(_sweep(env, space, keys[trainings], jnp.asarray(chosen), mesh, mapping))
     shape = keys.shape[0], len(actions)
@@ -134,9 +133,15 @@ def fit(
     sums = jax.jit(deviation_sums)(samples["features"], state.normalizer.mean, samples["alive"])
     normalizer = state.normalizer.merged(*sums, 1e6)
     samples["features"] = normalizer(samples["features"]) * learner.feature_mask
-    steps = num_steps, batch_size
     fitted = _ascend(
-        learner, state.params["actor"], samples, jnp.asarray(actions), key, learning_rate, *steps
+        learner,
+        state.params["actor"],
+        samples,
+        jnp.asarray(actions),
+        key,
+        learning_rate,
+        num_steps=num_steps,
+        batch_size=batch_size,
     )
     return state.replace(params=state.params | {"actor": fitted}, normalizer=normalizer)
 
@@ -170,6 +175,7 @@ def _ascend(
     actions: Float[Array, " action"],
     key: PRNGKeyArray,
     learning_rate: float,
+    *,
     num_steps: int,
     batch_size: int,
 ) -> Any:

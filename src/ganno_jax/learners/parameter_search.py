@@ -15,7 +15,7 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ganno_jax.env.batching import Mapping, map_trainings
+from ganno_jax.env.batching import Mapping, map_trainings, padded_rows
 from ganno_jax.env.environment import Env
 from ganno_jax.inner.training import InnerState, Training
 from ganno_jax.learners.mappo import AXIS
@@ -164,7 +164,7 @@ def returns_of(
     """Returns of all parameter vectors on all tasks, and which trainings diverged; spread over the devices."""
     num_tasks = keys.shape[0]
     total = samples.shape[0] * num_tasks
-    rows = jnp.arange(-(-total // mesh.size) * mesh.size) % total
+    rows = jnp.asarray(padded_rows(total, mesh))
 
     def share(problem: Any, samples: Array, keys: Any, rows: Array):
         def one(row: Array):

@@ -107,6 +107,11 @@ class Ensemble:
 Agents = TypeVar("Agents", AgentPolicy, Ensemble)
 
 
+def as_one(teams: Sequence[AgentPolicy]) -> AgentPolicy | Ensemble:
+    """Teams as one policy: a single team as it is, several as an `Ensemble`, with its errors."""
+    return teams[0] if len(teams) == 1 else Ensemble.of(teams)
+
+
 @struct.dataclass
 class RandomPolicy:
     """Agents that act at random: uniform over action numbers, or standard normal."""
