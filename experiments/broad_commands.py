@@ -9,7 +9,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments import broad_families, broad_head_start, hosts, own_kinds, problems
+from experiments import (
+    broad_families,
+    broad_head_start,
+    hosts,
+    own_kinds,
+    problems,
+    random_families,
+)
 from experiments import folder as folders
 from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.build import make_reward, require_positive, require_within
@@ -110,6 +117,7 @@ def _check(config: BroadConfig) -> None:
             "broad.num_members": (config.num_members, 1, math.inf),
             "broad.head_start": (config.head_start, 0, math.inf),
             "broad.random_kinds": (config.random_kinds, 0, math.inf),
+            "broad.random_learned": (config.random_learned, 0, config.random_kinds),
         }
     )
     names = ("alpha", "relative_size", "learning_rate")
@@ -124,7 +132,9 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
     settings, mesh = config.broad, mesh_of(config.run)
     try:
         _check(settings)
-        families = _kinds(settings)
+        own = _kinds(settings)
+        drawn = [random_families.draw(number) for number in range(settings.random_kinds)]
+        families = (*own, *drawn[: settings.random_learned])
         reward = make_reward(EnvConfig(reward=settings.reward))
         envs = tuple(problems.build(p, config.suite.data_dir, reward=reward) for p in families)
         learner = make_learner(settings, envs)
@@ -149,10 +159,12 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
         states = [to_mesh(state, mesh) for state in session.state["learners"]]
         if session.update:
             _go_on(config, folder, session.update, mesh)
-        elif settings.head_start:
+        else:  # a run that was stopped before its first update may go on as another
+            describe(config, folder, list(mesh.devices.flat))
+        if settings.head_start and not session.update:
             stop.waits = False
             states = broad_head_start.give(
-                learner, states, families, config, mesh, folder.head_start
+                learner, states, (*own, *drawn), len(own), config, mesh, folder.head_start
             )
         if session.update < total:
             say("compiling the training of all kinds, which takes minutes ...")
@@ -179,7 +191,7 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
     if settings.own_runs:
         untrained = _together(learner, _fresh(learner, settings, mesh))
         keys = jax.random.split(jax.random.key(settings.seed + 2**31), settings.own_runs)
-        own_kinds.compare(folder, families, envs, policy, untrained, keys, mesh)
+        own_kinds.compare(folder, own, envs[: len(own)], policy, untrained, keys, mesh)
     return controller
 
 

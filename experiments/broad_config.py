@@ -10,7 +10,7 @@ from experiments.config import NOISY_FEATURES, PlaceConfig, Scale, Shape
 
 @dataclass(frozen=True)
 class BroadConfig:
-    """The agents and their learner; the problems are those of `experiments.broad_families`."""
+    """The agents and their learner; problems are those of `experiments.broad_families`, and some drawn at random."""
 
     num_updates: int = 70
     """Learner updates, each of one rollout in every problem; a finished run goes on to more with --run.resume."""
@@ -20,6 +20,8 @@ class BroadConfig:
     """Trainings per problem under ten constant actions each, to which agents are fitted before they learn; 0: none."""
     random_kinds: int = 0
     """Further problems, drawn at random, that the head start takes a quarter as many trainings of."""
+    random_learned: int = 0
+    """So many of them are learned on after the head start too, like the other problems."""
     num_envs: int = 32
     """Trainings per problem and update."""
     group_size: int = 8

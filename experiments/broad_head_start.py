@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments import problems, random_families
+from experiments import problems
 from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.build import make_reward
 from experiments.config import EnvConfig
@@ -39,6 +39,7 @@ def give(
     learner: MAPPO,
     states: Sequence[LearnerState],
     families: Sequence[Problem],
+    num_own: int,
     config: BroadExperiment,
     mesh: Mesh,
     folder: Path,
@@ -48,7 +49,8 @@ def give(
     Args:
       learner: of the teams.
       states: of the teams, before their first update.
-      families: the kinds that they will learn on.
+      families: all problems; the envs that the teams will learn on are those of the first ones.
+      num_own: so many of the first problems are no random ones, which get a quarter as many trainings.
       config: of the run.
       mesh: its local devices take one problem at a time each, so that programs are compiled side by side.
       folder: for the trainings; those of the same settings that are there already are not repeated.
@@ -57,8 +59,6 @@ def give(
       UserError: a data set is not there.
     """
     settings = config.broad
-    drawn = [random_families.draw(number) for number in range(settings.random_kinds)]
-    asked = [*families, *drawn]
     key, reward = jax.random.key(SEED), make_reward(EnvConfig(reward=settings.reward))
     devices: queue.Queue[Any] = queue.Queue()
     for device in mesh.local_devices:
@@ -67,10 +67,9 @@ def give(
     sweeps: list[head_start.Sweep] = []
 
     def one(number: int) -> head_start.Sweep:
-        own = number < len(families)
-        count = settings.head_start if own else max(1, settings.head_start // 4)
+        count = settings.head_start if number < num_own else max(1, settings.head_start // 4)
         path = folder / f"{number}.npz"
-        about = _settings(settings, asked[number], number, count)
+        about = _settings(settings, families[number], number, count)
         found = _read(path, about)
         if found is not None:
             return found
@@ -78,8 +77,8 @@ def give(
         try:
             env = (
                 learner.envs[number]
-                if own
-                else problems.build(asked[number], config.suite.data_dir, reward=reward)
+                if number < len(learner.envs)
+                else problems.build(families[number], config.suite.data_dir, reward=reward)
             )
             keys = jax.random.split(jax.random.fold_in(key, number), count)
             found = head_start.sweep(env, learner.actions, ACTIONS, keys, make_mesh([device]))
@@ -90,11 +89,11 @@ def give(
         finally:
             devices.put(device)
 
-    with ThreadPoolExecutor(devices.qsize()) as pool, Bar("head start", len(asked)) as bar:
-        for first in range(0, len(asked), some):
-            for found in pool.map(one, range(first, min(first + some, len(asked)))):
+    with ThreadPoolExecutor(devices.qsize()) as pool, Bar("head start", len(families)) as bar:
+        for first in range(0, len(families), some):
+            for found in pool.map(one, range(first, min(first + some, len(families)))):
                 best = ACTIONS[int(found.returns.mean(axis=0).argmax())]
-                bar.show(len(sweeps) + 1, f"{asked[len(sweeps)].name}: best action {best}")
+                bar.show(len(sweeps) + 1, f"{families[len(sweeps)].name}: best action {best}")
                 sweeps.append(found)
             jax.clear_caches()  # each problem is a program of its own
     fitted = [

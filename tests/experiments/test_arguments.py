@@ -44,6 +44,7 @@ BAD = {
     "train broad --broad.alpha 0": "`broad.alpha` must be above 0; got 0",
     "train broad --broad.num_members 0": "`broad.num_members` must be at least 1; got 0",
     "train broad --broad.random_kinds 3": "`broad.random_kinds` needs a head start",
+    "train broad --broad.random_learned 1": "`broad.random_learned` must be at least 0 and at most 0; got 1",
     "train broad --broad.head_start 4 --broad.recurrent": "cannot have a head start",
     "train digits --learner.num_envs 0": "`learner.num_envs` must be at least 1",
     "train digits --learner.num_envs 9": "the next number that works is 16",

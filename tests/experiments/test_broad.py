@@ -106,10 +106,11 @@ def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(tmp_p
     monkeypatch.setattr(broad_families, "SMALL", (TINY,))
     monkeypatch.setattr(random_families, "draw", draw)
     monkeypatch.setattr(broad_commands, "examine", lambda *arguments: None)
-    fits = []
+    fits, learned_on = [], []
     fit = head_start.fit
 
     def remember(learner, state, sweeps, *arguments):
+        learned_on.append([env.num_layers for env in learner.envs])
         fits.append((state, sweeps, fit(learner, state, sweeps, *arguments, num_steps=3)))
         return fits[-1][-1]
 
@@ -142,6 +143,15 @@ def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(tmp_p
     jax.tree.map(np.testing.assert_array_equal, fits[2][1], sweeps)
     assert main(["train", "broad", *words.split(), "--run.resume", "--broad.alpha", "2"]) == 0
     assert len(run) == 3
+    described = load(tmp_path / "broad" / "agents.controller").provenance
+    assert described["config"]["broad"]["alpha"] == 2
+    assert learned_on == 6 * [[1]]
+    words += " --broad.random_learned 1 --run.name more"
+    assert main(["train", "broad", *words.split()]) == 0
+    assert learned_on[-1] == [1, 2]
+    assert [found.returns.shape for found in fits[-1][1]] == [(8, 10), (2, 10)]
+    provenance = load(tmp_path / "more" / "agents.controller").provenance
+    assert provenance["problems"] == [TINY.name, "random"]
 
 
 def test_a_problem_drawn_at_random_is_the_same_again_and_differs_from_the_next():
