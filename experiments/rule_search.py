@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from experiments.build import load_data, make_network
+from experiments.build import load_data, make_network, require_within
 from experiments.systems import RuleSearchConfig, RuleSearchExperiment
 from ganno_jax import rules
 from ganno_jax.env.batching import AXIS
@@ -39,22 +39,17 @@ def check(config: RuleSearchExperiment) -> None:
     """
     part = config.search
     counts = ("budget", "batch_size", "num_steps", "num_seeds", "top", "compared_steps")
-    for name in (*counts, "tuning_runs", "num_runs", "num_validation"):
-        value = getattr(part, name)
-        if value is not None and value < 1:
-            raise ValueError(f"`search.{name}` must be at least 1; got {value}")
-    if part.sweep_steps < 0:
-        raise ValueError(f"`search.sweep_steps` must be at least 0; got {part.sweep_steps}")
-    if not 1 <= part.num_rows <= rules.MAX_STEPS:
-        raise ValueError(
-            f"`search.num_rows` must be between 1 and {rules.MAX_STEPS}; got {part.num_rows}"
-        )
+    counts += ("tuning_runs", "num_runs", "num_validation")
+    require_within(
+        {
+            **{f"search.{name}": (getattr(part, name), 1, math.inf) for name in counts},
+            "search.sweep_steps": (part.sweep_steps, 0, math.inf),
+            "search.num_rows": (part.num_rows, 1, rules.MAX_STEPS),
+            "search.control_share": (part.control_share, 0, 1),
+        }
+    )
     if not part.rates or min(part.rates) <= 0 or list(part.rates) != sorted(part.rates):
         raise ValueError(f"`search.rates` must be above 0 and rise; got {part.rates}")
-    if not 0 <= part.control_share <= 1:
-        raise ValueError(
-            f"`search.control_share` must be between 0 and 1; got {part.control_share}"
-        )
     dataset = load_data(config.data)
     examples = dataset.train.num_examples
     if not 1 <= part.child_batch_size <= examples:

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from experiments import folder as folders
 from experiments import results, step_size
+from experiments.build import require_within
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.progress import Bar, say
@@ -106,16 +107,8 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
             f"`optimizers` needs one or more, each once; got {' '.join(config.optimizers) or 'none'}"
         )
     part = config.step_size
-    for name in (
-        "interval",
-        "num_iterations",
-        "num_runs",
-        "tuning_runs",
-        "num_perturbed",
-        "perturbed_runs",
-    ):
-        if getattr(part, name) < 1:
-            raise UserError(f"`step_size.{name}` must be at least 1; got {getattr(part, name)}")
+    counts = ("interval", "num_iterations", "num_runs", "tuning_runs", "num_perturbed")
+    counts += ("perturbed_runs",)
     low, high = part.data_fraction
     if not 0 < low <= high <= 1:
         raise UserError(
@@ -124,6 +117,7 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
     if not part.rates or min(part.rates) <= 0:
         raise UserError(f"`step_size.rates` must be above 0; got {part.rates}")
     try:
+        require_within({f"step_size.{name}": (getattr(part, name), 1, math.inf) for name in counts})
         if part.agents is not None:
             load(part.agents)
         return {name: step_size.problem(config, name) for name in config.optimizers}

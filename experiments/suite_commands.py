@@ -1,5 +1,6 @@
 """Commands of the held-out suite: `evaluate CONTROLLER --suite held-out`, and what `train broad` ends with."""
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from experiments import folder as folders
 from experiments.broad_config import HeldOutExperiment, SuiteConfig
+from experiments.build import require_within
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.problems import Problem
@@ -194,15 +196,16 @@ def methods_of(suite: Suite) -> tuple[str, ...]:
 
 
 def _suite(folder: RunFolder, controller: Controller, settings: SuiteConfig) -> Suite:
-    if settings.num_seeds < 4:
-        raise UserError(
-            f"`suite.num_seeds` must be at least 4 for an interquartile mean; got {settings.num_seeds}"
+    lowest = {"num_seeds": 4, "tuning_seeds": 1, "num_peaks": 2, "num_trials": 1}
+    try:
+        require_within(
+            {
+                f"suite.{name}": (getattr(settings, name), low, math.inf)
+                for name, low in lowest.items()
+            }
         )
-    for name in ("tuning_seeds", "num_trials"):
-        if getattr(settings, name) < 1:
-            raise UserError(f"`suite.{name}` must be at least 1; got {getattr(settings, name)}")
-    if settings.num_peaks < 2:
-        raise UserError(f"`suite.num_peaks` must be at least 2; got {settings.num_peaks}")
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return Suite(folder.path / "cells", controller, settings.data_dir, settings)
 
 
