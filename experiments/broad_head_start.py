@@ -29,9 +29,8 @@ from experiments.progress import Bar
 from ganno_jax.env.batching import to_mesh
 from ganno_jax.learners import MAPPO, LearnerState, head_start, make_mesh
 
-# With `alpha` 2.5, sizes from 0.14 to 4.5 times the base's, first layers 0.5 to 4.5 times the last ones.
-ACTIONS = (-1.1, -0.7, -0.42, -0.22, -0.05, 0.12, 0.35, 0.7)
-CONTRASTS = (-0.3, 0.0, 0.3, 0.6)
+# With `alpha` 2.5, sizes from 0.14 to 4.5 times the base's.
+ACTIONS = (-1.1, -0.7, -0.42, -0.25, -0.12, 0.0, 0.12, 0.25, 0.42, 0.7)
 SEED = 40_000
 PROGRAMS_PER_DEVICE = 5  # before they are let go of, as in `suite`
 
@@ -82,9 +81,7 @@ def give(
                 else problems.build(families[number], config.suite.data_dir, reward=reward)
             )
             keys = jax.random.split(jax.random.fold_in(key, number), count)
-            found = head_start.sweep(
-                env, learner.actions, ACTIONS, CONTRASTS, keys, make_mesh([device])
-            )
+            found = head_start.sweep(env, learner.actions, ACTIONS, keys, make_mesh([device]))
             _write(path, about, found)
             return found
         except FileNotFoundError as error:
@@ -95,14 +92,12 @@ def give(
     with ThreadPoolExecutor(devices.qsize()) as pool, Bar("head start", len(families)) as bar:
         for first in range(0, len(families), some):
             for found in pool.map(one, range(first, min(first + some, len(families)))):
-                returns = found.returns.mean(axis=0)
-                action, contrast = np.unravel_index(returns.argmax(), returns.shape)
-                best = f"best action {ACTIONS[action]}, contrast {CONTRASTS[contrast]}"
-                bar.show(len(sweeps) + 1, f"{families[len(sweeps)].name}: {best}")
+                best = ACTIONS[int(found.returns.mean(axis=0).argmax())]
+                bar.show(len(sweeps) + 1, f"{families[len(sweeps)].name}: best action {best}")
                 sweeps.append(found)
             jax.clear_caches()  # each problem is a program of its own
     fitted = [
-        head_start.fit(learner, state, sweeps, ACTIONS, CONTRASTS, jax.random.key(seed))
+        head_start.fit(learner, state, sweeps, ACTIONS, jax.random.key(seed))
         for seed, state in enumerate(states, settings.seed)
     ]
     return [to_mesh(state, mesh) for state in fitted]
@@ -113,12 +108,7 @@ def _settings(settings: BroadConfig, problem: Problem, number: int, count: int) 
     names = ("alpha", "shape", "relative_size", "sharing", "shared", "reward")
     values = {name: getattr(settings, name) for name in names}
     values["problem"] = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)}
-    values |= {
-        "actions": ACTIONS,
-        "contrasts": CONTRASTS,
-        "trainings": count,
-        "seed": [SEED, number],
-    }
+    values |= {"actions": ACTIONS, "trainings": count, "seed": [SEED, number]}
     return json.dumps(plain(values), sort_keys=True)
 
 

@@ -123,8 +123,8 @@ def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(tmp_p
     assert asked == [0]
     (first, sweeps, fitted), (second, again, _) = fits
     assert sweeps is again
-    assert [found.returns.shape for found in sweeps] == [(8, 8, 4), (2, 8, 4)]
-    assert [found.features.shape[4] for found in sweeps] == [1, 2]
+    assert [found.returns.shape for found in sweeps] == [(8, 10), (2, 10)]
+    assert [found.features.shape[3] for found in sweeps] == [1, 2]
     assert first.params["actor"] is not second.params["actor"]
     found = load(tmp_path / "broad" / "agents.controller").policy.split()[0]
     jax.tree.map(np.testing.assert_array_equal, found.params, fitted.params["actor"])
@@ -149,7 +149,7 @@ def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(tmp_p
     words += " --broad.random_learned 1 --run.name more"
     assert main(["train", "broad", *words.split()]) == 0
     assert learned_on[-1] == [1, 2]
-    assert [found.returns.shape for found in fits[-1][1]] == [(8, 8, 4), (2, 8, 4)]
+    assert [found.returns.shape for found in fits[-1][1]] == [(8, 10), (2, 10)]
     provenance = load(tmp_path / "more" / "agents.controller").provenance
     assert provenance["problems"] == [TINY.name, "random"]
 
