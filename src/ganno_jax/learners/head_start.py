@@ -188,7 +188,7 @@ def _ascend(
         returns = jax.vmap(jnp.interp, (0, None, 0))(
             means, actions, samples["returns"][samples["training"][rows]]
         )
-        far = means - jnp.clip(means, actions[0], actions[-1])
+        far = jnp.subtract(means, jnp.clip(means, actions[0], actions[-1]))
         weight = samples["weight"][rows]
         return jnp.sum(weight * (far**2 - returns)) / jnp.sum(weight)
 
