@@ -150,7 +150,8 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
         f"broad: {len(families)} kinds of problems, {settings.num_envs} trainings of each per update, "
         f"{settings.num_updates} updates of {steps:,} inner steps{teams}; run folder {folder.path}"
     )
-    if not folder.config.is_file():
+    again = folder.config.is_file()
+    if not again:
         describe(config, folder, list(mesh.devices.flat))
     same = dataclasses.asdict(settings)
     for name in ("num_updates", "own_runs"):  # a finished training may go on, or be examined anew
@@ -159,7 +160,7 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
         states = [to_mesh(state, mesh) for state in session.state["learners"]]
         if session.update:
             _go_on(config, folder, session.update, mesh)
-        else:  # a run that was stopped before its first update may go on as another
+        elif again:  # a run that was stopped before its first update may go on as another
             describe(config, folder, list(mesh.devices.flat))
         if settings.head_start and not session.update:
             stop.waits = False

@@ -5,10 +5,8 @@ begins again, does not repeat them.
 """
 
 import dataclasses
-import io
 import json
 import queue
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +21,7 @@ from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.build import make_reward
 from experiments.config import EnvConfig
 from experiments.errors import UserError
-from experiments.folder import plain, write_whole
+from experiments.folder import plain, read_arrays, write_arrays
 from experiments.problems import Problem
 from experiments.progress import Bar
 from ganno_jax.env.batching import to_mesh
@@ -113,19 +111,14 @@ def _settings(settings: BroadConfig, problem: Problem, number: int, count: int) 
 
 
 def _write(path: Path, about: str, found: head_start.Sweep) -> None:
-    content = io.BytesIO()
     arrays = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
-    np.savez_compressed(content, about=np.array(about), **arrays)
-    write_whole(path, content.getvalue())
+    write_arrays(path, {"about": np.array(about), **arrays})
 
 
 def _read(path: Path, about: str) -> head_start.Sweep | None:
     """None where there is none, it is of other settings or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            if str(stored["about"]) != about:
-                return None
-            names = [f.name for f in dataclasses.fields(head_start.Sweep)]
-            return head_start.Sweep(**{name: stored[name] for name in names})
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        arrays = read_arrays(path)
+    except ValueError:
         return None
+    return head_start.Sweep(**arrays) if str(arrays.pop("about", "")) == about else None

@@ -1,7 +1,6 @@
 """Tables, figures, report and summary of a finished run, from what it stored. No JAX work."""
 
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.folder import RunFolder, write_json, write_whole
+from experiments.folder import RunFolder, read_arrays, write_arrays, write_json
 from experiments.logs import read_lines
 from experiments.report import write_report
 from ganno_jax import plots
@@ -39,9 +38,7 @@ class Presented:
 
 def store(folder: RunFolder, arrays: Arrays) -> None:
     """Keep the arrays of an evaluation."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_whole(folder.arrays, buffer.getvalue())
+    write_arrays(folder.arrays, arrays)
 
 
 def stored(folder: RunFolder) -> dict[str, np.ndarray]:
@@ -52,11 +49,7 @@ def stored(folder: RunFolder) -> dict[str, np.ndarray]:
     """
     if not folder.arrays.is_file():
         raise ValueError(f"no {folder.arrays}; the run was not evaluated yet")
-    try:
-        with np.load(folder.arrays, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except Exception as error:  # NumPy and zipfile raise many kinds for damaged files
-        raise ValueError(f"{folder.arrays} cannot be read: {error}") from error
+    return read_arrays(folder.arrays)
 
 
 def present(folder: RunFolder, timing_fn: Callable[[], Mapping[str, float]]) -> Presented:
