@@ -16,12 +16,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from experiments import arrays as array_files
 from experiments import problems
 from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.build import make_reward
 from experiments.config import EnvConfig
 from experiments.errors import UserError
-from experiments.folder import plain, read_arrays, write_arrays
+from experiments.folder import plain
 from experiments.problems import Problem
 from experiments.progress import Bar
 from ganno_jax.env.batching import to_mesh
@@ -112,13 +113,13 @@ def _settings(settings: BroadConfig, problem: Problem, number: int, count: int) 
 
 def _write(path: Path, about: str, found: head_start.Sweep) -> None:
     arrays = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
-    write_arrays(path, {"about": np.array(about), **arrays})
+    array_files.write(path, {"about": np.array(about), **arrays})
 
 
 def _read(path: Path, about: str) -> head_start.Sweep | None:
     """None where there is none, it is of other settings or damaged."""
     try:
-        arrays = read_arrays(path)
+        arrays = array_files.read(path)
     except ValueError:
         return None
     return head_start.Sweep(**arrays) if str(arrays.pop("about", "")) == about else None

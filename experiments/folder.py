@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import io
 import json
 import math
 import os
@@ -12,8 +11,6 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from experiments import hosts
 from experiments.config import to_dict
@@ -209,26 +206,6 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def write_json(path: Path, values: Any) -> None:
     """Indented; what is no JSON number (nan, infinity) becomes null."""
     write_whole(path, json.dumps(plain(values), indent=2, allow_nan=False) + "\n")
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Compressed, for `read_arrays`."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **dict(arrays))
-    write_whole(path, buffer.getvalue())
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file, by name.
-
-    Raises:
-      ValueError: there is none, or it is damaged.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except Exception as error:  # NumPy, zipfile and zlib raise many kinds for damaged files
-        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def plain(values: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.folder import RunFolder, read_arrays, write_arrays, write_json
+from experiments import arrays as array_files
+from experiments.folder import RunFolder, write_json
 from experiments.logs import read_lines
 from experiments.report import write_report
 from ganno_jax import plots
@@ -38,7 +39,7 @@ class Presented:
 
 def store(folder: RunFolder, arrays: Arrays) -> None:
     """Keep the arrays of an evaluation."""
-    write_arrays(folder.arrays, arrays)
+    array_files.write(folder.arrays, arrays)
 
 
 def stored(folder: RunFolder) -> dict[str, np.ndarray]:
@@ -49,7 +50,7 @@ def stored(folder: RunFolder) -> dict[str, np.ndarray]:
     """
     if not folder.arrays.is_file():
         raise ValueError(f"no {folder.arrays}; the run was not evaluated yet")
-    return read_arrays(folder.arrays)
+    return array_files.read(folder.arrays)
 
 
 def present(folder: RunFolder, timing_fn: Callable[[], Mapping[str, float]]) -> Presented:
