@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks import common, yardsticks
 from benchmarks.problems import PROBLEMS, Problem, step_flops
-from ganno_jax.env import Env, EnvState, Mapping, map_trainings
+from ganno_jax.env import Env, EnvState, Mapping, advance_trainings, map_trainings
 
 COLUMNS = {
     "variant": "",
@@ -79,7 +79,7 @@ def env_step(env: Env, state: EnvState, mapping: Mapping, most: int | None) -> V
     rates = jnp.full((num_trainings, env.num_layers), yardsticks.RATE)
 
     def step(state: EnvState, rates: jax.Array, env: Env) -> Any:
-        return map_trainings(env.step, mapping, state, rates)
+        return advance_trainings(env.step, mapping, state, rates)
 
     mesh = common.mesh_for(num_trainings, most)
     arguments = place((state, rates), mesh)

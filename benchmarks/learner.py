@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks import common
 from benchmarks.problems import PROBLEMS, Problem
 from benchmarks.yardsticks import RATE
-from ganno_jax.env import Mapping, map_trainings
+from ganno_jax.env import Mapping, advance_trainings, map_trainings
 from ganno_jax.env.actions import RateMultipliers
 from ganno_jax.learners import MAPPO, MAPPOConfig, train
 
@@ -46,7 +46,7 @@ def trainings_alone(learner: MAPPO, mesh: Any, keys: jax.Array) -> tuple[Any, fl
         rates = jnp.full((keys.shape[0], env.num_layers), RATE)
 
         def decision(state: Any, _: None) -> Any:
-            state, timestep = map_trainings(env.step, learner.mapping, state, rates)
+            state, timestep = advance_trainings(env.step, learner.mapping, state, rates)
             return state, (timestep.reward, timestep.observation.features)
 
         return jax.lax.scan(decision, state, None, config.rollout_decisions)[1][0].swapaxes(0, 1)

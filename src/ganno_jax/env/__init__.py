@@ -1,7 +1,7 @@
 """A training as an episode: observation, action, reward, reset and step."""
 
 from ganno_jax.env import actions, observation, rewards
-from ganno_jax.env.batching import Mapping, make_mesh, map_trainings
+from ganno_jax.env.batching import Mapping, advance_trainings, make_mesh, map_trainings
 from ganno_jax.env.environment import Env, EnvState, TimeStep
 from ganno_jax.env.observation import FEATURES, Observation
 from ganno_jax.env.rewards import Outcome
@@ -15,6 +15,7 @@ __all__ = [
     "Outcome",
     "TimeStep",
     "actions",
+    "advance_trainings",
     "make_mesh",
     "map_trainings",
     "observation",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -42,6 +43,51 @@ def map_trainings(function: Callable[..., Any], mapping: Mapping, *arguments: An
     if batch_size is not None and batch_size >= size:
         return jax.vmap(function)(*arguments)
     return jax.lax.map(lambda pack: function(*pack), arguments, batch_size=batch_size)
+
+
+def advance_trainings(
+    function: Callable[..., tuple[Any, Any]], mapping: Mapping, states: Any, *arguments: Any
+) -> tuple[Any, Any]:
+    """Apply a function that moves the state of one training to a batch of them, overwriting the old states.
+
+    `map_trainings` would write the new states beside the old ones; here, unless all trainings run in step, memory
+    holds one copy of them and the state of those that run at the moment.
+
+    Args:
+      function: (state, *arguments) of one training -> its new state, of the same shapes, and what else it gives.
+      mapping: over trainings, see `map_trainings`.
+      states: with a leading training axis.
+      *arguments: further pytrees with a leading training axis.
+
+    Returns:
+      The new states, and the rest with a leading training axis.
+    """
+    if mapping == "auto":
+        mapping = auto_mapping(states, *arguments)
+    size = jax.tree.leaves(states)[0].shape[0]
+    at_once = 1 if mapping == "map" else size if mapping == "vmap" else min(mapping, size)
+    if at_once == size or size % at_once:
+        return map_trainings(function, mapping, states, *arguments)
+    together = jax.vmap(function) if at_once > 1 else function
+
+    def cut(tree: Any) -> Any:
+        shape = (size // at_once, at_once) if at_once > 1 else (size,)
+        return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), tree)
+
+    def joined(tree: Any) -> Any:
+        return jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), tree) if at_once > 1 else tree
+
+    def one(states: Any, inputs: tuple[Int[jax.Array, ""], Any]) -> tuple[Any, Any]:
+        number, rest = inputs
+        state = jax.tree.map(
+            lambda x: jax.lax.dynamic_index_in_dim(x, number, keepdims=False), states
+        )
+        state, given = together(state, *rest)
+        update = partial(jax.lax.dynamic_update_index_in_dim, index=number, axis=0)
+        return jax.tree.map(lambda old, new: update(old, new), states, state), given
+
+    states, given = jax.lax.scan(one, cut(states), (jnp.arange(size // at_once), cut(arguments)))
+    return joined(states), joined(given)
 
 
 def auto_mapping(*arguments: Any) -> Mapping:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ganno_jax.env.batching import Mapping, map_trainings
+from ganno_jax.env.batching import Mapping, advance_trainings, map_trainings
 from ganno_jax.env.environment import Env, EnvState, TimeStep
 from ganno_jax.policies.agents import AgentPolicy
 from ganno_jax.policies.distributions import sample_correlated
@@ -109,7 +109,7 @@ def collect(
             state.actor_memory, observation, noise, number, step_keys
         )
         critic_memory, value = evaluate(state.critic_memory, observation)
-        env_state, timestep = map_trainings(env.step, mapping, state.env, rates)
+        env_state, timestep = advance_trainings(env.step, mapping, state.env, rates)
         record = Trajectory(
             features=observation.features,
             mask=observation.mask,
