@@ -17,6 +17,8 @@ from experiments.config import to_dict
 from experiments.errors import UserError
 from experiments.kinds import AnyConfig, stored
 
+AGENTS = "agents"  # name of the controller file that a training of agents leaves
+
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
@@ -60,7 +62,11 @@ class RunFolder:
     @property
     def controller(self) -> Path:
         """The trained agents as a controller file, for `ganno_jax.load`."""
-        return self.path / "agents.controller"
+        return self.controller_of(AGENTS)
+
+    def controller_of(self, name: str) -> Path:
+        """A controller file, for `ganno_jax.load`."""
+        return self.path / f"{name}.controller"
 
     @property
     def tables(self) -> Path:

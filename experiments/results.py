@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from experiments import folder as folders
 from experiments.errors import UserError
-from experiments.folder import RunFolder
+from experiments.folder import AGENTS, RunFolder
 from experiments.kinds import AnyConfig
 from experiments.progress import console, say
 from experiments.report import write_report
@@ -20,6 +20,7 @@ from ganno_jax.controllers import Controller, save
 from ganno_jax.evaluation.display import format_table
 from ganno_jax.evaluation.tables import Row, read_csv
 from ganno_jax.policies import AgentPolicy, Ensemble
+from ganno_jax.policies.step_size import StepSizePolicy
 
 _PLACES = ("run", "data_dir", "dir")  # settings that say where a run lay, not what was learned
 
@@ -31,21 +32,26 @@ def describe(config: AnyConfig, folder: RunFolder, devices: Sequence[Any], **mor
 
 
 def save_controller(
-    folder: RunFolder, policy: AgentPolicy | Ensemble, num_decisions: int, more: Mapping[str, Any]
+    folder: RunFolder,
+    policy: AgentPolicy | Ensemble | StepSizePolicy,
+    num_decisions: int,
+    more: Mapping[str, Any],
+    name: str = AGENTS,
 ) -> Controller:
-    """Leave the agents as a file for `ganno_jax.load`, with where they come from.
+    """Leave what was learned as a file for `ganno_jax.load`, with where it comes from.
 
     Args:
       folder: of the run, with its `config.json`.
-      policy: the trained agents.
-      num_decisions: of the trainings that they learned in.
+      policy: the trained agents, or a step-size controller.
+      num_decisions: of the trainings that it learned in.
       more: for the provenance: results, cost, problems.
+      name: of the file, without its ending.
     """
     description = json.loads(folder.config.read_text(encoding="utf-8"))
     description["config"] = _without_places(description["config"])
     provenance = {**description, "date": datetime.date.today().isoformat(), **more}
     controller = Controller(jax.device_get(policy), num_decisions, folders.plain(provenance))
-    save(folder.controller, controller)
+    save(folder.controller_of(name), controller)
     return controller
 
 

@@ -70,8 +70,9 @@ class Trainer:
         self._config, self._mesh = config.search, mesh
         self._init = jax.jit(jax.vmap(lambda key: self._task.init(jax.random.fold_in(key, 0))))
 
-        def interpreted(table):
-            return rules.interpret(table, total_steps=config.search.compared_steps)
+        def interpreted(table, key):
+            seed = jax.random.bits(jax.random.fold_in(key, 2), dtype=jnp.uint32)
+            return rules.interpret(table, total_steps=config.search.compared_steps, seed=seed)
 
         self._of_rules = self._program(interpreted)
 
@@ -86,7 +87,7 @@ class Trainer:
 
     def optimizer(self, make: Callable[[], optax.GradientTransformation]) -> Chosen:
         """The optimizer with this direction."""
-        return self._choose(self._program(lambda table: make()), jnp.zeros(0))
+        return self._choose(self._program(lambda table, key: make()), jnp.zeros(0))
 
     def _choose(self, program: Callable[..., Scores], table: Array) -> Chosen:
         """Choose the rate on tuning seeds, then train with it on the reported ones."""
@@ -115,7 +116,7 @@ class Trainer:
 
         def share(table, rates, start, keys):
             def one(rate, start, key):
-                return self._train(direction_fn(table), rate, start, key)
+                return self._train(direction_fn(table, key), rate, start, key)
 
             return map_trainings(one, "auto", rates, start, keys)
 

@@ -39,7 +39,7 @@ def check(config: RuleSearchExperiment) -> None:
     """
     part = config.search
     counts = ("budget", "batch_size", "num_steps", "num_seeds", "top", "compared_steps")
-    counts += ("tuning_runs", "num_runs", "num_validation")
+    counts += ("tuning_runs", "num_runs", "num_validation", "num_found")
     require_within(
         {
             **{f"search.{name}": (getattr(part, name), 1, math.inf) for name in counts},
@@ -153,8 +153,9 @@ class Judge:
 
 
 def method_of(config: RuleSearchConfig, name: str) -> rules.Method:
-    """The searching method of that name."""
-    return METHODS[name](num_steps=config.num_rows, batch_size=config.batch_size)
+    """The searching method of that name; an evolution's population is four batches, and 64 rules at least."""
+    sizes = {"population_size": max(64, 4 * config.batch_size)} if name == "evolution" else {}
+    return METHODS[name](num_steps=config.num_rows, batch_size=config.batch_size, **sizes)
 
 
 def key_of(config: RuleSearchConfig, *, control: bool = False) -> PRNGKeyArray:
@@ -173,10 +174,17 @@ def control_budget(config: RuleSearchConfig) -> int:
 
 
 def leaderboard(
-    config: RuleSearchConfig, state: search.SearchState, judge: Judge, key: PRNGKeyArray
+    config: RuleSearchConfig,
+    state: search.SearchState,
+    judge: Judge,
+    key: PRNGKeyArray,
+    budget: int,
 ) -> list[dict[str, Any]]:
-    """Rank, text as proposed by its table, normal form, best rate and validation accuracy."""
-    records = search.leaderboard(state, config.top)
+    """Rank, text as proposed by its table, normal form, best rate and validation accuracy.
+
+    The last batch can go beyond the budget; what does is left out.
+    """
+    records = search.leaderboard(state, config.top, budget)
     tables = np.asarray([record["table"] for record in records], np.int32)
     rates = judge.best_rates(tables, fitness_key(key), config.rates) if records else []
     return [

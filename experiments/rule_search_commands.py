@@ -171,7 +171,8 @@ def _evaluate(
     board = []
     for name, state in states.items():
         method = config.search.method if name == "search" else "random"
-        rows = rule_search.leaderboard(config.search, state, judge, _key(config.search, name))
+        key, budget = _key(config.search, name), _budget(config.search, name)
+        rows = rule_search.leaderboard(config.search, state, judge, key, budget)
         board += [{"method": method, **row} for row in rows]
     if not board:
         raise UserError("the search found no rule that trains; give it a larger --search.budget")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -27,7 +28,7 @@ from experiments.systems import StepSizeExperiment, learned_settings
 from ganno_jax.controllers import load
 from ganno_jax.evaluation.tables import Row, read_csv, write_csv
 from ganno_jax.learners.parameter_search import ParameterSearch
-from ganno_jax.policies.step_size import WEIGHTS
+from ganno_jax.policies.step_size import WEIGHTS, StepSizePolicy
 
 Thetas = dict[str, np.ndarray]  # by optimizer, in the order of WEIGHTS
 
@@ -57,6 +58,7 @@ def train(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
                     _search(config, name, problems[name], session, mesh)
                 session.save()
                 thetas, seconds = _thetas(problems, session.state), session.seconds
+            _leave(config, folder, thetas, seconds)
         stop.waits = False  # the controllers are saved: from here on a stop loses evaluations only
         _evaluate(config, folder, mesh, thetas, seconds)
 
@@ -116,10 +118,27 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
         )
     if not part.rates or min(part.rates) <= 0:
         raise UserError(f"`step_size.rates` must be above 0; got {part.rates}")
+    if part.initial_rate is not None and not 0 < part.initial_rate[0] <= part.initial_rate[1]:
+        raise UserError(
+            f"`step_size.initial_rate` must be a range above 0; got {part.initial_rate}"
+        )
+    filters = zip(part.fewest_filters, part.most_filters, strict=True)
+    if not all(1 <= fewest <= most for fewest, most in filters):
+        raise UserError(
+            "`step_size.fewest_filters` must be at least 1 and at most `step_size.most_filters` "
+            f"{part.most_filters}; got {part.fewest_filters}"
+        )
     try:
         require_within({f"step_size.{name}": (getattr(part, name), 1, math.inf) for name in counts})
         if part.agents is not None:
             load(part.agents)
+        examples = step_size.test_family(config).dataset.train.num_examples
+        require_within(
+            {
+                "step_size.test_steps": (part.test_steps, part.interval, math.inf),
+                "step_size.test_batch_size": (part.test_batch_size, 1, examples),
+            }
+        )
         return {name: step_size.problem(config, name) for name in config.optimizers}
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
@@ -167,6 +186,15 @@ def _thetas(problems: Mapping[str, ParameterSearch], states: Mapping[str, Any]) 
         name: np.asarray(problem.strategy.best(states[name].strategy))
         for name, problem in problems.items()
     }
+
+
+def _leave(config: StepSizeExperiment, folder: RunFolder, thetas: Thetas, seconds: float) -> None:
+    """A controller file for each optimizer, for `ganno_jax.load` and `ganno_jax.control`."""
+    decisions = config.step_size.num_steps // config.step_size.interval
+    for name, theta in thetas.items():
+        cost = {"optimizer": name, "seconds": seconds}
+        results.save_controller(folder, StepSizePolicy(jnp.asarray(theta)), decisions, cost, name)
+        say(f"controller for {name}: {folder.controller_of(name)}  (ganno_jax.load)")
 
 
 def _search(

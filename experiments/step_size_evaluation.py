@@ -288,10 +288,10 @@ def _schedules(test: Test) -> list[dict[str, Any]]:
 def _agents(test: Test, controller: Controller) -> dict[str, Any]:
     """Per-layer agents from every initial rate, with the decisions that they were trained with.
 
-    What does not fill a whole decision at the end is not trained: at most one decision's steps.
+    What does not fill a whole decision at the end is not trained: less than one decision's steps.
     """
     interval = max(1, test.config.step_size.test_steps // controller.decisions)
-    num_steps = interval * controller.decisions
+    num_steps = test.config.step_size.test_steps // interval * interval
     env = environment(test.training, num_steps, interval, num_measured=min(2, interval))
     curves = test.run(controller.policy, env)
     return _row(test, f"agents per layer, {Path(test.config.step_size.agents or '').stem}", curves)

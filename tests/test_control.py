@@ -23,6 +23,7 @@ from ganno_jax.env.observation import FEATURES
 from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import directions
 from ganno_jax.inner.training import Training
+from ganno_jax.policies import FixedRates
 from ganno_jax.policies.agents import AgentPolicy, Ensemble, init_actor
 from ganno_jax.policies.networks import Actor
 from ganno_jax.policies.normalizer import Normalizer
@@ -341,9 +342,20 @@ def test_a_saved_ensemble_is_the_same_after_loading(tmp_path):
     assert np.unique(rates[:, 0]).size == 4
 
 
-def test_only_agents_have_a_file(tmp_path):
-    with pytest.raises(ValueError, match="holds agents; got a policy of type StepSizePolicy"):
-        save(tmp_path / "rule", Controller(StepSizePolicy(jnp.zeros(5)), 4))
+def test_a_policy_that_cannot_be_kept_is_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match="agents or a step-size controller; got a policy of type Fi"
+    ):
+        save(tmp_path / "rule", Controller(FixedRates(jnp.zeros(5)), 4))
+
+
+def test_a_saved_step_size_controller_is_the_same_after_loading(tmp_path):
+    policy = StepSizePolicy(jnp.arange(5.0) / 7, decay=0.8, highest=2.0)
+    path = save(tmp_path / "momentum", Controller(policy, 60, {"optimizer": "momentum"}))
+    again = load(path)
+    assert (again.decisions, again.provenance) == (60, {"optimizer": "momentum"})
+    for name in ("theta", "decay", "lowest", "highest"):
+        assert jnp.array_equal(getattr(again.policy, name), jnp.float32(getattr(policy, name)))
 
 
 def test_foreign_files_are_refused_by_name(tmp_path):

@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from ganno_jax.controllers import Controller
 from ganno_jax.env.observation import (
@@ -33,22 +34,30 @@ from ganno_jax.inner.statistics import (
     record_loss,
     summarize,
 )
+from ganno_jax.policies.agents import AgentPolicy, Ensemble
+from ganno_jax.policies.base import Policy
 
 Layers = str | Callable[[tuple[str, ...]], str] | PyTree
 
 
-_DECIDED = ("rates", "features", "policy", "memory", "losses", "measured")
+_DECIDED = ("rates", "actions", "features", "policy", "memory", "losses", "measured")
 """What a decision changes in the state; nothing in it is as large as the parameters."""
 
 
 @struct.dataclass
 class ControlState:
-    """State of `control`. For logging: `rates`, `features`, `skipped`, `backoff`."""
+    """State of `control`. For logging: `layer_names`, `rates`, `actions`, `features`, `skipped`, `backoff`.
 
-    step: Int[Array, ""]  # updates seen
-    rates: Float[Array, " layer"]  # in force, after safety
+    The last decision's `rates` times `backoff` are in force; a skipped update changes nothing.
+    """
+
+    step: Int[Array, ""]  # updates seen, from the first one that was finite
+    rates: Float[Array, " layer"]
+    actions: (
+        Shaped[Array, "*member layer"] | None
+    )  # of the agents at the last decision; None for other policies
     features: Float[Array, "layer feature"]  # at the last decision, in the order of env.FEATURES
-    skipped: Int[Array, ""]  # updates skipped for a non-finite loss or gradient
+    skipped: Int[Array, ""]  # updates skipped for a loss, gradient or direction that was not finite
     backoff: Float[Array, ""]  # factor on the rates, 1 unless there was trouble lately
     typical_loss: Float[Array, ""]  # running mean, to tell a spike
     direction: Any  # state of the wrapped direction
@@ -58,6 +67,7 @@ class ControlState:
     measured: LayerRecord
     gradient: PyTree  # of the last update, as it came
     examples: Float[Array, "layer 2"]  # features of the examples, at the end of the last interval
+    layer_names: tuple[str, ...] = struct.field(pytree_node=False)
 
 
 def control(
@@ -99,29 +109,45 @@ def control(
       direction: an Optax transformation without a learning rate, such as `optax.trace(0.9)` or
         `optax.scale_by_adam()`.
       controller: from `ganno_jax.load`, or a trained one.
-      total_steps: updates that the training will take; afterwards the rates stay as they were.
+      total_steps: updates that the training will take; afterwards the rates stay as they were. Under
+        `optax.MultiSteps` those of the whole batches.
       initial_rate: what the controller starts from, > 0. Controllers with compounding actions depend on it.
-      layers: "module" (by module path), a function of a leaf's path that names its layer, or a tree of labels.
+      layers: "module" (by module path), a function of a leaf's path that names its layer, or a tree of labels as for
+        `optax.multi_transform`.
       every: updates per decision; by default as many decisions as the controller was trained with.
-      num_measured: updates at the end of each interval in which per-layer statistics are taken, >= 2.
-      spike: a loss above this many times its running mean halves the rates for a while.
-      safety: False leaves out all of that; non-finite updates are then passed on.
+      num_measured: updates at the end of each interval in which per-layer statistics are taken, >= 1; the agreement
+        of successive gradients needs 2.
+      spike: a loss above this many times its running mean halves the rates, which recover within an interval. Losses
+        that can be 0 or negative have no spikes.
+      safety: skip an update whose loss, gradient or direction is not finite, with the direction's state left as it
+        was, and halve the rates as after a spike. False leaves out all of that; such updates are then passed on.
       examples_by_layer: a step-size controller sees the change along each layer's own update, instead of the whole one.
 
     Returns:
-      A transformation whose `update` needs `params` and `value=` (the training loss of the gradients).
+      A transformation whose `update` needs `params` and `value=` (the training loss of the gradients). Where parameters
+      are split over devices inside `jax.shard_map`, norms are those of the parts; gradients that are averaged over
+      devices, and parameters that are whole on each, are as on one device.
 
     Raises:
       ValueError: settings that cannot work; at `init` or `update`: missing `params`, `value` or, for a step-size
-        controller, `example_losses_fn`; or labels that do not fit the parameters.
+        controller, `example_losses_fn`; a `value` that is no scalar; gradients or labels that do not fit the
+        parameters.
     """
-    if total_steps < 1:
-        raise ValueError(f"`total_steps` must be at least 1; got {total_steps}.")
+    if not isinstance(controller, Controller):
+        raise ValueError(
+            "`controller` must be a Controller, such as ganno_jax.load('broad'); got "
+            f"{type(controller).__name__}."
+        )
+    for name, count in {
+        "total_steps": total_steps,
+        "every": every,
+        "num_measured": num_measured,
+    }.items():
+        if count is not None and not (isinstance(count, int | np.integer) and count >= 1):
+            raise ValueError(f"`{name}` must be a whole number, at least 1; got {count}.")
     if initial_rate <= 0:
         raise ValueError(f"`initial_rate` must be positive; got {initial_rate}.")
     interval = max(1, total_steps // controller.decisions) if every is None else every
-    if interval < 1:
-        raise ValueError(f"`every` must be at least 1; got {every}.")
     measured_steps = min(num_measured, interval)
     policy = controller.policy
     direction = optax.with_extra_args_support(direction)
@@ -133,32 +159,35 @@ def control(
                     f"`layers` must be 'module', a function or a label tree; got {layers!r}."
                 )
             return layer_maps.by_module(params)
-        if callable(layers):
+        # A tree of labels first: a module of Equinox is a function too.
+        if callable(layers) and jax.tree.structure(layers) != jax.tree.structure(params):
             return layer_maps.by_path(params, layers)
         return layer_maps.by_labels(params, layers)
 
     def init(params: PyTree) -> ControlState:
         layer_map = find_layers(params)
         num_layers = layer_map.num_layers
-        rate = jnp.asarray(initial_rate, jnp.float32)
+        zero, rate = jnp.zeros((), jnp.float32), jnp.asarray(initial_rate, jnp.float32)
         rates = jnp.full(num_layers, rate)
         observation = _placeholder(rates, rate, total_steps, interval)
         state = ControlState(
             step=jnp.zeros((), jnp.int32),
             rates=rates,
+            actions=_first_actions(policy, observation),
             features=observation.features,
             skipped=jnp.zeros((), jnp.int32),
-            backoff=jnp.ones(()),
-            typical_loss=jnp.zeros(()),
+            backoff=zero + 1,
+            typical_loss=zero,
             direction=direction.init(params),
             policy=policy.init(observation),
             memory=empty_memory(num_layers, rate),
             losses=empty_loss_record(),
             measured=empty_layer_record(layer_map),
             gradient=jax.tree.map(jnp.zeros_like, params),
-            examples=jnp.zeros((num_layers, 2)),
+            examples=jnp.zeros((num_layers, 2), jnp.float32),
+            layer_names=layer_map.names,
         )
-        return jax.tree.map(jnp.copy, state)  # no buffer twice, so that the state can be donated
+        return _over_devices_of(params, state)
 
     def decide(
         state: ControlState,
@@ -180,15 +209,21 @@ def control(
         memory, observation = observe(
             state.memory, summary, state.rates, rate, state.step, jnp.int32(total_steps), layer_map, interval
         )  # fmt: skip
-        policy_state, rates = policy.act(state.policy, observation, jax.random.key(0))
-        return {
+        policy_state, actions, rates = _act(policy, state.policy, observation)
+        decided = {
             "rates": rates,
+            "actions": actions,
             "features": observation.features,
             "policy": policy_state,
             "memory": memory,
             "losses": empty_loss_record(),
             "measured": empty_layer_record(layer_map),
         }
+        # Whatever `jax_enable_x64` and `jax.shard_map` made of it: both branches of a decision give the same types.
+        kept = {name: getattr(state, name) for name in _DECIDED}
+        return jax.tree.map(
+            lambda new, old: jnp.where(True, new, old).astype(old.dtype), decided, kept
+        )
 
     def update(
         gradient: PyTree,
@@ -206,6 +241,15 @@ def control(
         if value is None:
             raise ValueError(
                 "`update` needs the training loss: update(grads, state, params, value=loss)."
+            )
+        if jnp.ndim(value):
+            raise ValueError(
+                f"`value` must be one number, the mean loss; got shape {jnp.shape(value)}."
+            )
+        if jax.tree.structure(gradient) != jax.tree.structure(params):
+            raise ValueError(
+                f"the gradients have the structure {jax.tree.structure(gradient)}, the parameters "
+                f"{jax.tree.structure(params)}."
             )
         layer_map = find_layers(params)
         if state.rates.shape[-1] != layer_map.num_layers:
@@ -227,16 +271,24 @@ def control(
         updates, direction_state = direction.update(
             usable_gradient(), state.direction, params, value=loss, **extra
         )
+        if (
+            safety
+        ):  # a direction can be infinite where the gradient is not, such as `log(g)` at zero
+            healthy &= jnp.all(jnp.isfinite(layer_maps.squared_norms(updates, layer_map)))
+            updates = jax.tree.map(lambda u: jnp.where(healthy, u, 0), updates)
         # Branches that do nothing copy what they return: only small things may pass through them.
         previous = state.gradient
 
         def record(measured: LayerRecord) -> LayerRecord:
-            return record_layers(measured, usable_gradient(), previous, updates, layer_map)
+            before = jax.tree.map(jnp.nan_to_num, previous) if safety else previous
+            return record_layers(measured, usable_gradient(), before, updates, layer_map)
 
         def record_first() -> tuple[LossRecord, LayerRecord]:
             return record_loss(empty_loss_record(), loss), record(empty_layer_record(layer_map))
 
-        due = (state.step % interval == 0) & (state.step < total_steps)
+        # Before a first whole update there is nothing to decide from.
+        begun = (state.step > 0) | healthy if safety else jnp.ones((), bool)
+        due = (state.step % interval == 0) & (state.step < total_steps) & begun
         decided = jax.lax.cond(
             due,
             lambda: decide(state, record_first, params, layer_map, example_losses_fn is not None),
@@ -244,6 +296,8 @@ def control(
         )
         state = state.replace(**decided)
         in_measured = state.step % interval >= interval - measured_steps
+        if safety:
+            in_measured &= healthy
         measured = jax.lax.cond(in_measured, record, lambda measured: measured, state.measured)
         rates = state.rates
         backoff, typical, skipped = state.backoff, state.typical_loss, state.skipped
@@ -274,11 +328,15 @@ def control(
             )
             state = state.replace(examples=examples)
         state = state.replace(
-            step=state.step + 1,
+            step=state.step + begun.astype(jnp.int32),
             direction=direction_state,
-            losses=record_loss(state.losses, loss),
+            losses=jax.tree.map(
+                lambda new, old: jnp.where(begun, new, old),
+                record_loss(state.losses, loss),
+                state.losses,
+            ),
             measured=measured,
-            gradient=gradient,
+            gradient=jax.tree.map(lambda g, old: g.astype(old.dtype), gradient, state.gradient),
             backoff=backoff,
             typical_loss=typical,
             skipped=skipped,
@@ -288,18 +346,52 @@ def control(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def _act(policy: Policy, state: Any, observation: Observation) -> tuple[Any, Any, Array]:
+    """New state of a policy, the actions of agents, and rates."""
+    key = jax.random.key(0)
+    if not isinstance(policy, AgentPolicy | Ensemble):
+        state, rates = policy.act(state, observation, key)
+        return state, None, rates
+    state, actions = policy.choose(state, observation, key)
+    return state, actions, policy.rates(observation, actions)
+
+
+def _first_actions(policy: Policy, observation: Observation) -> Any:
+    """Zeros of the shape and type of the actions that `_act` gives."""
+    if not isinstance(policy, AgentPolicy | Ensemble):
+        return None
+    shapes = jax.eval_shape(lambda: _act(policy, policy.init(observation), observation)[1])
+    return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+
+
+def _over_devices_of(params: PyTree, state: ControlState) -> ControlState:
+    """A copy of the state, which varies over devices where parameters do (inside `jax.shard_map`).
+
+    No buffer stands in it twice, so that it can be donated.
+    """
+    nothing = jnp.sum(jnp.ravel(jax.tree.leaves(params)[0])[:0])  # zero, made of parameters
+
+    def copied(x: Array) -> Array:
+        x = jnp.asarray(x)
+        if not jnp.issubdtype(x.dtype, jnp.number):
+            return jnp.copy(x)
+        return x + nothing.astype(x.dtype)
+
+    return jax.tree.map(copied, state)
+
+
 def _placeholder(
     rates: Float[Array, " layer"], rate: Float[Array, ""], total_steps: int, interval: int
 ) -> Observation:
     """Something of the shape of an observation, before there is one."""
     num_layers = rates.shape[0]
     return Observation(
-        features=jnp.zeros((num_layers, len(FEATURES))),
+        features=jnp.zeros((num_layers, len(FEATURES)), jnp.float32),
         mask=jnp.ones(num_layers, bool),
         rates=rates,
-        largest_relative_steps=jnp.ones(num_layers),
+        largest_relative_steps=jnp.ones(num_layers, jnp.float32),
         initial_rate=rate,
-        loss=jnp.zeros(()),
+        loss=jnp.zeros((), jnp.float32),
         step=jnp.zeros((), jnp.int32),
         total_steps=jnp.int32(total_steps),
         interval=interval,

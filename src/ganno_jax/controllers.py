@@ -27,6 +27,7 @@ from ganno_jax.policies.agents import AgentPolicy, Ensemble, as_one
 from ganno_jax.policies.base import Policy
 from ganno_jax.policies.networks import Actor
 from ganno_jax.policies.normalizer import Normalizer
+from ganno_jax.policies.step_size import StepSizePolicy
 
 FORMAT, FORMAT_VERSION = "ganno_jax controller", 2
 _ACTIONS = {c.__name__: c for c in (DirectRate, RateMultipliers, RelativeUpdate, ScheduleResidual)}
@@ -46,26 +47,22 @@ def save(path: str | Path, controller: Controller) -> Path:
 
     Args:
       path: with or without the ending `.controller`.
-      controller: what to write, of agents; its provenance must be plain values (numbers, strings, lists, maps).
+      controller: what to write, of agents or a step-size controller; its provenance must be plain values (numbers,
+        strings, lists, maps).
 
     Raises:
-      ValueError: the policy is another than agents.
+      ValueError: the policy is another one.
     """
-    policy = controller.policy
-    if not isinstance(policy, AgentPolicy | Ensemble):
-        raise ValueError(
-            f"a controller file holds agents; got a policy of type {type(policy).__name__}."
-        )
+    policy = _encode_policy(controller.policy)
     path = Path(path)
     path = path if path.suffix else path.with_suffix(".controller")
-    members = policy.split() if isinstance(policy, Ensemble) else [policy]
     content = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "feature_version": FEATURE_VERSION,
         "features": list(FEATURES),
         "decisions": controller.decisions,
-        "members": [_encode_agents(member) for member in members],
+        **policy,
         "provenance": dict(controller.provenance),
     }
     partial = path.with_name(path.name + ".partial")
@@ -131,8 +128,26 @@ def _unpack(data: bytes, name: str | Path) -> dict[str, Any]:
 
 
 def _from_content(content: dict[str, Any], name: str | Path) -> Controller:
-    members = [_decode_agents(member, name) for member in content["members"]]
-    return Controller(as_one(members), content["decisions"], content["provenance"])
+    policy: Policy
+    if "step_size" in content:
+        policy = StepSizePolicy(**_decode(content["step_size"]))
+    else:
+        policy = as_one([_decode_agents(member, name) for member in content["members"]])
+    return Controller(policy, content["decisions"], content["provenance"])
+
+
+def _encode_policy(policy: Policy) -> dict[str, Any]:
+    """One team of agents or several, or the numbers of a step-size controller."""
+    if isinstance(policy, StepSizePolicy):
+        numbers = {name: jnp.asarray(value, jnp.float32) for name, value in vars(policy).items()}
+        return {"step_size": _encode(numbers)}
+    if not isinstance(policy, AgentPolicy | Ensemble):
+        raise ValueError(
+            "a controller file holds agents or a step-size controller; got a policy of type "
+            f"{type(policy).__name__}."
+        )
+    members = policy.split() if isinstance(policy, Ensemble) else [policy]
+    return {"members": [_encode_agents(member) for member in members]}
 
 
 def _encode_agents(policy: AgentPolicy) -> dict[str, Any]:

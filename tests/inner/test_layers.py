@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from ganno_jax.inner import LayerMap, apply_rates
 from ganno_jax.inner.layers import by_labels, by_module, by_path, inner_products, squared_norms
@@ -99,7 +100,28 @@ def test_integer_labels_are_the_order_of_the_layers():
 
 def test_a_label_tree_of_another_structure_is_refused():
     with pytest.raises(ValueError, match="structure of the parameters"):
-        by_labels(tree("dense0"), {"dense0": 0})
+        by_labels(tree("dense0"), {"dense1": 0})
+
+
+def test_a_label_stands_for_all_that_is_below_it():
+    params = {"trunk": tree("dense0", "dense1"), "head": tree("dense0")}
+    layers = by_labels(params, {"trunk": "a", "head": "b"})
+    assert layers.names == ("a", "b")
+    assert layers.sizes == (18, 9)
+
+
+def test_the_array_of_an_nnx_variable_is_no_layer_of_its_own():
+    class Net(nnx.Module):
+        def __init__(self, rngs: nnx.Rngs):
+            self.dense = nnx.Linear(2, 3, rngs=rngs)
+            self.norm = nnx.BatchNorm(3, rngs=rngs)
+            self.head = nnx.Linear(3, 1, rngs=rngs)
+
+    params = nnx.state(Net(nnx.Rngs(0)), nnx.Param)
+    layers = by_module(params)
+    assert layers.names == ("dense", "head")
+    assert layers.sizes == (2 * 3 + 3 + 3 + 3, 3 + 1)
+    assert by_path(params, lambda path: path[-1]).names == ("bias", "kernel", "scale")
 
 
 def test_a_function_of_the_path_names_the_layers():

@@ -128,10 +128,12 @@ class RelativeUpdate:
     R_l = \max_{\text{windows so far}} \lVert d_l \rVert / \lVert w_l \rVert$
 
     where $d_l$ is the optimizer's direction, an old maximum fades (`Observation.largest_relative_steps`), $\bar R$ is
-    the geometric mean over the layers and $\sigma$ is `sharing`. In the first window, when momenta have not built up
-    and $R_l$ is that of one gradient, the rate is `first_share` of this. Independent of the scale of weights and
-    gradients and of the optimizer, so it carries over between networks. The largest ratio instead of the last one:
-    with the last, the rate rises as the gradients shrink, and the training ends in an explosion.
+    the geometric mean over the layers and $\sigma$ is `sharing`. A layer that never had a direction, because it is
+    frozen or the one after it starts at zero, has no $R_l$: it takes $\bar R$, the mean of the others. In the first
+    window, when momenta have not built up and $R_l$ is that of one gradient, the rate is `first_share` of this.
+    Independent of the scale of weights and gradients and of the optimizer, so it carries over between networks. The
+    largest ratio instead of the last one: with the last, the rate rises as the gradients shrink, and the training ends
+    in an explosion.
 
     With `sharing` 0 all layers change by the same share of their weights per step; with 1 they start from the same
     rate, which trains wide networks under SGD far better (docs/ablations.md).
@@ -158,13 +160,23 @@ class RelativeUpdate:
         """The rates for the coming env step, within `[lowest, highest]`."""
         base = self.relative_size * _shape_ahead(self.schedule_fn, observation)
         base = base * jnp.where(observation.step == 0, self.first_share, 1.0)
-        log_ratios = jnp.log(jnp.maximum(observation.largest_relative_steps, 1e-8))
+        log_ratios, mean = known_log_ratios(observation.largest_relative_steps)
         sharing = 1.0 if self.shared else self.sharing
-        log_ratios += sharing * (jnp.mean(log_ratios) - log_ratios)
+        log_ratios += sharing * (mean - log_ratios)
         if self.shared:
             action = jnp.mean(action)
         rates = base * jnp.exp(self.alpha * jnp.tanh(action) - log_ratios)
         return jnp.clip(rates, self.lowest, self.highest)
+
+
+def known_log_ratios(
+    ratios: Float[Array, " layer"],
+) -> tuple[Float[Array, " layer"], Float[Array, ""]]:
+    """Logarithms of the layers' relative steps and their mean, which stands for those of layers that have none yet."""
+    known = ratios > 1e-8
+    logs = jnp.log(jnp.where(known, ratios, 1.0))
+    mean = jnp.sum(logs) / jnp.maximum(jnp.sum(known), 1)
+    return jnp.where(known, logs, mean), mean
 
 
 def _shape_ahead(

@@ -65,7 +65,7 @@ def advance_trainings(
     if mapping == "auto":
         mapping = auto_mapping(states, *arguments)
     size = jax.tree.leaves(states)[0].shape[0]
-    at_once = 1 if mapping == "map" else size if mapping == "vmap" else min(mapping, size)
+    at_once = min(mapping, size) if isinstance(mapping, int) else 1 if mapping == "map" else size
     if at_once == size or size % at_once:
         return map_trainings(function, mapping, states, *arguments)
     together = jax.vmap(function) if at_once > 1 else function

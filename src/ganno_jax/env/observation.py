@@ -85,7 +85,7 @@ class ObservationMemory:
 
 def empty_memory(num_layers: int, initial_rate: Float[Array, ""]) -> ObservationMemory:
     """Before the first window."""
-    zero, zeros = jnp.zeros(()), jnp.zeros(num_layers)
+    zero, zeros = jnp.zeros((), jnp.float32), jnp.zeros(num_layers, jnp.float32)
     return ObservationMemory(
         count=jnp.zeros((), jnp.int32),
         log_loss=zero,

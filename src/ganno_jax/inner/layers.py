@@ -52,21 +52,25 @@ def by_path(
 ) -> LayerMap:
     """Layers named by a function of the leaf's path, such as `("block0", "conv0", "kernel")`."""
     paths = [_path_names(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    return _from_names(params, [layer_fn(path) for path in paths], join_norms)
+    return _from_names(params, [str(layer_fn(path)) for path in paths], join_norms)
 
 
 def by_labels(params: PyTree, labels: PyTree) -> LayerMap:
     """Layers given by a label tree as in `optax.multi_transform`; integer labels are the layers' order.
 
     Raises:
-      ValueError: the label tree has another structure than the parameters.
+      ValueError: the label tree has neither the structure of the parameters nor that of their upper part.
     """
-    if jax.tree.structure(params) != jax.tree.structure(labels):
-        raise ValueError(
-            "`layers` must be a tree of labels with the structure of the parameters: "
-            f"{jax.tree.structure(params)}; got {jax.tree.structure(labels)}."
+    try:
+        whole = jax.tree.map(
+            lambda label, part: jax.tree.map(lambda _: label, part), labels, params
         )
-    return _from_names(params, [str(label) for label in jax.tree.leaves(labels)], False)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            "`layers` must be a tree of labels with the structure of the parameters, or of their upper part: "
+            f"{jax.tree.structure(params)}; got {jax.tree.structure(labels)}."
+        ) from error
+    return _from_names(params, [str(label) for label in jax.tree.leaves(whole)], False)
 
 
 def layer_sums(leaf_values: Sequence[Float[Array, ""]], layers: LayerMap) -> Float[Array, " layer"]:
@@ -99,6 +103,10 @@ def apply_rates(direction: PyTree, layers: LayerMap, rates: Float[Array, " layer
 
 
 def _path_names(path: tuple[Any, ...]) -> tuple[str, ...]:
+    # Variables of NNX and boxes of Linen hold their array as an attribute `value`, which is no module.
+    last = path[-1] if len(path) > 1 else None
+    if isinstance(last, jax.tree_util.GetAttrKey) and last.name == "value":
+        path = path[:-1]
     names = (str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
     return tuple(names) or ("params",)
 
@@ -151,13 +159,13 @@ def _from_names(params: PyTree, leaf_layers: list[str], join_norms: bool) -> Lay
     return LayerMap(
         names=tuple(names),
         leaves=groups,
-        sizes=tuple(sum(math.prod(leaves[i].shape) for i in group) for group in groups),
+        sizes=tuple(sum(math.prod(jnp.shape(leaves[i])) for i in group) for group in groups),
         kinds=tuple(_kind([leaves[i] for i in group]) for group in groups),
     )
 
 
 def _kind(leaves: list[Any]) -> str:
-    most_axes = max(leaf.ndim for leaf in leaves)
+    most_axes = max(jnp.ndim(leaf) for leaf in leaves)
     if most_axes <= 1:
         return "norm" if len(leaves) > 1 else "other"
     return "dense" if most_axes == 2 else "conv" if most_axes >= 4 else "other"

@@ -31,7 +31,7 @@ class CMAState:
 class CMAES:
     """Covariance matrix adaptation with rank-one and rank-mu updates; the larger return is the better."""
 
-    mean: Float[Array, " weight"] | None = None
+    mean: Float[Array, " weight"]  # where the search starts
     deviations: Float[Array, " weight"] | float = 1.0
 
     def init(self) -> CMAState:
@@ -110,7 +110,7 @@ class RandomSearch:
     Challengers meet the incumbent on the same tasks, so a lucky draw of tasks does not win by itself.
     """
 
-    mean: Float[Array, " weight"] | None = None
+    mean: Float[Array, " weight"]  # where the search starts
     deviations: Float[Array, " weight"] | float = 1.0
 
     def init(self) -> Incumbent:

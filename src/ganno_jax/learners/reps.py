@@ -138,9 +138,9 @@ def within_bound(
 class REPS:
     """The strategy: `ask` for parameter vectors, `tell` their returns. Its state is a `Gaussian`."""
 
+    mean: Float[Array, " weight"]  # where the search starts
     epsilon: float = 1.0  # bound on the KL divergence of one update, as published
     shrinkage: float = 1e-3  # towards the covariance before the update
-    mean: Float[Array, " weight"] | None = None  # where the search starts
     deviations: Float[Array, " weight"] | float = 1.0  # how far it looks at first
 
     def init(self) -> Gaussian:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from ganno_jax.env.actions import ActionSpace
 from ganno_jax.env.observation import Observation
@@ -47,9 +47,21 @@ class AgentPolicy:
         self, state: Float[Array, "layer hidden"], observation: Observation, key: PRNGKeyArray
     ) -> tuple[Float[Array, "layer hidden"], Float[Array, " layer"]]:
         """Learning rates for the coming env step; the most likely action if `greedy`, else a sample."""
+        state, action = self.choose(state, observation, key)
+        return state, self.rates(observation, action)
+
+    def choose(
+        self, state: Float[Array, "layer hidden"], observation: Observation, key: PRNGKeyArray
+    ) -> tuple[Float[Array, "layer hidden"], Shaped[Array, " layer"]]:
+        """New memories and the agents' actions."""
         state, distribution = self.distribution(state, observation)
-        action = distribution.mode() if self.greedy else distribution.sample(seed=key)
-        return state, self.actions.apply(observation, action)
+        return state, distribution.mode() if self.greedy else distribution.sample(seed=key)
+
+    def rates(
+        self, observation: Observation, action: Shaped[Array, " layer"]
+    ) -> Float[Array, " layer"]:
+        """What the actions mean."""
+        return self.actions.apply(observation, action)
 
 
 @struct.dataclass
@@ -97,11 +109,26 @@ class Ensemble:
         key: PRNGKeyArray,
     ) -> tuple[Float[Array, "member layer hidden"], Float[Array, " layer"]]:
         """Learning rates for the coming env step; members that sample do so independently."""
+        state, actions = self.choose(state, observation, key)
+        return state, self.rates(observation, actions)
+
+    def choose(
+        self,
+        state: Float[Array, "member layer hidden"],
+        observation: Observation,
+        key: PRNGKeyArray,
+    ) -> tuple[Float[Array, "member layer hidden"], Shaped[Array, "member layer"]]:
+        """New memories and the actions of every member's agents."""
         keys = jax.random.split(key, self.num_members)
-        state, rates = jax.vmap(AgentPolicy.act, (0, 0, None, 0))(
-            self.members, state, observation, keys
-        )
-        return state, jnp.exp(jnp.mean(jnp.log(rates), axis=0))
+        choose = jax.vmap(AgentPolicy.choose, (0, 0, None, 0))
+        return choose(self.members, state, observation, keys)
+
+    def rates(
+        self, observation: Observation, actions: Shaped[Array, "member layer"]
+    ) -> Float[Array, " layer"]:
+        """The geometric mean of what the actions mean."""
+        rates = jax.vmap(AgentPolicy.rates, (0, None, 0))(self.members, observation, actions)
+        return jnp.exp(jnp.mean(jnp.log(rates), axis=0))
 
 
 Agents = TypeVar("Agents", AgentPolicy, Ensemble)

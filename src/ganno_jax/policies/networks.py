@@ -94,8 +94,8 @@ def pool(
 
 
 def empty_memory(module: Actor | Critic, *shape: int) -> Float[Array, "*shape hidden"]:
-    """The memory at the start of an episode; of width zero for a feed-forward network."""
-    return jnp.zeros((*shape, module.hidden if module.recurrent else 0))
+    """The memory at the start of an episode; one unused number for a feed-forward network, as checkpoints hold none."""
+    return jnp.zeros((*shape, module.hidden if module.recurrent else 1), jnp.float32)
 
 
 def unroll(module: Actor | Critic, params, memory, *inputs):

@@ -111,14 +111,15 @@ class StepSizePolicy:
         return state, jnp.where(started, jnp.exp(log_rates), observation.initial_rate)
 
     def _weights(self, observation: Observation) -> Float[Array, "*layer 5"]:
-        if self.theta.shape == (len(WEIGHTS),):
-            return self.theta
-        if self.theta.shape == (len(KINDS), len(WEIGHTS)):
+        theta = jnp.asarray(self.theta)
+        if theta.shape == (len(WEIGHTS),):
+            return theta
+        if theta.shape == (len(KINDS), len(WEIGHTS)):
             first = FEATURES.index(f"kind_{KINDS[0]}")
-            return observation.features[:, first : first + len(KINDS)] @ self.theta
+            return observation.features[:, first : first + len(KINDS)] @ theta
         raise ValueError(
             f"`theta` needs the shape [{len(WEIGHTS)}], or [{len(KINDS)}, {len(WEIGHTS)}] for one "
-            f"row per kind of layer; got {list(self.theta.shape)}."
+            f"row per kind of layer; got {list(theta.shape)}."
         )
 
 

@@ -135,7 +135,7 @@ def canonical_table(table) -> Table:
 
 
 def canonical_text(rule) -> str:
-    """The normal form of a table, a text's tree or a tree, printed."""
+    """The normal form of a table or of an expression tree, printed."""
     return to_text(canonical_tree(rule if isinstance(rule, Tree) else table_to_tree(rule)))
 
 

@@ -44,7 +44,16 @@ def rule_tree(rule: Rule) -> Tree:
     Raises:
       ValueError: malformed, or more than four steps.
     """
-    tree = parse_tree(RULES.get(rule, rule)) if isinstance(rule, str) else table_to_tree(rule)
+    if isinstance(rule, str):
+        name = rule.strip()
+        if name.isidentifier() and name not in RULES and name.lower() not in language.OPERANDS:
+            raise ValueError(
+                f"no rule {name!r}; named rules are: {', '.join(RULES)}. A rule can also be a text, such as "
+                "'g * exp(sign(g) * sign(m))'."
+            )
+        tree = parse_tree(RULES.get(name, rule))
+    else:
+        tree = table_to_tree(rule)
     tree_to_table(tree)
     return tree
 

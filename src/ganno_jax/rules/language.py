@@ -111,6 +111,8 @@ def check_table(table) -> Table:
       ValueError: not `[1..4, 5]`, or a token that its place does not allow (the message names row
       and column).
     """
+    if isinstance(table, str) or table is None:
+        raise ValueError(f"a rule's table is needed, which `parse` makes of a text; got {table!r}.")
     table = np.asarray(table)
     if table.ndim != 2 or table.shape[1] != ROW or not 1 <= table.shape[0] <= MAX_STEPS:
         raise ValueError(f"a rule is a table [1..{MAX_STEPS}, {ROW}]; got shape {table.shape}.")

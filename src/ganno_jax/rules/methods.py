@@ -43,6 +43,10 @@ def random_tables(num_rules: int, num_steps: int, key: PRNGKeyArray) -> Tables:
     return jax.random.randint(key, (num_rules, num_steps, ROW), 0, sizes, dtype=jnp.int32)
 
 
+LARGEST_ADVANTAGE = 3.0
+"""Of `PPO`, in deviations of the batch's rewards."""
+
+
 @struct.dataclass
 class RandomSearch:
     """Uniform tokens, learning nothing."""
@@ -210,7 +214,7 @@ class PPO(_Written):
     ) -> tuple[ControllerState, Metrics]:
         baseline = _baseline(state, rewards, self.baseline_decay)
         advantages = rewards - jnp.where(state.num_updates == 0, baseline, state.baseline)
-        advantages = advantages / (rewards.std() + 1e-6)
+        advantages = scaled_advantages(advantages, rewards)
         old_log_probs = controller.choices(state.controller, tables).log_probs
 
         def epoch(carry, _):
@@ -224,6 +228,16 @@ class PPO(_Written):
         )
         state = ControllerState(new, opt_state, baseline, state.num_updates + 1)
         return state, {"baseline": baseline, "entropy": entropy[0]}
+
+
+def scaled_advantages(advantages: Rewards, rewards: Rewards) -> Rewards:
+    """Advantages over the rewards' deviation, within `[-LARGEST_ADVANTAGE, LARGEST_ADVANTAGE]`.
+
+    A batch that repeats one rule has no deviation; unbounded, its advantages would drown out the entropy just where it
+    is needed.
+    """
+    scaled = advantages / (rewards.std() + 1e-6)
+    return jnp.clip(scaled, -LARGEST_ADVANTAGE, LARGEST_ADVANTAGE)
 
 
 def reinforce_loss(

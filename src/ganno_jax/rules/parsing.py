@@ -34,6 +34,7 @@ _NUMBERED_FUNCTIONS = {"clip": CLIP_IDS, "drop": DROP_IDS}
 _SIGN_OPERANDS = {
     Leaf(OPERANDS.index(name)): Leaf(OPERANDS.index(f"sign({name})")) for name in ("g", "m")
 }
+_TOO_DEEP = "nested too deeply to be a rule of four steps."
 _SUM, _PRODUCT, _NEGATION, _POWER, _ATOM = range(1, 6)
 _PRECEDENCE = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "^": _POWER}
 
@@ -64,11 +65,20 @@ def parse(text: str, num_steps: int | None = None) -> Table:
         return tree_to_table(tree, num_steps)
     except ValueError as error:
         raise RuleError(text, 0, str(error)) from None
+    except RecursionError:
+        raise RuleError(text, 0, _TOO_DEEP) from None
 
 
 def parse_tree(text: str) -> Tree:
-    """Read a rule as an expression tree, without limit on its steps."""
-    return _Parser(text).whole()
+    """Read a rule as an expression tree, without limit on its steps.
+
+    Raises:
+      RuleError: as from `parse`.
+    """
+    try:
+        return _Parser(text).whole()
+    except RecursionError:
+        raise RuleError(text, 0, _TOO_DEEP) from None
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,10 @@ class _Token:
     kind: str
     text: str
     position: int
+
+    @property
+    def is_weight(self) -> bool:
+        return self.text.lower() == "w"
 
 
 class _Parser:
@@ -143,7 +157,7 @@ class _Parser:
             return base
         if base == Leaf(OPERANDS.index("g")) and self.now.text in ("2", "3"):
             following = self.tokens[self.index + 1]
-            if following.text not in ("^", "w"):
+            if following.text != "^" and not following.is_weight:
                 return Leaf(OPERANDS.index(f"g^{self.take().text}"))
         return Combine(BINARIES.index("^"), base, self.negation())
 
@@ -161,8 +175,8 @@ class _Parser:
         raise AssertionError
 
     def number(self, token: _Token) -> Tree:
-        stars = 1 if self.now.text == "*" and self.tokens[self.index + 1].text == "w" else 0
-        if self.tokens[self.index + stars].text == "w":
+        stars = 1 if self.now.text == "*" and self.tokens[self.index + 1].is_weight else 0
+        if self.tokens[self.index + stars].is_weight:
             self.index += stars + 1
             if float(token.text) not in SCALE_IDS:
                 self.fail(token, f"w is scaled by one of {_listed(SCALE_IDS)}; got {token.text}.")
