@@ -84,6 +84,8 @@ class SuiteConfig(Effort):
 
     data_dir: str | None = None
     """Folder with the data sets; problems whose data are missing are left out, and that is said."""
+    velo: str | None = None
+    """File with the weights of VeLO, which then takes part (docs/learned_optimizers.md)."""
     after_training: bool = True
     """Whether `train broad` ends with the suite."""
     sweeps: bool = True
@@ -120,5 +122,7 @@ class HeldOutExperiment:
 
     @property
     def run_name(self) -> str:
-        """Of the run's folder."""
-        return self.run.name or self.preset
+        """Of the run's folder: each scale has its own."""
+        return self.run.name or (
+            self.preset if self.scale == "small" else f"{self.preset}_{self.scale}"
+        )

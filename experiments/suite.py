@@ -19,7 +19,8 @@ from experiments.broad_config import Effort
 from experiments.folder import plain, write_json
 from experiments.problems import Problem
 from experiments.suite_methods import Bench, Info, methods
-from ganno_jax.controllers import Controller
+from ganno_jax.baselines import LearnedWeights, load_weights
+from ganno_jax.controllers import Controller, fingerprint
 from ganno_jax.env import make_mesh
 from ganno_jax.evaluation.evaluate import Curves
 from ganno_jax.evaluation.statistics import area_under_curve
@@ -29,7 +30,13 @@ from ganno_jax.policies import SCHEDULES
 FIRST = "schedules"  # what others of the same problem need
 OF_CONTROLLER = ("controller", "untrained agents")
 KIND = {"controller": "agents", "untrained agents": "control"}
-TUNED = ("best tuned schedule", "tuned constant", "tuned Adam", "NAdamW, random search")
+TUNED = (
+    "best tuned schedule",
+    "tuned constant",
+    "tuned Adam",
+    "hypergradient Adam",
+    "NAdamW, random search",
+)
 # Every method is a program of its own. A process that keeps 17 of a residual network runs out of memory mappings
 # (65,530 on Linux), so programs are let go of once each device has run so many.
 PROGRAMS_PER_DEVICE = 3
@@ -53,14 +60,27 @@ class Suite:
       controller: what is examined.
       data_dir: folder with the data sets.
       effort: how many runs stand behind every number.
+      velo: file with the weights of VeLO, which is left out without one.
+
+    Raises:
+      ValueError: the file holds no such weights.
+      FileNotFoundError: it is not there.
     """
 
-    def __init__(self, folder: Path, controller: Controller, data_dir: str | None, effort: Effort):
+    def __init__(
+        self,
+        folder: Path,
+        controller: Controller,
+        data_dir: str | None,
+        effort: Effort,
+        velo: str | None = None,
+    ):
         self.folder, self.data_dir, self.effort = folder, data_dir, effort
-        self.methods = methods(controller)
-        leaves = jax.tree.leaves(controller.policy)  # weights, normalizer, action space
-        digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves))
-        self._fingerprint = digest.hexdigest()[:16]
+        weights = None if velo is None else load_weights(Path(velo).expanduser())
+        self.methods = methods(controller, weights)
+        self._made_of = {name: fingerprint(controller) for name in OF_CONTROLLER}
+        if weights is not None:
+            self._made_of["velo"] = digest_of(weights)
 
     def run(
         self,
@@ -153,12 +173,19 @@ class Suite:
             "problem": {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)},
             "effort": {f.name: getattr(self.effort, f.name) for f in dataclasses.fields(Effort)},
         }
-        if name in OF_CONTROLLER:
-            settings["controller"] = self._fingerprint
+        if name in self._made_of:
+            settings["made_of"] = self._made_of[name]
         return settings
 
     def _path(self, problem: Problem, name: str) -> Path:
         return self.folder / _slug(problem.name) / f"{_slug(name)}.json"
+
+
+def digest_of(weights: LearnedWeights) -> str:
+    """Of the numbers in them."""
+    leaves = jax.tree.leaves(weights)
+    digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves))
+    return digest.hexdigest()[:16]
 
 
 def _slug(text: str) -> str:
@@ -209,6 +236,7 @@ def cost(problems: Sequence[Problem], effort: Effort, names: Sequence[str]) -> i
     per_method = {
         FIRST: (len(SCHEDULES) + 1) * tuning,
         "tuned Adam": tuning + effort.num_seeds,
+        "hypergradient Adam": tuning + effort.num_seeds,
         "NAdamW, random search": effort.num_trials * effort.tuning_seeds + effort.num_seeds,
     }
     trainings = sum(per_method.get(name, effort.num_seeds) for name in names)

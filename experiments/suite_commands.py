@@ -204,9 +204,10 @@ def _suite(folder: RunFolder, controller: Controller, settings: SuiteConfig) -> 
                 for name, low in lowest.items()
             }
         )
-    except ValueError as error:
+        cells = folder.path / "cells"
+        return Suite(cells, controller, settings.data_dir, settings, settings.velo)
+    except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
-    return Suite(folder.path / "cells", controller, settings.data_dir, settings)
 
 
 def _load(name: str) -> Controller:

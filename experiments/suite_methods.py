@@ -18,7 +18,16 @@ from jaxtyping import PRNGKeyArray
 from experiments import problems
 from experiments.broad_config import Effort
 from experiments.problems import Problem
-from ganno_jax.baselines import LEARNING_RATE_FREE, celo, celo_adam, shipped_weights
+from ganno_jax.baselines import (
+    LEARNING_RATE_FREE,
+    LearnedWeights,
+    celo,
+    celo_adam,
+    hypergradient_adam,
+    shipped_weights,
+    velo,
+)
+from ganno_jax.baselines.hypergradient import multiplicative
 from ganno_jax.controllers import Controller
 from ganno_jax.env import Env
 from ganno_jax.evaluation import evaluate
@@ -83,8 +92,15 @@ def final_log_losses(curves: Curves) -> np.ndarray:
     return log_losses(curves.final_loss, first, curves.diverged)
 
 
-def methods(controller: Controller) -> dict[str, Method]:
-    """Every method by name; "schedules" tunes, and those that use what it found come after it."""
+def methods(
+    controller: Controller, velo_weights: LearnedWeights | None = None
+) -> dict[str, Method]:
+    """Every method by name; "schedules" tunes, and those that use what it found come after it.
+
+    Args:
+      controller: what is examined.
+      velo_weights: adds VeLO, whose weights are not in the package.
+    """
     before = untrained(controller.policy, jax.random.key(0))
     table: dict[str, Method] = {
         "schedules": _tune_schedules,
@@ -92,7 +108,8 @@ def methods(controller: Controller) -> dict[str, Method]:
         "untrained agents": lambda bench: (bench.report(bench.env, before), {}),
         "best tuned schedule": _best_schedule,
         "tuned constant": _tuned_constant,
-        "tuned Adam": _tuned_adam,
+        "tuned Adam": lambda bench: _tuned_rate(bench, directions.named("adam", Constant(1.0))),
+        "hypergradient Adam": lambda bench: _tuned_rate(bench, as_direction(_hypergradient_adam())),
         "NAdamW, random search": _searched_nadamw,
     }
     for name, method in LEARNING_RATE_FREE.items():
@@ -101,6 +118,8 @@ def methods(controller: Controller) -> dict[str, Method]:
         )
     table["celo_adam"] = _whole_method(lambda n: celo_adam(shipped_weights("celo_adam"), n))
     table["celo"] = _whole_method(lambda n: celo(shipped_weights("celo"), n))
+    if velo_weights is not None:
+        table["velo"] = _whole_method(lambda n: velo(velo_weights, n))
     return table
 
 
@@ -133,8 +152,14 @@ def _schedule(name: str, peak: float) -> Policy:
     return ReduceOnPlateau(peak=jnp.float32(peak))
 
 
-def _tuned_adam(bench: Bench) -> tuple[Curves, Info]:
-    env = bench.with_optimizer(directions.named("adam", Constant(1.0)))
+def _hypergradient_adam() -> optax.GradientTransformation:
+    """Its rate changes by up to 2% per step and starts at 1, times the tuned constant rate."""
+    return hypergradient_adam(1.0, 0.02, multiplicative)
+
+
+def _tuned_rate(bench: Bench, optimizer: InnerOptimizer) -> tuple[Curves, Info]:
+    """An optimizer at the best of the rates that are usual for Adam."""
+    env = bench.with_optimizer(optimizer)
     peaks = np.geomspace(1e-4, 0.1, bench.effort.num_peaks).tolist()
     losses = [bench.tune(env, _schedule("constant", peak)) for peak in peaks]
     peak = peaks[int(np.argmin(losses))]

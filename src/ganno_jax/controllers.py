@@ -3,6 +3,7 @@
 A controller file is one msgpack map of plain values; an array is a map of its dtype, shape and little-endian bytes.
 """
 
+import hashlib
 import importlib.resources
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,6 +92,12 @@ def load(name: str | Path) -> Controller:
     else:
         data = path.read_bytes()
     return _from_content(_unpack(data, name), name)
+
+
+def fingerprint(controller: Controller) -> str:
+    """Sixteen hexadecimal digits of all that decides what a controller does; not of where it comes from."""
+    content = [_encode_policy(controller.policy), controller.decisions]
+    return hashlib.sha256(msgpack.packb(content)).hexdigest()[:16]
 
 
 def shipped() -> tuple[str, ...]:

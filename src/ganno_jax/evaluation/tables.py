@@ -27,7 +27,16 @@ from ganno_jax.evaluation.statistics import (
     worst_decile,
 )
 
-__all__ = ["PolicyResult", "Row", "format_table", "headline", "read_csv", "summarize", "write_csv"]
+__all__ = [
+    "PolicyResult",
+    "Row",
+    "format_table",
+    "headline",
+    "read_csv",
+    "speedup",
+    "summarize",
+    "write_csv",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +139,7 @@ def summarize(
       reference), each with _lower and _upper; best_log_loss, auc, test_log_loss, accuracy_median,
       accuracy_worst_decile, best_accuracy_median, test_accuracy (mean), speedup, share_diverged.
 
-      `speedup` is the number of inner steps after which the reference's mean log-loss curve first
-      is at its last value, over the number of steps after which this policy's mean curve is there;
-      `nan` if it never is.
+      `speedup` is that function of this module, against the reference.
 
     Raises:
       ValueError: if the reference is missing, names repeat, or runs do not match.
@@ -161,8 +168,6 @@ def summarize(
         "strata": base.task,
     }
     base_final = log_losses(base.final_loss, chance, base.diverged)
-    base_curve = _mean_log_curve(base, chance)
-    base_steps = _first_step(base, base_curve, base_curve[-1])
 
     def has(field: str) -> bool:  # a measurement that nobody made is missing, not diverged
         return any(np.isfinite(getattr(result, field)).any() for result in results)
@@ -171,7 +176,6 @@ def summarize(
     for result in results:
         broken = result.diverged | ~np.isfinite(result.final_loss)
         final = log_losses(result.final_loss, chance, broken)
-        own_steps = _first_step(result, _mean_log_curve(result, chance), base_curve[-1])
         row: Row = {
             "policy": result.name,
             "kind": result.kind,
@@ -183,7 +187,7 @@ def summarize(
             **_keys("difference", paired_difference(final, base_final, **settings)),
             **_keys("improvement", probability_of_improvement(final, base_final, **settings)),
             **dict.fromkeys(_MEASURED, math.nan),
-            "speedup": base_steps / own_steps,
+            "speedup": speedup(result, base, chance),
             "share_diverged": share_diverged(result.final_loss, broken),
         }
         if has("best_loss"):
@@ -259,6 +263,24 @@ def _mean_log_curve(
     logged = log_losses(result.loss_curve, chance[:, None])
     ends = np.where(result.diverged, np.log(chance), logged[:, -1])
     return np.concatenate([logged[:, :-1], ends[:, None]], axis=1).mean(axis=0)
+
+
+def speedup(
+    result: PolicyResult, reference: PolicyResult, chance: Float[np.ndarray, " run"]
+) -> float:
+    """How much earlier a policy is where another one ends.
+
+    The number of inner steps after which the reference's mean log-loss curve first is at its last value, over the
+    number of steps after which this policy's mean curve is there; `nan` if it never is.
+
+    Args:
+      result: of this policy.
+      reference: of the other one, in the same runs.
+      chance: loss of a run that diverged.
+    """
+    curve = _mean_log_curve(reference, chance)
+    theirs = _first_step(reference, curve, curve[-1])
+    return theirs / _first_step(result, _mean_log_curve(result, chance), curve[-1])
 
 
 def _first_step(
