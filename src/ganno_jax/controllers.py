@@ -30,7 +30,7 @@ from ganno_jax.policies.networks import Actor
 from ganno_jax.policies.normalizer import Normalizer
 from ganno_jax.policies.step_size import StepSizePolicy
 
-FORMAT, FORMAT_VERSION = "ganno_jax controller", 2
+FORMAT, FORMAT_VERSION, SUFFIX = "ganno_jax controller", 2, ".controller"
 _ACTIONS = {c.__name__: c for c in (DirectRate, RateMultipliers, RelativeUpdate, ScheduleResidual)}
 
 
@@ -56,7 +56,7 @@ def save(path: str | Path, controller: Controller) -> Path:
     """
     policy = _encode_policy(controller.policy)
     path = Path(path)
-    path = path if path.suffix else path.with_suffix(".controller")
+    path = path if path.suffix else path.with_suffix(SUFFIX)
     content = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -72,26 +72,31 @@ def save(path: str | Path, controller: Controller) -> Path:
 
 
 def load(name: str | Path) -> Controller:
-    """Read a controller: one that is shipped, by name, or a file by path.
+    """Read a controller: one that is shipped, by name, or a file by path, with or without its ending.
 
     Raises:
-      ValueError: no shipped controller has this name; the file is not a controller, or of another version, or was
-        trained for other features.
+      ValueError: no shipped controller has this name; the file is not a controller, damaged or of another version, or
+        was trained for other features.
       FileNotFoundError: there is no such file.
     """
     path = Path(name)
-    if path.suffix == "" and len(path.parts) == 1 and not path.exists():
+    if path.suffix == "" and path.with_suffix(SUFFIX).is_file():  # as `save` was given it
+        path = path.with_suffix(SUFFIX)
+    if path.suffix == "" and len(path.parts) == 1 and not path.is_file():
         if str(name) not in shipped():
             raise ValueError(
                 f"no controller {str(name)!r}; shipped are: {', '.join(shipped()) or 'none'}. "
                 "A file is given by its path."
             )
-        data = (_shipped_folder() / f"{name}.controller").read_bytes()
+        data = (_shipped_folder() / f"{name}{SUFFIX}").read_bytes()
     elif not path.is_file():
         raise FileNotFoundError(f"there is no controller file {path}.")
     else:
         data = path.read_bytes()
-    return _from_content(_unpack(data, name), name)
+    try:
+        return _from_content(_unpack(data, name), name)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{name} is a damaged controller file: {error!r}.") from error
 
 
 def fingerprint(controller: Controller) -> str:
@@ -103,9 +108,7 @@ def fingerprint(controller: Controller) -> str:
 def shipped() -> tuple[str, ...]:
     """Names of the controllers in the package."""
     files = _shipped_folder().iterdir()
-    return tuple(
-        sorted(f.name[: -len(".controller")] for f in files if f.name.endswith(".controller"))
-    )
+    return tuple(sorted(f.name.removesuffix(SUFFIX) for f in files if f.name.endswith(SUFFIX)))
 
 
 def _shipped_folder() -> Any:
@@ -125,12 +128,15 @@ def _unpack(data: bytes, name: str | Path) -> dict[str, Any]:
         raise ValueError(
             f"{name} has format version {content['version']}; this library reads {FORMAT_VERSION}."
         )
-    if content["feature_version"] != FEATURE_VERSION or content["features"] != list(FEATURES):
+    if content["feature_version"] != FEATURE_VERSION:
         raise ValueError(
             f"{name} was trained for feature version {content['feature_version']} "
             f"({len(content['features'])} features); this library computes version "
             f"{FEATURE_VERSION} ({len(FEATURES)} features)."
         )
+    if content["features"] != list(FEATURES):
+        different = sorted(set(content["features"]) ^ set(FEATURES)) or ["their order"]
+        raise ValueError(f"{name} was trained for other features: {', '.join(different)}.")
     return content
 
 

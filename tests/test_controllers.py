@@ -1,0 +1,118 @@
+"""Controller files: what is saved is what is loaded, and what is no controller file is said to be none."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import msgpack
+import numpy as np
+import optax
+import pytest
+
+import ganno_jax
+from ganno_jax.controllers import Controller, fingerprint, load, save
+from ganno_jax.env.actions import (
+    DirectRate,
+    RateMultipliers,
+    RelativeUpdate,
+    ScheduleResidual,
+    flat_shape,
+    one_cycle_shape,
+)
+from ganno_jax.policies import FixedRates
+from ganno_jax.policies.agents import Ensemble
+from ganno_jax.policies.step_size import StepSizePolicy
+
+from .test_control import PARAMS, descend, make_controller
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        DirectRate(),
+        RateMultipliers(),
+        ScheduleResidual(one_cycle_shape, 1.5, 0.1),
+        ScheduleResidual(one_cycle_shape),
+        RelativeUpdate(flat_shape),
+    ],
+    ids=lambda actions: type(actions).__name__,
+)
+def test_a_saved_controller_is_the_same_after_loading(tmp_path, actions):
+    controller = make_controller(actions, recurrent=True)
+    path = save(tmp_path / "agents", controller)
+    loaded = load(path)
+    chex.assert_trees_all_equal(loaded.policy, controller.policy)
+    assert loaded.decisions == 4
+    assert loaded.provenance == {"family": "none", "seed": 1}
+    assert path.stat().st_size < 100_000
+
+
+def test_a_saved_ensemble_is_the_same_after_loading(tmp_path):
+    first = make_controller(RelativeUpdate(flat_shape), recurrent=True).policy
+    second = first.replace(params=jax.tree.map(lambda w: 0.5 * w, first.params))
+    policy = Ensemble.of([first, second])
+    loaded = load(save(tmp_path / "agents", Controller(policy, 4))).policy
+    chex.assert_trees_all_equal(loaded, policy)
+    optimizer = ganno_jax.control(optax.trace(0.9), Controller(loaded, 4), 12)
+    _, (losses, rates) = descend(optimizer, PARAMS)
+    assert np.isfinite(losses).all()
+    assert np.unique(rates[:, 0]).size == 4
+
+
+def test_a_policy_that_cannot_be_kept_is_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match="agents or a step-size controller; got a policy of type Fi"
+    ):
+        save(tmp_path / "rule", Controller(FixedRates(jnp.zeros(5)), 4))
+
+
+def test_a_saved_step_size_controller_is_the_same_after_loading(tmp_path):
+    policy = StepSizePolicy(jnp.arange(5.0) / 7, decay=0.8, highest=2.0)
+    path = save(tmp_path / "momentum", Controller(policy, 60, {"optimizer": "momentum"}))
+    again = load(path)
+    assert (again.decisions, again.provenance) == (60, {"optimizer": "momentum"})
+    for name in ("theta", "decay", "lowest", "highest"):
+        assert jnp.array_equal(getattr(again.policy, name), jnp.float32(getattr(policy, name)))
+
+
+def test_foreign_files_are_refused_by_name(tmp_path):
+    path = save(tmp_path / "agents", make_controller())
+    content = msgpack.unpackb(path.read_bytes())
+    (tmp_path / "text.controller").write_bytes(b"hello")
+    with pytest.raises(ValueError, match="not a controller file"):
+        load(tmp_path / "text.controller")
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match="not a controller file"):
+        load(path)
+    path.write_bytes(msgpack.packb(content | {"feature_version": 0}))
+    with pytest.raises(ValueError, match="feature version 0"):
+        load(path)
+    with pytest.raises(FileNotFoundError, match=r"missing\.controller"):
+        load(tmp_path / "missing.controller")
+    with pytest.raises(ValueError, match="shipped are"):
+        load("no_such_controller")
+
+
+def test_a_controller_is_found_as_it_was_saved_beside_folders_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broad").mkdir()
+    assert load("broad").decisions == ganno_jax.load("broad").decisions
+    save("mine", make_controller(decisions=7))
+    assert load("mine").decisions == 7
+
+
+@pytest.mark.parametrize("missing", ["version", "decisions", "members"])
+def test_a_file_that_lacks_a_part_is_called_damaged(tmp_path, missing):
+    path = save(tmp_path / "agents", make_controller())
+    content = msgpack.unpackb(path.read_bytes())
+    del content[missing]
+    path.write_bytes(msgpack.packb(content))
+    with pytest.raises(ValueError, match=f"damaged controller file: KeyError.*{missing}"):
+        load(path)
+
+
+def test_a_fingerprint_is_of_what_a_controller_does():
+    controller = make_controller(RelativeUpdate(flat_shape))
+    same = controller.replace(provenance={"other": 1})
+    other = make_controller(RelativeUpdate(one_cycle_shape))
+    assert fingerprint(controller) == fingerprint(same)
+    assert fingerprint(controller) != fingerprint(other)
