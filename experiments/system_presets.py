@@ -59,8 +59,9 @@ def step_size_cifar(scale: Scale = "paper") -> StepSizeExperiment:
     With `--step_size.controllers runs/step_size_mnist` that run's controllers are tested and the
     figures have four panels. Published are 6,000 test steps for RMSprop and 12,000 for momentum; paper
     takes 12,000 for both. Small: images of 10x10 pixels, filters 8-8-16-16, short trainings.
-    Cost: not measured yet.
-    Expected result: not measured yet.
+    Cost: small 226 s of search and 682 s of tests on two busy CPU cores; paper not measured yet.
+    Expected result: small about 65% to 71% test error for controlled RMSprop from all but the largest initial rate
+    (docs/step_size_controllers.md).
     """
     small = scale == "small"
     return StepSizeExperiment(
@@ -134,8 +135,8 @@ def search_fashion(scale: Scale = "small") -> RuleSearchExperiment:
 
     Small: images of 14x14 pixels, 8 and 16 filters; ResNet-8 of 4 to 16 filters. Paper: whole
     images, 16 and 32 filters; ResNet-8 of 16 to 64.
-    Cost: not measured yet.
-    Expected result: not measured yet.
+    Cost: small 108 s of search and 11 min of comparison on two busy CPU cores; paper not measured yet.
+    Expected result: small about 74% test accuracy for the best rule found, Adam 75%, intervals of two points.
     """
     small = scale == "small"
     return RuleSearchExperiment(
@@ -165,8 +166,8 @@ def search_cifar(scale: Scale = "paper") -> RuleSearchExperiment:
     Filters, batch size and epochs of the search are from memory, unverified; the ConvNet has no
     batch norm. Small: images of 16x16 pixels, 8 and 16 filters, sweeps of 20 and trainings of
     100 steps; ResNet-8 of 4 to 16 filters.
-    Cost: not measured yet.
-    Expected result: not measured yet.
+    Cost: small 72 s of search and 12 min of comparison on two busy CPU cores; paper not measured yet.
+    Expected result: small about 32% test accuracy for the best rule found, Lion 35%, intervals of three points.
     """
     small = scale == "small"
     return RuleSearchExperiment(
