@@ -26,7 +26,7 @@ format: $(DEV_READY)
 	$(BIN)/ruff check --fix .
 
 bench: $(DEV_READY)
-	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.run --json runs/bench
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist

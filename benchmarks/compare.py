@@ -21,10 +21,10 @@ Row = dict[str, Any]
 RATIOS = {
     "share_of_matmul_rate": (True, 0.0),
     "over_bare_scan": (False, 0.0),
-    "learner_share": (False, 1.0),
+    "learner_share": (False, 0.05),
     "relative_cost": (False, 0.0),
     "memory_ratio": (False, 0.0),
-    "overhead": (False, 1.0),
+    "overhead": (False, 0.05),
 }
 IDENTITY = ("file", "variant", "network", "trainings", "batch", "interval", "updates", "every")
 

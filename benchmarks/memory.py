@@ -13,6 +13,7 @@ compiler planned for the same program, on all devices together.
 import ctypes
 import gc
 import json
+import resource
 import subprocess
 import sys
 import threading
@@ -89,7 +90,7 @@ class Watch:
 def resident() -> int:
     """Resident memory of this process in bytes, where the system tells (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
+    return pages * resource.getpagesize()
 
 
 def give_back() -> None:

@@ -61,7 +61,7 @@ def machine_line(results: Mapping[str, Sequence[Row]]) -> str:
     busy = f"; load at the end {max(load):.1f}" if load else ""
     torch = {row["torch"] for rows in results.values() for row in rows if row.get("torch")}
     versions += "".join(f", torch {version}" for version in sorted(torch))
-    commits = " and ".join(dict.fromkeys(m["commit"] for m in described))
+    commits = " and ".join(dict.fromkeys(m["commit"] or "unknown" for m in described))
     return (
         f"{first['processor']}, {first['cores']} cores, Python {first['python']}, {versions}; "
         f"commit {commits}{busy}."

@@ -26,7 +26,9 @@ OTHERS = ("convolution", "rules", "step_size")  # questions without a target
 
 def run_one(name: str, folder: Path, quick: bool, torch_python: str | None) -> bool:
     """Run a benchmark; its rows go to `<folder>/<name>.json`."""
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(folder / f"{name}.json")]
+    rows = folder / f"{name}.json"
+    rows.unlink(missing_ok=True)  # an older run's must not stand for one that fails
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(rows)]
     if quick and name in FIRST:
         command.append("--quick")
     if name == "inner_step" and torch_python:
@@ -87,11 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print_targets(results)
     if args.quick:
         print("Tiny settings (--quick): these values say only that everything runs.")
-    if args.write_readme or args.only_readme:
+    if (args.write_readme or args.only_readme) and not failed:
         for path in readme.READMES:
             readme.write(results, path)
     if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+        print(f"failed: {', '.join(failed)}; no README is written", file=sys.stderr)
     return 1 if failed else 0
 
 

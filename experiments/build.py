@@ -257,9 +257,13 @@ def _mesh(config: Config) -> Mesh:
         )
     fitting = [n for n in range(1, there + 1) if config.learner.num_envs // unit % n == 0]
     if wanted is not None and wanted not in fitting:
+        higher = (
+            -(-config.learner.num_envs // (unit * wanted)) * unit * wanted if wanted > 0 else unit
+        )
         raise ValueError(
             f"`run.devices` must divide {config.learner.num_envs} trainings in units of {unit} and "
-            f"be at most {there}: one of {', '.join(map(str, fitting))}; got {wanted}."
+            f"be at most {there}: one of {', '.join(map(str, fitting))}; got {wanted}, for which the next number of "
+            f"trainings that works is {higher}."
         )
     return make_mesh(hosts.devices(wanted or fitting[-1]))
 

@@ -91,7 +91,8 @@ def parse(command: str, words: Sequence[str]) -> AnyConfig | None:
     name, *rest = words
     if command != "train" and _value(rest, "--suite") is not None:
         return _parse_suite(command, name, rest)
-    rest = ["--run.resume" if word == "--resume" else word for word in rest]
+    short = {"--resume": "--run.resume", "--profile": "--run.profile"}
+    rest = [short.get(word, word) for word in rest]
     try:
         make = presets.named(name)
     except ValueError as error:

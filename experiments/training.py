@@ -152,6 +152,9 @@ def run_training(
         say(f"compiled in {seconds:.0f} s")
 
     saved = time.monotonic()
+    traced = min(
+        done + updates.length, total - updates.length
+    )  # the second chunk, if there are two
     with contextlib.ExitStack() as stack:
         for log in (metrics, curve, board, checkpoints):
             stack.callback(log.close)
@@ -172,7 +175,7 @@ def run_training(
                 checkpoint()
                 saved = time.monotonic()
             start = time.monotonic()
-            with _profile(experiment, folder, updates, done):
+            with _profile(experiment, folder, done == traced):
                 state, rows = updates(learner, state)
             spent = time.monotonic() - start
             clock.updating += spent
@@ -302,9 +305,9 @@ def _entrant(experiment: Experiment, policy: AgentPolicy) -> entrants.Entrant:
 
 
 def _profile(
-    experiment: Experiment, folder: RunFolder, updates: Updates, done: int
+    experiment: Experiment, folder: RunFolder, chosen: bool
 ) -> contextlib.AbstractContextManager:
-    """A trace of the second chunk, if one was asked for."""
-    if experiment.config.run.profile and done == updates.length:
+    """A trace of the chosen chunk, if one was asked for."""
+    if experiment.config.run.profile and chosen:
         return jax.profiler.trace(str(folder.path / "profile"))
     return contextlib.nullcontext()

@@ -76,6 +76,12 @@ def test_a_lower_share_and_a_higher_cost_are_worse():
     assert changes["env step, map, cnn", "over_bare_scan"].worse_by == pytest.approx(0.5)
 
 
+def test_a_small_share_that_becomes_a_large_one_is_a_regression():
+    row = {"variant": "control", "network": "cnn", "overhead": 0.005}
+    (change,) = compare.compare([row], [row | {"overhead": 0.15}])
+    assert change.worse_by > 1
+
+
 def test_equal_results_have_no_regression_and_faster_machines_do_not_matter(tmp_path, capsys):
     rows = inner_rows(2.0, 50.0)
     faster = [row | {"ms_per_inner_step": row["ms_per_inner_step"] / 3} for row in rows]

@@ -50,7 +50,7 @@ def learned(run):
 def whole(tmp_path_factory):
     """A run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("runs")
-    assert main(arguments(folder)) == 0
+    assert main(arguments(folder, "--profile")) == 0
     return folder / "digits"
 
 
@@ -65,6 +65,7 @@ def test_a_run_leaves_every_file(whole):
     assert {path.stem for path in (whole / "figures").glob("*.png")} >= FIGURES
     assert "data:image/png" in (whole / "report.html").read_text()
     assert list((whole / "tensorboard").glob("events.*"))
+    assert list((whole / "profile").rglob("*.xplane.pb"))
     description = json.loads((whole / "config.json").read_text())
     assert description["config"]["learner"]["num_updates"] == 4
     assert description["versions"]["jax"] == jax.__version__

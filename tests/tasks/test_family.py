@@ -11,6 +11,7 @@ from flax import nnx
 from ganno_jax.tasks import (
     Batch,
     cross_entropy,
+    from_arrays,
     from_functions,
     from_linen,
     from_nnx,
@@ -67,6 +68,13 @@ def test_numbers_that_do_not_vary_are_left_out():
     task = mlp_family().sample(KEY)
     for name in ("num_examples", "label_noise", "width", "weight_scale", "rescaling"):
         assert getattr(task, name) is None
+
+
+def test_wrong_labels_need_classes():
+    rng = np.random.default_rng(0)
+    dataset = from_arrays(rng.normal(size=(40, 2)), rng.normal(size=40))
+    with pytest.raises(ValueError, match="`label_noise` draws other classes, but"):
+        from_functions(mlp_init, mlp_loss, dataset, label_noise=Constant(0.3))
 
 
 def test_one_key_draws_one_task_and_members_have_the_same_structure():

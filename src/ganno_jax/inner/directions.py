@@ -23,7 +23,9 @@ class Hyperparameters:
     initial_rate: Float[Array, ""]  # learning rate before the first decision, > 0
     momentum: Float[Array, ""]  # first-moment decay (b1), [0, 1)
     second_decay: Float[Array, ""]  # second-moment decay (b2), [0, 1)
-    epsilon: Float[Array, ""]  # added to the root of the second moment
+    epsilon: Float[
+        Array, ""
+    ]  # added to the root of the second moment; under it in RMSprop, as in Optax
     weight_decay: Float[Array, ""]  # per unit of rate, >= 0
     clip_norm: Float[Array, ""]  # largest global gradient norm; infinity for none
 

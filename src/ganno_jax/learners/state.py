@@ -53,7 +53,7 @@ class Minibatch:
 
     rollout: Rollout
     advantage: Float[Array, "time env layer"]
-    target: Float[Array, "time env layer"]  # normalized units
+    target: Float[Array, "time env layer"]  # natural units
     weight: Float[Array, "time env layer"]
 
 

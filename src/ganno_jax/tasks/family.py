@@ -1,7 +1,7 @@
 """A family of training problems: same shapes, sampled numbers, one data set on the device."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -84,6 +84,24 @@ def _draw(distribution: Distribution | None, key: PRNGKeyArray) -> Float[Array, 
     return None if distribution is None else distribution.sample(key)
 
 
+def _family(
+    init_fn: Callable[..., Any],
+    loss_fn: Callable[..., Any],
+    dataset: Dataset,
+    variation: Mapping[str, Any],
+) -> TaskFamily:
+    """Put the data in place, after a look at what cannot vary.
+
+    Raises:
+      ValueError: wrong labels are asked for where targets are no classes.
+    """
+    if variation.get("label_noise") is not None and not dataset.num_classes:
+        raise ValueError(
+            f"`label_noise` draws other classes, but {dataset.name} has none: its targets are no class numbers."
+        )
+    return TaskFamily(init_fn, loss_fn, place(dataset), **variation)
+
+
 def from_functions(
     init: Callable[[PRNGKeyArray], Params],
     loss: Callable[..., Any],
@@ -112,7 +130,7 @@ def from_functions(
         losses, metrics = result if isinstance(result, tuple) else (result, {})
         return losses, (model_state, metrics)
 
-    return TaskFamily(init_fn, loss_fn, place(dataset), **variation)
+    return _family(init_fn, loss_fn, dataset, variation)
 
 
 def from_linen(
@@ -159,7 +177,7 @@ def from_linen(
         raise ValueError(
             f"`width` varies, so {type(module).__name__}.__call__ needs a `width` argument."
         )
-    return TaskFamily(init_fn, loss_fn, place(dataset), **variation)
+    return _family(init_fn, loss_fn, dataset, variation)
 
 
 def from_nnx(
@@ -199,7 +217,7 @@ def from_nnx(
         return losses, ({"rest": nnx.to_pure_dict(rest)} if train else model_state, metrics)
 
     _require_parameters(jax.eval_shape(lambda key: init_fn(key, None)[0], jax.random.key(0)))
-    return TaskFamily(init_fn, loss_fn, place(dataset), **variation)
+    return _family(init_fn, loss_fn, dataset, variation)
 
 
 def cross_entropy(
