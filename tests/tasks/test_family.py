@@ -72,7 +72,7 @@ def test_numbers_that_do_not_vary_are_left_out():
 
 def test_wrong_labels_need_classes():
     rng = np.random.default_rng(0)
-    dataset = from_arrays(rng.normal(size=(40, 2)), rng.normal(size=40))
+    dataset = from_arrays(rng.normal(size=(40, 2)), rng.integers(0, 2, 40)).replace(num_classes=0)
     with pytest.raises(ValueError, match="`label_noise` draws other classes, but"):
         from_functions(mlp_init, mlp_loss, dataset, label_noise=Constant(0.3))
 
