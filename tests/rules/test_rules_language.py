@@ -15,6 +15,7 @@ from ganno_jax.rules import (
     parse,
     to_text,
 )
+from ganno_jax.rules import compile as compile_rule
 from ganno_jax.rules.language import BINARIES, IDENTITY, KEEP, NUM_OPERANDS, row_sizes
 from ganno_jax.rules.trees import table_to_tree, tree_to_table
 
@@ -124,3 +125,25 @@ def test_malformed_tables_tell_the_row_and_column():
     with pytest.raises(ValueError, match="integer token ids; got float64"):
         check_table(np.zeros((1, 5)))
     assert check_table([[0] * 5, [0, NUM_OPERANDS, 0, 0, 0]]).dtype == np.int32
+
+
+def test_capitals_are_read_for_weights_too():
+    assert np.array_equal(parse("1E-3 W * G"), parse("1e-3 w * g"))
+
+
+@pytest.mark.parametrize(
+    "text", ["(" * 3000 + "g" + ")" * 3000, "-" * 5000 + "g", "g" + " + g" * 3000]
+)
+def test_a_text_that_is_nested_without_end_is_refused(text):
+    with pytest.raises(RuleError):
+        parse(text)
+
+
+def test_an_unknown_name_is_answered_with_the_named_rules():
+    with pytest.raises(ValueError, match=r"no rule 'power_sgn'; named rules are: .*power_sign"):
+        compile_rule("power_sgn")
+
+
+def test_a_text_where_a_table_is_needed_is_said():
+    with pytest.raises(ValueError, match="which `parse` makes of a text"):
+        to_text("g * m")

@@ -337,3 +337,14 @@ def test_hopeless_and_dead_rules_earn_nothing():
         )
     with pytest.raises(ValueError, match="at least 1 evaluation; got 0"):
         search.init(method, 0, jax.random.key(0))
+
+
+def test_a_batch_that_repeats_one_rule_has_bounded_advantages():
+    rewards = jnp.full(16, 0.91)
+    scaled = methods.scaled_advantages(rewards - 0.9, rewards)
+    assert float(jnp.max(jnp.abs(scaled))) <= methods.LARGEST_ADVANTAGE
+    spread = jnp.linspace(0.0, 1.0, 16)
+    centred = spread - spread.mean()
+    np.testing.assert_allclose(
+        methods.scaled_advantages(centred, spread), centred / spread.std(), rtol=1e-4
+    )
