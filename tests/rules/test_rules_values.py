@@ -268,5 +268,5 @@ def test_a_rule_that_lacks_an_input_says_so():
     rule = rules.compile("1e-3 w")
     with pytest.raises(ValueError, match="scales the weights: `params` is needed"):
         rule.update(jnp.ones(2), rule.init(jnp.ones(2)))
-    with pytest.raises(ValueError, match="no operand 'sdg'"):
+    with pytest.raises(ValueError, match="no rule 'sdg'; named rules are: sgd"):
         rules.compile("sdg")
