@@ -63,6 +63,13 @@ BAD = {
     ),
     "train step_size_digits --step_size.num_samples 1": "`num_samples` must be at least 4",
     "train step_size_digits --step_size.num_steps 605": "must be whole decisions of 10 steps",
+    "train search_digits --search.num_found 0": "`search.num_found` must be at least 1; got 0",
+    "train step_size_digits --step_size.test_steps 0": "`step_size.test_steps` must be at least",
+    "train step_size_digits --step_size.test_batch_size 50000": (
+        "`step_size.test_batch_size` must be at least 1 and at most"
+    ),
+    "train step_size_digits --step_size.initial_rate -1 1": "must be a range above 0",
+    "train step_size_digits --step_size.fewest_filters 9 9 999": "at most `step_size.most_filters`",
     "train step_size_digits --run.devices 99": "`run.devices` must be between 1 and",
     "evaluate search_digits": "no run in",
     "evaluate digits": "no run in",

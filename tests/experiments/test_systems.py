@@ -16,7 +16,7 @@ from experiments.folder import RunFolder
 from experiments.progress import Bar
 from experiments.run import main
 from experiments.step_size_evaluation import EvaluateResult
-from ganno_jax.controllers import Controller, save
+from ganno_jax.controllers import Controller, load, save
 from ganno_jax.env.actions import DirectRate
 from ganno_jax.env.observation import FEATURES
 from ganno_jax.evaluation.display import format_table
@@ -122,6 +122,7 @@ def test_a_step_size_run_leaves_every_file_can_be_drawn_again_and_lends_its_cont
     folder = ["--run.folder", str(tmp_path), "--step_size.agents", str(agents_file(tmp_path))]
     assert main(["train", "step_size_digits", *STEP_SIZE.split(), *folder]) == 0
     run = tmp_path / "step_size_digits"
+    assert load(run / "momentum").decisions == 2
     figures = {"sensitivity_error", "sensitivity_loss"}
     figures |= {"rates_momentum_digits", "perturbation_momentum_digits"}
     assert_whole(run, {"sensitivity", "comparison", "controllers"}, figures)
