@@ -33,15 +33,20 @@ class Lines:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of a file; none if it does not exist."""
+    """The records of a file that can be read, each with its `update`; none if it does not exist.
+
+    A line that was not finished when its process was killed, or is damaged, is left out; those after it are kept.
+    """
     if not path.is_file():
         return []
     lines = []
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except json.JSONDecodeError:
-            break  # the process was killed while it wrote this line
+            continue
+        if isinstance(line, dict) and isinstance(line.get("update"), int):
+            lines.append(line)
     return lines
 
 
