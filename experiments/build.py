@@ -250,22 +250,25 @@ def _mesh(config: Config) -> Mesh:
     there, wanted = jax.local_device_count(), config.run.devices
     unit = math.lcm(config.learner.num_minibatches, config.learner.group_size) * jax.process_count()
     if config.learner.num_envs % unit:
-        higher = -(-config.learner.num_envs // unit) * unit
+        higher = _next_multiple(config.learner.num_envs, unit)
         raise ValueError(
             f"`learner.num_envs` must be a multiple of {unit} (minibatches, groups and processes divide it); "
             f"got {config.learner.num_envs}; the next number that works is {higher}."
         )
     fitting = [n for n in range(1, there + 1) if config.learner.num_envs // unit % n == 0]
     if wanted is not None and wanted not in fitting:
-        higher = (
-            -(-config.learner.num_envs // (unit * wanted)) * unit * wanted if wanted > 0 else unit
-        )
+        higher = _next_multiple(config.learner.num_envs, unit * max(wanted, 1))
         raise ValueError(
             f"`run.devices` must divide {config.learner.num_envs} trainings in units of {unit} and "
             f"be at most {there}: one of {', '.join(map(str, fitting))}; got {wanted}, for which the next number of "
             f"trainings that works is {higher}."
         )
     return make_mesh(hosts.devices(wanted or fitting[-1]))
+
+
+def _next_multiple(count: int, unit: int) -> int:
+    """The smallest multiple of `unit` that is at least `count`."""
+    return -(-count // unit) * unit
 
 
 def _mapping(text: str) -> Mapping:

@@ -116,7 +116,7 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
         raise UserError(
             f"`step_size.data_fraction` must be a range in (0, 1]; got {low:g} {high:g}"
         )
-    if not part.rates or min(part.rates) <= 0:
+    if not part.rates or not all(rate > 0 for rate in part.rates):  # nan is refused too
         raise UserError(f"`step_size.rates` must be above 0; got {part.rates}")
     if part.initial_rate is not None and not 0 < part.initial_rate[0] <= part.initial_rate[1]:
         raise UserError(

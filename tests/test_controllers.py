@@ -98,6 +98,9 @@ def test_a_controller_is_found_as_it_was_saved_beside_folders_of_that_name(tmp_p
     assert load("broad").decisions == ganno_jax.load("broad").decisions
     save("mine", make_controller(decisions=7))
     assert load("mine").decisions == 7
+    save("broad", make_controller(decisions=7))  # a name that is shipped stays that one
+    assert load("broad").decisions == 30
+    assert load("broad.controller").decisions == 7
 
 
 @pytest.mark.parametrize("missing", ["version", "decisions", "members"])

@@ -53,9 +53,8 @@ class ControlState:
 
     step: Int[Array, ""]  # updates seen, from the first one that was finite
     rates: Float[Array, " layer"]
-    actions: (
-        Shaped[Array, "*member layer"] | None
-    )  # of the agents at the last decision; None for other policies
+    # Of the agents at the last decision; None for other policies.
+    actions: Shaped[Array, "*member layer"] | None
     features: Float[Array, "layer feature"]  # at the last decision, in the order of env.FEATURES
     skipped: Int[Array, ""]  # updates skipped for a loss, gradient or direction that was not finite
     backoff: Float[Array, ""]  # factor on the rates, 1 unless there was trouble lately
@@ -167,7 +166,7 @@ def control(
     def init(params: PyTree) -> ControlState:
         layer_map = find_layers(params)
         num_layers = layer_map.num_layers
-        zero, rate = jnp.zeros((), jnp.float32), jnp.asarray(initial_rate, jnp.float32)
+        rate = jnp.asarray(initial_rate, jnp.float32)
         rates = jnp.full(num_layers, rate)
         observation = _placeholder(rates, rate, total_steps, interval)
         state = ControlState(
@@ -176,8 +175,8 @@ def control(
             actions=_first_actions(policy, observation),
             features=observation.features,
             skipped=jnp.zeros((), jnp.int32),
-            backoff=zero + 1,
-            typical_loss=zero,
+            backoff=jnp.ones((), jnp.float32),
+            typical_loss=jnp.zeros((), jnp.float32),
             direction=direction.init(params),
             policy=policy.init(observation),
             memory=empty_memory(num_layers, rate),
@@ -271,9 +270,8 @@ def control(
         updates, direction_state = direction.update(
             usable_gradient(), state.direction, params, value=loss, **extra
         )
-        if (
-            safety
-        ):  # a direction can be infinite where the gradient is not, such as `log(g)` at zero
+        if safety:
+            # A direction can be infinite where the gradient is not, such as `log(g)` at zero.
             healthy &= jnp.all(jnp.isfinite(layer_maps.squared_norms(updates, layer_map)))
             updates = jax.tree.map(lambda u: jnp.where(healthy, u, 0), updates)
         # Branches that do nothing copy what they return: only small things may pass through them.

@@ -80,19 +80,21 @@ def load(name: str | Path) -> Controller:
       FileNotFoundError: there is no such file.
     """
     path = Path(name)
-    if path.suffix == "" and path.with_suffix(SUFFIX).is_file():  # as `save` was given it
-        path = path.with_suffix(SUFFIX)
-    if path.suffix == "" and len(path.parts) == 1 and not path.is_file():
-        if str(name) not in shipped():
-            raise ValueError(
-                f"no controller {str(name)!r}; shipped are: {', '.join(shipped()) or 'none'}. "
-                "A file is given by its path."
-            )
-        data = (_shipped_folder() / f"{name}{SUFFIX}").read_bytes()
-    elif not path.is_file():
-        raise FileNotFoundError(f"there is no controller file {path}.")
-    else:
+    is_name = path.suffix == "" and len(path.parts) == 1
+    with_ending = path if path.suffix else path.with_suffix(SUFFIX)  # as `save` was given it
+    if path.is_file():
         data = path.read_bytes()
+    elif is_name and str(name) in shipped():
+        data = (_shipped_folder() / f"{name}{SUFFIX}").read_bytes()
+    elif with_ending.is_file():
+        data = with_ending.read_bytes()
+    elif is_name:
+        raise ValueError(
+            f"no controller {str(name)!r}; shipped are: {', '.join(shipped()) or 'none'}. "
+            "A file is given by its path."
+        )
+    else:
+        raise FileNotFoundError(f"there is no controller file {path}.")
     try:
         return _from_content(_unpack(data, name), name)
     except (KeyError, TypeError) as error:
