@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,6 +19,7 @@ from experiments import (
     random_families,
 )
 from experiments import folder as folders
+from experiments.beginning import command, describe, entered, resume_command
 from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.build import make_reward, require_positive, require_within
 from experiments.config import EnvConfig
@@ -25,10 +27,10 @@ from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.problems import Problem
 from experiments.progress import Bar, say
-from experiments.results import describe, resume_command, save_controller
+from experiments.results import save_controller
 from experiments.session import Session, mesh_of
 from experiments.signals import StopRequest
-from experiments.suite_commands import examine, present_stored
+from experiments.suite_commands import check_suite, examine, present_stored
 from ganno_jax.controllers import Controller, load
 from ganno_jax.env import Env
 from ganno_jax.env.actions import SHAPES, RelativeUpdate
@@ -45,10 +47,13 @@ SHOWN = ("return", "entropy", "kl")
 def train(config: BroadExperiment, arguments: Sequence[str]) -> None:
     """Meta-train, save the controller, run the suite."""
     folder = folders.claim(config)
-    with StopRequest(
-        f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
-    ) as stop:
-        controller = _learn(config, folder, stop)
+    check_suite(config.suite)
+    mesh = mesh_of(config.run)
+    plan = _plan(config, mesh)
+    devices = list(mesh.devices.flat)
+    message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
+    with entered(config, folder, devices, _settings), StopRequest(message) as stop:
+        controller = _learn(config, plan, folder, mesh, stop)
         # A cell of the suite takes one device: the leading process runs them all.
         if not (config.suite.after_training and hosts.leads()):
             return
@@ -59,11 +64,12 @@ def train(config: BroadExperiment, arguments: Sequence[str]) -> None:
 def evaluate(config: BroadExperiment, arguments: Sequence[str]) -> None:
     """The suite again; cells that are finished are read from the folder."""
     folder = folders.of(config)
-    with StopRequest(
-        f"stopped; go on with: python -m experiments.run {' '.join(arguments)}"
-    ) as stop:
+    check_suite(config.suite)
+    controller = _finished(folder)
+    message = f"stopped; go on with: {command(arguments)}"
+    with folders.held(folder), StopRequest(message) as stop:
         stop.waits = False
-        examine(folder, _finished(folder), config.suite, config.scale)
+        examine(folder, controller, config.suite, config.scale)
 
 
 def plot(config: BroadExperiment, arguments: Sequence[str]) -> None:
@@ -128,12 +134,29 @@ def _check(config: BroadConfig) -> None:
         raise ValueError("agents with a memory cannot have a head start: --broad.head_start 0.")
 
 
-def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Controller:
-    settings, mesh = config.broad, mesh_of(config.run)
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What agents of a configuration learn on, and with."""
+
+    own: tuple[Problem, ...]  # the kinds of problems of `broad_families`
+    drawn: tuple[Problem, ...]  # those drawn at random, all of them
+    families: tuple[Problem, ...]  # those learned on: `own` and some that were drawn
+    envs: tuple[Env, ...]  # of `families`
+    learner: MAPPO
+    states: list[LearnerState]  # fresh, one per team
+
+
+def _plan(config: BroadExperiment, mesh: Mesh) -> _Plan:
+    """Check everything that can be checked, and make what learns.
+
+    Raises:
+      UserError: numbers that cannot work, or data that are not there.
+    """
+    settings = config.broad
     try:
         _check(settings)
         own = _kinds(settings)
-        drawn = [random_families.draw(number) for number in range(settings.random_kinds)]
+        drawn = tuple(random_families.draw(number) for number in range(settings.random_kinds))
         families = (*own, *drawn[: settings.random_learned])
         reward = make_reward(EnvConfig(reward=settings.reward))
         envs = tuple(problems.build(p, config.suite.data_dir, reward=reward) for p in families)
@@ -142,6 +165,20 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
         check_divisible(learner.config, mesh)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
+    return _Plan(own, drawn, families, envs, learner, states)
+
+
+def _settings(config: BroadExperiment) -> dict[str, Any]:
+    """What is learned depends on these; a finished training may go on, or be examined anew."""
+    free = ("num_updates", "own_runs")
+    values = dataclasses.asdict(config.broad).items()
+    return {f"broad.{name}": value for name, value in values if name not in free}
+
+
+def _learn(
+    config: BroadExperiment, plan: _Plan, folder: RunFolder, mesh: Mesh, stop: StopRequest
+) -> Controller:
+    settings, families, envs, learner = config.broad, plan.families, plan.envs, plan.learner
     count = settings.num_members
     total = count * settings.num_updates
     steps = settings.num_envs * sum(p.total_steps for p in families)
@@ -150,22 +187,20 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
         f"broad: {len(families)} kinds of problems, {settings.num_envs} trainings of each per update, "
         f"{settings.num_updates} updates of {steps:,} inner steps{teams}; run folder {folder.path}"
     )
-    again = folder.config.is_file()
-    if not again:
-        describe(config, folder, list(mesh.devices.flat))
-    same = dataclasses.asdict(settings)
-    for name in ("num_updates", "own_runs"):  # a finished training may go on, or be examined anew
-        del same[name]
-    with Session(folder, config.run, same, {"learners": states}, stop) as session:
+    fresh = {"learners": plan.states}
+    with Session(folder, config.run, _settings(config), fresh, stop) as session:
         states = [to_mesh(state, mesh) for state in session.state["learners"]]
-        if session.update:
-            _go_on(config, folder, session.update, mesh)
-        elif again:  # a run that was stopped before its first update may go on as another
-            describe(config, folder, list(mesh.devices.flat))
+        _go_on(config, folder, session.update, mesh)
         if settings.head_start and not session.update:
             stop.waits = False
             states = broad_head_start.give(
-                learner, states, (*own, *drawn), len(own), config, mesh, folder.head_start
+                learner,
+                states,
+                (*plan.own, *plan.drawn),
+                len(plan.own),
+                config,
+                mesh,
+                folder.head_start,
             )
         if session.update < total:
             say("compiling the training of all kinds, which takes minutes ...")
@@ -192,7 +227,8 @@ def _learn(config: BroadExperiment, folder: RunFolder, stop: StopRequest) -> Con
     if settings.own_runs:
         untrained = _together(learner, _fresh(learner, settings, mesh))
         keys = jax.random.split(jax.random.key(settings.seed + 2**31), settings.own_runs)
-        own_kinds.compare(folder, own, envs[: len(own)], policy, untrained, keys, mesh)
+        compared = envs[: len(plan.own)]
+        own_kinds.compare(folder, plan.own, compared, policy, untrained, keys, mesh)
     return controller
 
 
@@ -223,13 +259,14 @@ def _go_on(config: BroadExperiment, folder: RunFolder, update: int, mesh: Mesh) 
             f"the run in {folder.path} has made {made} updates; --broad.num_updates must be at "
             f"least that, got {num_updates}"
         )
-    say(f"going on from update {update} of {num_updates * config.broad.num_members}")
+    if update:
+        say(f"going on from update {update} of {num_updates * config.broad.num_members}")
     before = json.loads(folder.config.read_text(encoding="utf-8"))
     planned = before["config"]["broad"]["num_updates"]
     if planned != num_updates:
         plan = {"num_updates": planned, "until": made, "git_commit": before["git_commit"]}
-        earlier = [*before.get("earlier", []), plan]
-        describe(config, folder, list(mesh.devices.flat), earlier=earlier)
+        more = {"earlier": [*before.get("earlier", []), plan]} if update else {}
+        describe(config, folder, list(mesh.devices.flat), **more)
 
 
 def _kinds(settings: BroadConfig) -> tuple[Problem, ...]:

@@ -10,13 +10,14 @@ from rich.markup import escape
 from experiments import folder as folders
 from experiments import hosts, training
 from experiments.assess import assess
+from experiments.beginning import command_of, describe, entered, resume_command, unfinished
 from experiments.build import Experiment, build, learner_key
 from experiments.config import Config, learned_settings
 from experiments.entrants import Evaluator
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.progress import console, say
-from experiments.results import describe, resume_command, save_controller
+from experiments.results import save_controller
 from experiments.session import restore
 from experiments.signals import StopRequest
 from ganno_jax.checkpoint import Checkpoints
@@ -38,17 +39,12 @@ def train(config: Config, arguments: Sequence[str]) -> None:
         f"{experiment.env.num_layers} layers, {config.learner.num_updates} updates on "
         f"{len(devices)} x {devices[0].platform}:{devices[0].device_kind}; run folder {folder.path}"
     )
-    if not folder.config.is_file():
-        describe(config, folder, devices)
     message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
-    with StopRequest(message) as stop:
+    with entered(config, folder, devices, learned_settings), StopRequest(message) as stop:
         evaluator = _evaluator(experiment)
         trained, updates = training.run_training(experiment, folder, evaluator, clock, stop)
         if not config.evaluate.after_training:
-            say(
-                f"trained; evaluate with: python -m experiments.run evaluate {config.preset} "
-                f"--run.folder {config.run.folder} --run.name {config.run_name}"
-            )
+            say(f"trained; evaluate with: {command_of('evaluate', config)}")
             return
         stop.waits = False  # the agents are saved: from here on a stop loses evaluations only
         blind = None
@@ -70,13 +66,11 @@ def evaluate(config: Config, arguments: Sequence[str]) -> None:
     state, metadata = restore(checkpoints, learned_settings(config), like)
     checkpoints.close()
     if int(state.update) < config.learner.num_updates:
-        raise UserError(
-            f"the run in {folder.path} is at update {int(state.update)} of "
-            f"{config.learner.num_updates}; finish it first with: python -m experiments.run train "
-            f"{config.preset} --run.resume (and the arguments that it was started with)"
-        )
+        stands = f"at update {int(state.update)} of {config.learner.num_updates}"
+        raise unfinished(config, folder, stands)
     clock.go_on_from(metadata["clock"])
-    with StopRequest("stopped; the run is as it was before.") as stop:
+    message = "stopped; the run is as it was before."
+    with folders.held(folder), StopRequest(message) as stop:
         stop.waits = False
         blind = None
         if config.evaluate.blind_updates:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+PROGRAM = "python -m experiments.run"
 Scale = Literal["small", "paper"]
 Range = tuple[float, float]
 Shape = Literal["warmup_cosine", "one_cycle", "linear_one_cycle", "flat"]  # of `actions.SHAPES`

@@ -2,13 +2,14 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import math
 import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,10 @@ class RunFolder:
     def report(self) -> Path:
         return self.path / "report.html"
 
+    def has_checkpoint(self) -> bool:
+        """Whether there is a complete one, damaged or not."""
+        return any(path.name.isdigit() for path in self.checkpoints.glob("*"))
+
     def is_taken(self) -> bool:
         """Whether there is anything in it (but for files that begin with a dot)."""
         if not self.path.is_dir():
@@ -119,16 +124,35 @@ def claim(config: AnyConfig) -> RunFolder:
     Raises:
       UserError: the name is none, another run is there, or nothing can be written.
     """
-    try:
-        if hosts.leads():
-            _check_free(config)
-    except UserError:
-        hosts.largest(True)
-        raise
-    refused = hosts.largest(False)
-    if refused:
-        raise UserError(f"the first process cannot use {of(config).path}; its error says why")
+    otherwise = f"the first process cannot use {of(config).path}; its error says why"
+    hosts.first(lambda: _check_free(config), otherwise)
     return of_process(config)
+
+
+@contextlib.contextmanager
+def held(folder: RunFolder) -> Iterator[None]:
+    """Keep other programs out of a run's folder, which is made if missing; the system lets go of it if this one dies.
+
+    Raises:
+      UserError: another program is in it.
+    """
+    place = folder.shared or folder.path
+    with contextlib.ExitStack() as stack:
+
+        def lock() -> None:
+            place.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((place / ".lock").open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"another process is at work in {place}; wait for it, or choose another --run.name"
+                ) from error
+            except OSError:  # a file system without locks
+                pass
+
+        hosts.first(lock, f"the first process cannot use {place}; its error says why")
+        yield
 
 
 def _check_free(config: AnyConfig) -> None:

@@ -4,6 +4,7 @@ Every process runs the same Python and the same compiled programs on its share o
 clock or on signals is agreed on first (`largest`), so that all of them take the same way.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from experiments.config import PlaceConfig
@@ -69,6 +70,23 @@ def largest(number: int) -> int:
     from jax.experimental import multihost_utils
 
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+
+
+def first(act: Callable[[], None], otherwise: str) -> None:
+    """Let the first process do something; where that fails there, all processes stop.
+
+    Raises:
+      UserError, OSError: what `act` raised in the first process.
+      UserError: `otherwise`, in the others.
+    """
+    refusal: Exception | None = None
+    if leads():
+        try:
+            act()
+        except (UserError, OSError) as error:
+            refusal = error
+    if largest(refusal is not None):
+        raise refusal or UserError(otherwise)
 
 
 def _counted(place: PlaceConfig) -> tuple[int, int]:

@@ -12,10 +12,8 @@ from rich.markup import escape
 from experiments import folder as folders
 from experiments.errors import UserError
 from experiments.folder import AGENTS, RunFolder
-from experiments.kinds import AnyConfig
 from experiments.progress import console, say
 from experiments.report import write_report
-from ganno_jax.checkpoint import versions
 from ganno_jax.controllers import Controller, save
 from ganno_jax.evaluation.display import format_table
 from ganno_jax.evaluation.tables import Row, read_csv
@@ -23,12 +21,6 @@ from ganno_jax.policies import AgentPolicy, Ensemble
 from ganno_jax.policies.step_size import StepSizePolicy
 
 _PLACES = ("run", "data_dir", "dir")  # settings that say where a run lay, not what was learned
-
-
-def describe(config: AnyConfig, folder: RunFolder, devices: Sequence[Any], **more: Any) -> None:
-    """Write `config.json`; `more` goes into it as it is."""
-    names = [f"{device.platform}:{device.device_kind}" for device in devices]
-    folders.write_json(folder.config, folders.describe(config, versions(), names) | more)
 
 
 def save_controller(
@@ -62,12 +54,6 @@ def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
         name: _without_places(value) if isinstance(value, Mapping) else value
         for name, value in kept.items()
     }
-
-
-def resume_command(arguments: Sequence[str]) -> str:
-    """The command that goes on with a run that was started with these words."""
-    again = [word for word in arguments if word not in ("--resume", "--run.resume")]
-    return " ".join(["python -m experiments.run", *again, "--run.resume"])
 
 
 def stored_rows(folder: RunFolder, name: str) -> list[Row]:

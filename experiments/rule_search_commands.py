@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 
 from experiments import folder as folders
 from experiments import results, rule_comparison, rule_search
+from experiments.beginning import describe, entered, resume_command
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.logs import read_lines
@@ -33,10 +34,9 @@ def train(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
         f"{config.preset} ({config.scale}): {config.search.method}, {config.search.budget} rules x "
         f"{len(config.search.rates)} rates on {mesh.size} devices; run folder {folder.path}"
     )
-    if not folder.config.is_file():
-        results.describe(config, folder, list(mesh.devices.flat))
-    again = results.resume_command(arguments)
-    with StopRequest(f"stopped; everything is saved. Go on with: {again}") as stop:
+    devices = list(mesh.devices.flat)
+    message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
+    with entered(config, folder, devices, learned_settings), StopRequest(message) as stop:
         judge = _judge(config, mesh)
         with _session(config, folder, stop) as session:
             for name in _fresh(config.search):
@@ -53,17 +53,14 @@ def evaluate(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
     folder = folders.of(config)
     _check(config)
     mesh = mesh_of(config.run)
-    with StopRequest("stopped; the run is as it was before.") as stop:
+    message = "stopped; the run is as it was before."
+    with folders.held(folder), StopRequest(message) as stop:
         stop.waits = False
         with _session(config, folder, stop) as session:
             states, seconds = session.state, session.seconds
         unfinished = [name for name in states if not _is_done(config.search, name, states[name])]
         if unfinished:
-            raise UserError(
-                f"the run in {folder.path} is not finished; finish it first with: python -m "
-                f"experiments.run train {config.preset} --run.resume (and the arguments that it was "
-                "started with)"
-            )
+            raise unfinished(config, folder, "not finished")
         judge = _judge(config, mesh)
         _evaluate(config, folder, mesh, judge, states, seconds)
 
@@ -193,7 +190,7 @@ def _evaluate(
     folder.tables.mkdir(parents=True, exist_ok=True)
     write_csv(board, folder.tables / "leaderboard.csv")
     write_csv(comparison, folder.tables / "comparison.csv")
-    results.describe(config, folder, list(mesh.devices.flat))
+    describe(config, folder, list(mesh.devices.flat))
     spent = time.monotonic() - begun
     timing = {"seconds_search": seconds, "seconds_evaluation": spent}
     _present(config, folder, board, comparison, timing)

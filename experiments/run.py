@@ -19,11 +19,10 @@ import tyro
 
 from experiments import devices, folder, hosts, presets
 from experiments.broad_config import HeldOutExperiment
-from experiments.config import Scale, flags, options
+from experiments.config import PROGRAM, Scale, flags, options
 from experiments.errors import Interrupted, UserError
 from experiments.kinds import AnyConfig, commands_of, takes_processes
 
-PROGRAM = "python -m experiments.run"
 COMMANDS = {
     "train": "train or search, evaluate what was found, write the run folder",
     "evaluate": "evaluate what a finished run found again, or CONTROLLER --suite held-out",

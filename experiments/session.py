@@ -12,6 +12,7 @@ from experiments.config import PlaceConfig
 from experiments.errors import UserError
 from experiments.folder import RunFolder, plain
 from experiments.logs import Lines, TensorBoard
+from experiments.progress import say
 from experiments.signals import StopRequest
 from ganno_jax.checkpoint import Checkpoints, require_same, versions
 from ganno_jax.learners import make_mesh
@@ -34,7 +35,9 @@ def mesh_of(place: PlaceConfig) -> Mesh:
 def restore(
     checkpoints: Checkpoints, settings: Mapping[str, Any], like: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """The newest state, placed like `like`, and what was written beside it.
+    """The newest state that can be read, placed like `like`, and what was written beside it.
+
+    A damaged checkpoint is said to be one, and the one before it is taken.
 
     Args:
       checkpoints: of the run.
@@ -44,17 +47,33 @@ def restore(
     Raises:
       UserError: there is none, it is of other settings or libraries, or damaged.
     """
-    number = checkpoints.latest
-    if number is None:
+    if checkpoints.latest is None:
         raise UserError(f"no checkpoint in {checkpoints.folder}; train first")
-    what = f"checkpoint {checkpoints.folder / str(number)}"
+    damage: ValueError | None = None
+    while (number := checkpoints.latest) is not None:
+        found = None
+        try:
+            metadata = checkpoints.metadata(number)
+            _require_ours(metadata, settings, f"checkpoint {checkpoints.folder / str(number)}")
+            found = checkpoints.restore(number, like)
+        except ValueError as error:
+            damage = damage or error
+            say(str(error))
+        if not hosts.largest(found is None):  # of several processes all can read it
+            if damage is not None:
+                say(f"going on from the checkpoint before: {number}")
+            return found, metadata
+        checkpoints.discard(number)
+    raise UserError(f"{damage} There is no older one: remove the folder, and train again")
+
+
+def _require_ours(metadata: Mapping[str, Any], settings: Mapping[str, Any], what: str) -> None:
+    """Raise a `UserError` where a checkpoint is of other settings or libraries, or of another program."""
     try:
-        metadata = checkpoints.metadata(number)
         require_same(metadata["settings"], settings, what)
         require_same(metadata["versions"], versions(), what)
-        return checkpoints.restore(number, like), metadata
-    except KeyError as error:
-        raise UserError(f"{what} is not one of this program: it has no {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{what} is not one of this program ({error!r})") from error
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from experiments import folder as folders
 from experiments import results, step_size
+from experiments.beginning import describe, entered, resume_command, unfinished
 from experiments.build import require_within
 from experiments.errors import UserError
 from experiments.folder import RunFolder
@@ -47,10 +48,9 @@ def train(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
     say(
         f"{config.preset} ({config.scale}): {what} on {mesh.size} devices; run folder {folder.path}"
     )
-    if not folder.config.is_file():
-        results.describe(config, folder, list(mesh.devices.flat))
-    again = results.resume_command(arguments)
-    with StopRequest(f"stopped; everything is saved. Go on with: {again}") as stop:
+    devices = list(mesh.devices.flat)
+    message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
+    with entered(config, folder, devices, learned_settings), StopRequest(message) as stop:
         thetas, seconds = given, 0.0
         if thetas is None:
             with _session(config, folder, problems, stop) as session:
@@ -68,7 +68,8 @@ def evaluate(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
     del arguments
     folder = folders.of(config)
     mesh, problems = mesh_of(config.run), _problems(config)
-    with StopRequest("stopped; the run is as it was before.") as stop:
+    message = "stopped; the run is as it was before."
+    with folders.held(folder), StopRequest(message) as stop:
         stop.waits = False
         if config.step_size.controllers is not None:
             _evaluate(config, folder, mesh, _controllers_of(config), 0.0)
@@ -77,12 +78,8 @@ def evaluate(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
             states, seconds = session.state, session.seconds
         done = min(int(state.iteration) for state in states.values())
         if done < config.step_size.num_iterations:
-            raise UserError(
-                f"the run in {folder.path} is at iteration {done} of "
-                f"{config.step_size.num_iterations}; finish it first with: python -m "
-                f"experiments.run train {config.preset} --run.resume (and the arguments that it was "
-                "started with)"
-            )
+            stands = f"at iteration {done} of {config.step_size.num_iterations}"
+            raise unfinished(config, folder, stands)
         _evaluate(config, folder, mesh, _thetas(problems, states), seconds)
 
 
@@ -234,7 +231,7 @@ def _evaluate(
     ]
     write_csv(rows, folder.tables / "controllers.csv")
     _store(folder, found)
-    results.describe(config, folder, list(mesh.devices.flat))
+    describe(config, folder, list(mesh.devices.flat))
     timing = {"seconds_search": seconds, "seconds_evaluation": time.monotonic() - begun}
     _present(config, folder, found, timing)
 

@@ -8,13 +8,14 @@ import jax
 import numpy as np
 
 from experiments import folder as folders
+from experiments.beginning import command, describe
 from experiments.broad_config import HeldOutExperiment, SuiteConfig
 from experiments.build import require_within
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.problems import Problem
 from experiments.progress import Bar, say
-from experiments.results import describe, finish
+from experiments.results import finish
 from experiments.signals import StopRequest
 from experiments.suite import FIRST, Cell, Suite, cost
 from experiments.suite_results import (
@@ -40,13 +41,13 @@ OF_SWEEPS = (FIRST, OURS, REFERENCE)
 def evaluate(config: HeldOutExperiment, arguments: Sequence[str]) -> None:
     """The suite for one controller; cells that are finished are read from the folder."""
     controller = _load(config.controller)
+    check_suite(config.suite)
     folder = folders.of(config)
     if folder.is_taken() and not folder.config.is_file():
         raise UserError(f"{folder.path} holds other files; choose another --run.name")
-    describe(config, folder, jax.local_devices())
-    command = "python -m experiments.run " + " ".join(arguments)
-    message = f"stopped; finished cells are kept. Go on with: {command}"
-    with StopRequest(message) as stop:
+    message = f"stopped; finished cells are kept. Go on with: {command(arguments)}"
+    with folders.held(folder), StopRequest(message) as stop:
+        describe(config, folder, jax.local_devices())
         stop.waits = False
         examine(folder, controller, config.suite, config.scale)
 
@@ -195,7 +196,8 @@ def methods_of(suite: Suite) -> tuple[str, ...]:
     return tuple(suite.methods)
 
 
-def _suite(folder: RunFolder, controller: Controller, settings: SuiteConfig) -> Suite:
+def check_suite(settings: SuiteConfig) -> None:
+    """Raise a `UserError` for a number that is too small."""
     lowest = {"num_seeds": 4, "tuning_seeds": 1, "num_peaks": 2, "num_trials": 1}
     try:
         require_within(
@@ -204,6 +206,12 @@ def _suite(folder: RunFolder, controller: Controller, settings: SuiteConfig) -> 
                 for name, low in lowest.items()
             }
         )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _suite(folder: RunFolder, controller: Controller, settings: SuiteConfig) -> Suite:
+    try:
         cells = folder.path / "cells"
         return Suite(cells, controller, settings.data_dir, settings, settings.velo)
     except (ValueError, FileNotFoundError) as error:

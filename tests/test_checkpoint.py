@@ -83,6 +83,36 @@ def test_a_damaged_checkpoint_is_named(checkpoints, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_one_flipped_bit_is_found(checkpoints, tmp_path):
+    checkpoints.save(1, {"x": jnp.arange(100_000)}, {})
+    files = [p for p in (tmp_path / "checkpoints" / "1" / "state").rglob("*") if p.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    with pytest.raises(ValueError, match=f"checkpoints/1 cannot be read .*{largest.name} is not"):
+        checkpoints.restore(1, {"x": jnp.arange(100_000)})
+
+
+def test_a_discarded_checkpoint_does_not_count_and_makes_room(checkpoints):
+    checkpoints.save(1, tree(1), {})
+    checkpoints.save(2, tree(2), {"first": True})
+    checkpoints.discard(2)
+    assert checkpoints.latest == 1
+    checkpoints.save(2, tree(3), {"first": False})
+    checkpoints.close()
+    again = Checkpoints(checkpoints.folder)
+    assert again.numbers == (1, 2)
+    assert again.metadata(2) == {"first": False}
+    assert_same_bits(again.restore(2, tree()), tree(3))
+    again.close()
+
+
+def test_reading_makes_no_folder(tmp_path):
+    assert Checkpoints(tmp_path / "none").latest is None
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     "other", [{**tree(), "count": jnp.zeros(2, jnp.int32)}, {"weights": jnp.ones((3, 2))}]
 )

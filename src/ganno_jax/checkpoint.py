@@ -1,10 +1,14 @@
 """Checkpoints of any pytree of arrays with Orbax: all of it or nothing. Knows no room.
 
 A checkpoint appears under its number only once it is complete, so a process that is killed while it
-writes leaves the earlier ones. Typed PRNG keys are stored as their data.
+writes leaves the earlier ones. Beside it lie digests of its files: one flipped bit is found before it
+is learned from. Typed PRNG keys are stored as their data.
 """
 
+import functools
+import hashlib
 import importlib.metadata
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,11 +34,14 @@ def versions() -> dict[str, str]:
     return found
 
 
+_DIGESTS = "sha256.json"  # in the folder of a checkpoint: the digest of each of its files
+
+
 class Checkpoints:
     """The numbered checkpoints of one run, the last few of which are kept.
 
     Args:
-      folder: of the checkpoints; made if missing.
+      folder: of the checkpoints; made by the first `save`.
       keep: how many are kept, >= 1.
     """
 
@@ -43,23 +50,33 @@ class Checkpoints:
             raise ValueError(f"`keep` must be at least 1; got {keep}.")
         logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every file
         self.folder = Path(folder).absolute()
+        self._keep = keep
+        self._damaged: set[int] = set()
+
+    @functools.cached_property
+    def _manager(self) -> ocp.CheckpointManager:
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, enable_async_checkpointing=False, create=True
+            max_to_keep=self._keep, enable_async_checkpointing=False, create=True
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        return ocp.CheckpointManager(self.folder, options=options)
 
     @property
     def latest(self) -> int | None:
-        """The number of the newest complete checkpoint, None if there is none."""
-        return self._manager.latest_step()
+        """The number of the newest complete checkpoint that was not found damaged, None if there is none."""
+        return max(self.numbers, default=None)
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Of all complete checkpoints, rising."""
-        return tuple(sorted(self._manager.all_steps()))
+        """Of all complete checkpoints but those that were found damaged, rising."""
+        there = self._manager.all_steps() if self.folder.is_dir() else ()
+        return tuple(sorted(set(there) - self._damaged))
+
+    def discard(self, number: int) -> None:
+        """Do not count this one any more; its files are removed before the next is written."""
+        self._damaged.add(number)
 
     def save(self, number: int, tree: PyTree, metadata: Mapping[str, Any]) -> None:
-        """Write a checkpoint; nothing happens if this number exists.
+        """Write a checkpoint; nothing happens if this number exists. Several processes must all call this.
 
         Args:
           number: such as the updates done.
@@ -69,8 +86,10 @@ class Checkpoints:
         Raises:
           OSError: no space or no permission.
         """
-        if number in self._manager.all_steps():
+        if number in self.numbers:
             return
+        for damaged in self._damaged & set(self._manager.all_steps()):
+            self._manager.delete(damaged)
         arguments = ocp.args.Composite(
             state=ocp.args.StandardSave(_keys_to_data(tree)),
             metadata=ocp.args.JsonSave(dict(metadata)),
@@ -82,6 +101,11 @@ class Checkpoints:
             if "space" in reason or "permission" in reason or "quota" in reason:
                 raise OSError(f"cannot write to {self.folder}: {error}") from error
             raise
+        if jax.process_index() == 0:
+            place = self.folder / str(number)
+            unfinished = place / f"{_DIGESTS}.tmp"
+            unfinished.write_text(json.dumps(_digests(place)), encoding="utf-8")
+            unfinished.replace(place / _DIGESTS)
 
     def metadata(self, number: int) -> dict[str, Any]:
         """What was saved beside the tree.
@@ -119,19 +143,44 @@ class Checkpoints:
 
     def close(self) -> None:
         """Let go of the folder."""
-        self._manager.close()
+        if "_manager" in vars(self):
+            self._manager.close()
 
     def _restore(self, number: int, arguments: ocp.args.Composite) -> Any:
-        if number not in self._manager.all_steps():
+        if number not in self.numbers:
             numbers = ", ".join(map(str, self.numbers)) or "none"
             raise ValueError(f"no checkpoint {number} in {self.folder}; there are: {numbers}")
         try:
+            self._compare_digests(self.folder / str(number))
             return self._manager.restore(number, args=arguments)
         except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ValueError(
                 f"checkpoint {self.folder / str(number)} cannot be read ({reason[:200]})."
             ) from error
+
+    def _compare_digests(self, place: Path) -> None:
+        """Raise a `ValueError` naming a file that is not as it was written."""
+        if not (place / _DIGESTS).is_file():  # killed between the checkpoint and its digests
+            return
+        written = json.loads((place / _DIGESTS).read_text(encoding="utf-8"))
+        found = _digests(place)
+        changed = sorted(name for name in written if written[name] != found.get(name))
+        if changed:
+            raise ValueError(f"{changed[0]} is not as it was written")
+
+
+def _digests(place: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder but the list of digests itself, by path."""
+    found = {}
+    for path in sorted(place.rglob("*")):
+        if path.is_file() and path != place / _DIGESTS:
+            digest = hashlib.sha256()
+            with path.open("rb") as file:
+                while part := file.read(1 << 20):
+                    digest.update(part)
+            found[str(path.relative_to(place))] = digest.hexdigest()
+    return found
 
 
 def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from experiments import broad_commands, broad_families, problems, random_families
 from experiments.broad_config import BroadConfig, BroadExperiment
+from experiments.config import to_dict
 from experiments.errors import UserError
 from experiments.run import main, parse
 from ganno_jax.controllers import load
@@ -96,7 +98,9 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
     )
 
 
-def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(tmp_path, monkeypatch):
+def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(
+    tmp_path, monkeypatch, capsys
+):
     asked = []
 
     def draw(number):
@@ -141,7 +145,13 @@ def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(tmp_p
     assert main(["train", "broad", *words.split(), "--run.resume"]) == 0
     assert len(run) == 1  # the damaged one; the other was kept
     jax.tree.map(np.testing.assert_array_equal, fits[2][1], sweeps)
-    assert main(["train", "broad", *words.split(), "--run.resume", "--broad.alpha", "2"]) == 0
+    other = ["train", "broad", *words.split(), "--run.resume", "--broad.alpha", "2"]
+    assert main(other) == 2
+    assert "was made with broad.alpha 2.5; here it is 2.0" in capsys.readouterr().err
+    (tmp_path / "broad" / "config.json").write_text(
+        json.dumps({"config": to_dict(parse("train", other[1:]))})
+    )
+    assert main(other) == 0  # trainings kept under other actions are not taken
     assert len(run) == 3
     described = load(tmp_path / "broad" / "agents.controller").provenance
     assert described["config"]["broad"]["alpha"] == 2

@@ -1,8 +1,11 @@
 """Whole runs of a tiny experiment: what they leave, and that stopping them changes nothing."""
 
 import csv
+import dataclasses
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +17,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from experiments import session
+from experiments import folder, presets, session
+from experiments.beginning import command_of, resume_command
 from experiments.progress import Bar
 from experiments.run import main
 from ganno_jax.checkpoint import Checkpoints
@@ -37,6 +41,15 @@ FIGURES = {
 
 def arguments(folder, *more):
     return ["train", "digits", *RUN.split(), "--run.folder", str(folder), *more]
+
+
+def flip_a_bit(checkpoint):
+    """In its largest file."""
+    files = [path for path in (checkpoint / "state").rglob("*") if path.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
 
 
 def learned(run):
@@ -186,6 +199,58 @@ def test_another_run_in_the_folder_is_left_alone(whole, capsys):
     assert main(arguments(whole.parent)) == 2
     assert_one_line(capsys, "holds another run", "--run.resume", "--run.name")
     assert (whole / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_damaged_checkpoint_costs_only_what_came_after_the_one_before(whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "digits")
+    run = tmp_path / "digits"
+    flip_a_bit(run / "checkpoints" / "4")
+    assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 0
+    said = capsys.readouterr().out
+    assert "checkpoints/4 cannot be read" in said.replace("\n", "")
+    assert "going on from update 3 of 4" in said
+    assert numbers(run, "metrics.jsonl") == numbers(whole, "metrics.jsonl")
+    assert learned(run) == learned(whole)
+    for number in ("3", "4"):
+        flip_a_bit(run / "checkpoints" / number)
+    assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 2
+    assert_one_line(capsys, "checkpoints/4 cannot be read", "no older one")
+
+
+def test_a_run_without_a_checkpoint_starts_over_and_says_so_but_never_as_another(
+    whole, tmp_path, capsys
+):
+    shutil.copytree(whole, tmp_path / "digits", ignore=shutil.ignore_patterns("checkpoints"))
+    before = numbers(whole, "metrics.jsonl")
+    assert main(arguments(tmp_path, "--run.resume", "--seed", "1")) == 2
+    assert_one_line(capsys, "was made with seed 0; here it is 1", "--run.name")
+    assert numbers(tmp_path / "digits", "metrics.jsonl") == before
+    assert main(["evaluate", "digits", "--run.folder", str(tmp_path)]) == 2
+    assert_one_line(capsys, "no checkpoint")
+    assert not (tmp_path / "digits" / "checkpoints").exists()
+    assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 0
+    assert "no checkpoint in" in capsys.readouterr().out
+    assert numbers(tmp_path / "digits", "metrics.jsonl") == before
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_two_programs_are_never_in_one_folder(whole, capsys, command):
+    with folder.held(folder.RunFolder(whole)):
+        words = arguments(whole.parent, "--run.resume")
+        assert main(words if command == "train" else [command, "digits", *words[-3:-1]]) == 2
+    assert_one_line(capsys, "another process is at work in")
+    assert main(arguments(whole.parent, "--run.resume", ONLY_TRAIN)) == 0
+
+
+def test_commands_are_quoted_and_say_where_the_run_is():
+    words = ["train", "digits", "--run.name", "my run", "--resume"]
+    command = resume_command(words)
+    assert shlex.split(command)[3:] == [*words[:-1], "--run.resume"]
+    config = presets.digits()
+    assert command_of("evaluate", config) == "python -m experiments.run evaluate digits"
+    run = dataclasses.replace(config.run, folder="else where", name="x")
+    elsewhere = command_of("train", dataclasses.replace(config, run=run), "--run.resume")
+    assert elsewhere.endswith("digits --run.folder 'else where' --run.name x --run.resume")
 
 
 def assert_one_line(capsys, *parts):
