@@ -21,7 +21,7 @@ from experiments import (
 from experiments import folder as folders
 from experiments.beginning import command, describe, entered, resume_command
 from experiments.broad_config import BroadConfig, BroadExperiment
-from experiments.build import make_reward, require_positive, require_within
+from experiments.build import make_reward, require_positive, require_seeds, require_within
 from experiments.config import EnvConfig
 from experiments.errors import UserError
 from experiments.folder import RunFolder
@@ -117,6 +117,7 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
 
 def _check(config: BroadConfig) -> None:
     """Raise a `ValueError` for a number out of its range."""
+    require_seeds({"broad.seed": config.seed})
     require_within(
         {
             "broad.sharing": (config.sharing, 0, 1),

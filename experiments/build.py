@@ -1,7 +1,6 @@
 """From a `Config` to the objects of the library. Every value that cannot work is a `ValueError`."""
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,29 +105,58 @@ def load_data(data: DataConfig) -> Dataset:
     """The data set that the options name.
 
     Raises:
-      ValueError, FileNotFoundError: as `sources.load`.
+      ValueError, FileNotFoundError: as `sources.load`; there is one class only.
     """
-    return sources.load(
+    dataset = sources.load(
         data.name,
         data_dir=data.dir,
         path=data.path,
         max_examples=data.max_examples,
         image_size=data.image_size,
     )
+    if dataset.num_classes < 2:
+        raise ValueError(f"{dataset.name} has one class only: there is nothing to learn.")
+    return dataset
 
 
-def make_network(network: NetworkConfig, num_classes: int) -> nn.Module:
-    """The network that the options describe.
+# What each network takes of the `network` options; those that are not here are no classifiers of images or tables.
+_TAKEN: dict[str, tuple[str, ...]] = {
+    "softmax": (),
+    "mlp": ("features", "activation"),
+    "cnn": ("channels", "activation", "route"),
+    "deep_cnn": ("channels", "activation", "route"),
+    "random_cnn": ("channels", "route"),
+    "resnet8": ("channels", "norm", "route"),
+    "resnet18": ("channels", "norm", "route"),
+    "wide_resnet": ("channels", "norm", "route"),
+    "vit": (),
+}
+_OF_TABLES = ("softmax", "mlp")  # all others are of images
+
+
+def make_network(network: NetworkConfig, dataset: Dataset) -> nn.Module:
+    """The network that the options describe, for a data set.
 
     Raises:
-      ValueError: an unknown network, or settings that it does not take.
+      ValueError: an unknown network, settings that it does not take, or data that it does not take.
     """
-    return networks.build(network.name, num_classes=num_classes, **_network_settings(network))
+    if network.name in networks.NETWORKS and network.name not in _TAKEN:
+        raise ValueError(
+            f"network {network.name!r} is no classifier of images or tables, as these experiments train; "
+            f"there are: {', '.join(_TAKEN)}."
+        )
+    if network.name in _TAKEN and network.name not in _OF_TABLES and len(dataset.input_shape) != 3:
+        raise ValueError(
+            f"network {network.name!r} needs images [height, width, channel]; {dataset.name} has inputs of "
+            f"shape {dataset.input_shape}. For tables there are: {', '.join(_OF_TABLES)}."
+        )
+    settings = _network_settings(network)
+    return networks.build(network.name, num_classes=dataset.num_classes, **settings)
 
 
 def _family(config: Config) -> TaskFamily:
     task, dataset = config.task, load_data(config.data)
-    module = make_network(config.network, dataset.num_classes)
+    module = make_network(config.network, dataset)
     return from_linen(
         module,
         dataset,
@@ -157,18 +185,12 @@ def _network_settings(network: NetworkConfig) -> dict[str, Any]:
                 f"`network.channels` of a residual network is one number; got {given['channels']}."
             )
         given["channels"] = given["channels"][0]
-    taken = {
-        "softmax": (),
-        "mlp": ("features", "activation"),
-        "cnn": ("channels", "activation", "route"),
-        "deep_cnn": ("channels", "activation", "route"),
-        "random_cnn": ("channels", "route"),
-    } | dict.fromkeys(("resnet8", "resnet18", "wide_resnet"), ("channels", "norm", "route"))
-    foreign = [name for name in given if name not in taken.get(network.name, ())]
-    if network.name in networks.NETWORKS and foreign:
+    taken = _TAKEN.get(network.name, ())
+    foreign = [name for name in given if name not in taken]
+    if network.name in _TAKEN and foreign:
         raise ValueError(
             f"network {network.name!r} takes no `network.{foreign[0]}`; it takes: "
-            f"{', '.join(taken.get(network.name, ())) or 'nothing'} "
+            f"{', '.join(taken) or 'nothing'} "
             f"(leave the preset's out with --network.{foreign[0]} None)"
         )
     return given
@@ -287,6 +309,7 @@ def _check(config: Config) -> None:
     """What can be said without the data, each with the option's name."""
     task, optimizer, learner = config.task, config.optimizer, config.learner
     env, agent, evaluate = config.env, config.agent, config.evaluate
+    require_seeds({"seed": config.seed, "evaluate.seed": evaluate.seed})
     _check_range("task.data_fraction", task.data_fraction, above=0.0, highest=1.0)
     _check_range("task.label_noise", task.label_noise, lowest=0.0, highest=1.0)
     _check_range("task.weight_scale", task.weight_scale, above=0.0)
@@ -321,7 +344,6 @@ def _check(config: Config) -> None:
         "evaluate.curve_runs": (evaluate.curve_runs, 1, math.inf),
         "evaluate.block": (evaluate.block, 1, math.inf),
         "evaluate.chunk": (evaluate.chunk, 1, math.inf),
-        "run.checkpoint_every": (config.run.checkpoint_every, 0, math.inf),
         "run.updates_per_call": (config.run.updates_per_call, 1, math.inf),
         "run.devices": (config.run.devices, 1, math.inf),
     }
@@ -336,8 +358,6 @@ def _check(config: Config) -> None:
     require_positive(positive)
     if not evaluate.peaks:
         raise ValueError(f"`evaluate.peaks` needs a rate for the {len(SCHEDULES)} schedules.")
-    if config.run_name in ("", ".", "..") or os.sep in config.run_name:
-        raise ValueError(f"`run.name` must be the name of a folder; got {config.run_name!r}.")
 
 
 def require_within(numbers: dict[str, tuple[float | None, float, float]]) -> None:
@@ -346,6 +366,13 @@ def require_within(numbers: dict[str, tuple[float | None, float, float]]) -> Non
         if value is not None and not lowest <= value <= highest:
             upper = "" if highest == math.inf else f" and at most {highest:g}"
             raise ValueError(f"`{name}` must be at least {lowest:g}{upper}; got {value}.")
+
+
+def require_seeds(seeds: dict[str, int]) -> None:
+    """Raise a `ValueError` where a named seed is not one of the 2**32 that differ."""
+    for name, seed in seeds.items():
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"`{name}` must be from 0 to 2**32 - 1; got {seed}.")
 
 
 def require_positive(values: dict[str, float | None]) -> None:

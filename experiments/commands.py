@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from experiments import folder as folders
-from experiments import hosts, training
+from experiments import hosts, results, training
 from experiments.assess import assess
 from experiments.beginning import command_of, describe, entered, resume_command, unfinished
 from experiments.build import Experiment, build, learner_key
@@ -17,7 +17,6 @@ from experiments.entrants import Evaluator
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.progress import console, say
-from experiments.results import save_controller
 from experiments.session import restore
 from experiments.signals import StopRequest
 from ganno_jax.checkpoint import Checkpoints
@@ -85,12 +84,10 @@ def plot(config: Config, arguments: Sequence[str]) -> None:
 
     del arguments
     folder = folders.of(config)
-    try:
+    with results.drawing(folder):
         timing = json.loads(folder.timing.read_text(encoding="utf-8"))
         presented = present.present(folder, lambda: timing)
-    except (FileNotFoundError, ValueError) as error:
-        raise UserError(f"{folder.path} has no evaluation to draw: {error}") from error
-    _show(folder, presented)
+        _show(folder, presented)
 
 
 def _build(config: Config) -> Experiment:
@@ -147,8 +144,8 @@ def _finish(
 
     say("drawing figures")
     presented = present.present(folder, timing)
-    results = {k: v for k, v in presented.summary.items() if isinstance(v, str | int | float)}
-    save_controller(folder, trained, experiment.env.num_decisions, {"results": results})
+    found = {k: v for k, v in presented.summary.items() if isinstance(v, str | int | float)}
+    results.save_controller(folder, trained, experiment.env.num_decisions, {"results": found})
     _show(folder, presented)
 
 

@@ -156,8 +156,13 @@ def held(folder: RunFolder) -> Iterator[None]:
 
 
 def _check_free(config: AnyConfig) -> None:
-    if config.run_name in ("", ".", "..") or os.sep in config.run_name:
-        raise UserError(f"`run.name` must be the name of a folder; got {config.run_name!r}")
+    if not config.run.checkpoint_every >= 0:
+        raise UserError(
+            f"`run.checkpoint_every` must be at least 0 seconds; got {config.run.checkpoint_every}"
+        )
+    name = config.run_name
+    if name in ("", ".", "..") or os.sep in name or "\0" in name or len(os.fsencode(name)) > 200:
+        raise UserError(f"`run.name` must be the name of a folder, at most 200 bytes; got {name!r}")
     folder = of(config)
     if folder.path.exists() and not folder.path.is_dir():
         raise UserError(f"{folder.path} is a file; a run needs a folder: choose another --run.name")
@@ -187,7 +192,7 @@ def stored_config(folder: RunFolder) -> AnyConfig:
         raise UserError(f"no run in {folder.path}; {there}")
     try:
         return stored(json.loads(folder.config.read_text(encoding="utf-8"))["config"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder.config} cannot be read: {error}") from error
 
 

@@ -1,11 +1,14 @@
 """The numbers of a training: one JSON object per line, and TensorBoard."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments.folder import plain, write_whole
+
+FLUSH_EVERY = 30.0  # seconds between events that reach the disk
 
 
 class Lines:
@@ -51,7 +54,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 class TensorBoard:
-    """Scalars for TensorBoard.
+    """Scalars for TensorBoard, written without a thread: a full disk is an error where it happens.
 
     Args:
       folder: of the event files.
@@ -59,14 +62,30 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path, first_update: int):
-        from tensorboardX import SummaryWriter  # imports protobuf: a second
+        from tensorboardX import proto, summary  # imports protobuf: a second
+        from tensorboardX.event_file_writer import EventsWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=first_update, flush_secs=30)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._proto, self._scalar = proto.event_pb2, summary.scalar
+        self._writer = EventsWriter(str(folder / "events"))
+        start = self._proto.SessionLog(status=self._proto.SessionLog.START)
+        self._add(first_update, session_log=start)
+        self._flush()
 
     def write(self, group: str, values: Mapping[str, Any], update: int) -> None:
         """Add `group/name` for each value."""
         for name, value in values.items():
-            self._writer.add_scalar(f"{group}/{name}", value, update)
+            self._add(update, summary=self._scalar(f"{group}/{name}", value))
+        if time.monotonic() - self._flushed > FLUSH_EVERY:
+            self._flush()
 
     def close(self) -> None:
         self._writer.close()
+
+    def _flush(self) -> None:
+        self._writer.flush()
+        self._flushed = time.monotonic()
+
+    def _add(self, update: int, **content: Any) -> None:
+        event = self._proto.Event(step=update, wall_time=time.time(), **content)
+        self._writer.write_event(event)

@@ -1,9 +1,10 @@
 """What the runs of the other systems leave in the end: summary, report, and the last lines."""
 
+import contextlib
 import datetime
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -54,6 +55,16 @@ def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
         name: _without_places(value) if isinstance(value, Mapping) else value
         for name, value in kept.items()
     }
+
+
+@contextlib.contextmanager
+def drawing(folder: RunFolder) -> Iterator[None]:
+    """Within it, a stored evaluation that is missing, cut short or of another program is a `UserError`."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError, KeyError, TypeError, StopIteration) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error) or repr(error)
+        raise UserError(f"{folder.path} has no evaluation to draw: {reason}") from error
 
 
 def stored_rows(folder: RunFolder, name: str) -> list[Row]:

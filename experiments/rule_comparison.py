@@ -63,9 +63,7 @@ class Trainer:
 
     def __init__(self, config: RuleSearchExperiment, mesh: Mesh):
         dataset = load_data(config.data)
-        self._family = from_linen(
-            make_network(config.compared_network, dataset.num_classes), dataset
-        )
+        self._family = from_linen(make_network(config.compared_network, dataset), dataset)
         self._task = self._family.sample(jax.random.key(config.search.seed))
         self._config, self._mesh = config.search, mesh
         self._init = jax.jit(jax.vmap(lambda key: self._task.init(jax.random.fold_in(key, 0))))

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from experiments.build import load_data, make_network, require_within
+from experiments.build import load_data, make_network, require_seeds, require_within
 from experiments.systems import RuleSearchConfig, RuleSearchExperiment
 from ganno_jax import rules
 from ganno_jax.env.batching import AXIS
@@ -38,6 +38,7 @@ def check(config: RuleSearchExperiment) -> None:
       FileNotFoundError: the data are not there.
     """
     part = config.search
+    require_seeds({"search.seed": part.seed})
     counts = ("budget", "batch_size", "num_steps", "num_seeds", "top", "compared_steps")
     counts += ("tuning_runs", "num_runs", "num_validation", "num_found")
     require_within(
@@ -58,7 +59,7 @@ def check(config: RuleSearchExperiment) -> None:
             f"got {part.child_batch_size}"
         )
     for network in (config.network, config.compared_network):
-        make_network(network, dataset.num_classes)
+        make_network(network, dataset)
 
 
 def child_of(config: RuleSearchExperiment) -> rules.Child:
@@ -68,7 +69,7 @@ def child_of(config: RuleSearchExperiment) -> rules.Child:
       ValueError: the network keeps a state besides its parameters, which a rule does not train.
     """
     part, dataset = config.search, load_data(config.data)
-    family = from_linen(make_network(config.network, dataset.num_classes), dataset)
+    family = from_linen(make_network(config.network, dataset), dataset)
     data, task = family.dataset, family.sample(jax.random.key(part.seed))
     if jax.eval_shape(task.init, jax.random.key(0))[1]:
         raise ValueError(

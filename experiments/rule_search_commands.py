@@ -69,9 +69,10 @@ def plot(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
     """Draw figures and report of an evaluated run again."""
     del arguments
     folder = folders.of(config)
-    comparison = results.stored_rows(folder, "comparison")
-    board = results.stored_rows(folder, "leaderboard")
-    _present(config, folder, board, comparison, results.stored_seconds(folder))
+    with results.drawing(folder):
+        comparison = results.stored_rows(folder, "comparison")
+        board = results.stored_rows(folder, "leaderboard")
+        _present(config, folder, board, comparison, results.stored_seconds(folder))
 
 
 def _check(config: RuleSearchExperiment) -> None:

@@ -14,6 +14,7 @@ import signal
 import sys
 import typing
 from collections.abc import Sequence
+from pathlib import Path
 
 import tyro
 
@@ -29,13 +30,17 @@ COMMANDS = {
     "plot": "draw figures and report of an evaluated run again",
     "list": "the presets with their cost and expected result",
 }
-# What the system says when a file cannot be written, as opposed to what is a bug.
+# What the system says when a file cannot be used, as opposed to what is a bug.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+_REFUSALS |= {errno.ENAMETOOLONG, errno.EISDIR, errno.EIO}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0, 2 for what the user can change, or 128 + the signal."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for name in ("stdout", "stderr"):  # None where it was closed before the start
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     try:
         return _main(arguments)
     except UserError as error:
@@ -50,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         if error.errno in _REFUSALS or error.errno is None:
-            return _complain(f"cannot write: {error}", 2)
+            return _complain(f"the system refuses a file: {error}", 2)
         raise
 
 
@@ -168,8 +173,8 @@ def _check_options(words: Sequence[str], kind: type) -> None:
 
 
 def _value(words: Sequence[str], option: str) -> str | None:
-    """What was given for an option, None if it was not."""
-    for number, word in enumerate(words):
+    """What was given for an option, the last time if often; None if it was not."""
+    for number, word in reversed([*enumerate(words)]):
         if word == option:
             return words[number + 1] if number + 1 < len(words) else None
         if word.startswith(f"{option}="):

@@ -51,7 +51,7 @@ def restore(
         raise UserError(f"no checkpoint in {checkpoints.folder}; train first")
     damage: ValueError | None = None
     while (number := checkpoints.latest) is not None:
-        found = None
+        found, metadata = None, {}
         try:
             metadata = checkpoints.metadata(number)
             _require_ours(metadata, settings, f"checkpoint {checkpoints.folder / str(number)}")

@@ -73,7 +73,7 @@ def training_family(config: StepSizeConfig, data: DataConfig) -> TaskFamily:
 def test_family(config: StepSizeExperiment) -> TaskFamily:
     """The larger network that no controller was learned on."""
     dataset = load_data(config.data)
-    return from_linen(make_network(config.network, dataset.num_classes), dataset)
+    return from_linen(make_network(config.network, dataset), dataset)
 
 
 def initial_rates(config: StepSizeConfig, optimizer: str) -> Distribution:

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from experiments import folder as folders
 from experiments import results, step_size
 from experiments.beginning import describe, entered, resume_command, unfinished
-from experiments.build import require_within
+from experiments.build import require_seeds, require_within
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.progress import Bar, say
@@ -87,8 +87,9 @@ def plot(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
     """Draw figures and report of an evaluated run again."""
     del arguments
     folder = folders.of(config)
-    timing = results.stored_seconds(folder)
-    _present(config, folder, _stored(folder), timing)
+    with results.drawing(folder):
+        timing = results.stored_seconds(folder)
+        _present(config, folder, _stored(folder), timing)
 
 
 def _title(config: StepSizeExperiment, optimizer: str) -> str:
@@ -107,7 +108,7 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
         )
     part = config.step_size
     counts = ("interval", "num_iterations", "num_runs", "tuning_runs", "num_perturbed")
-    counts += ("perturbed_runs",)
+    counts += ("perturbed_runs", "num_judged", "limit", "chunk", "at_once", "num_tasks")
     low, high = part.data_fraction
     if not 0 < low <= high <= 1:
         raise UserError(
@@ -126,6 +127,7 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
             f"{part.most_filters}; got {part.fewest_filters}"
         )
     try:
+        require_seeds({"step_size.seed": part.seed})
         require_within({f"step_size.{name}": (getattr(part, name), 1, math.inf) for name in counts})
         if part.agents is not None:
             load(part.agents)

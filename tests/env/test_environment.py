@@ -233,6 +233,13 @@ def test_counts_below_one_are_refused(name):
         Env.create(mlp_training(), LogLossDecrease(), **settings)
 
 
+def test_what_is_no_count_and_no_reward_is_refused():
+    with pytest.raises(ValueError, match=r"`interval` must be a whole number; got 2\.5"):
+        Env.create(mlp_training(), LogLossDecrease(), num_decisions=4, interval=2.5)  # pyright: ignore
+    with pytest.raises(ValueError, match="`reward` must be an instance of a reward"):
+        Env.create(mlp_training(), LogLossDecrease, num_decisions=4, interval=2)  # pyright: ignore
+
+
 def test_an_episode_longer_than_its_training_is_refused():
     with pytest.raises(ValueError, match="episode of 5 decisions is longer than the training's 4"):
         mlp_env(episode_decisions=5)

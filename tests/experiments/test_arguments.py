@@ -70,6 +70,26 @@ BAD = {
     ),
     "train step_size_digits --step_size.initial_rate -1 1": "must be a range above 0",
     "train step_size_digits --step_size.fewest_filters 9 9 999": "at most `step_size.most_filters`",
+    "train step_size_digits --step_size.num_judged 0": "`step_size.num_judged` must be at least 1",
+    "train step_size_digits --step_size.seed -1": "`step_size.seed` must be from 0 to 2**32 - 1",
+    "train digits --seed 99999999999999999999": "`seed` must be from 0 to 2**32 - 1",
+    "train broad --broad.seed 4294967296": "`broad.seed` must be from 0 to 2**32 - 1",
+    "train search_digits --search.seed -1": "`search.seed` must be from 0 to 2**32 - 1",
+    "train digits --agent.initial_log_std nan": "`initial_log_std` must be in [-20, 5]; got nan",
+    "train broad --run.checkpoint_every -1": "`run.checkpoint_every` must be at least 0 seconds",
+    "train search_digits --run.checkpoint_every nan": "`run.checkpoint_every` must be at least 0",
+    "train digits --data.path {tmp}/one.npz": "has one class only",
+    "train digits --data.path {tmp}/empty.npz": "inputs must not be empty; got the shape (50, 0)",
+    "train digits --network.name transformer --network.features None": (
+        "network 'transformer' is no classifier of images or tables"
+    ),
+    "train digits --data.path {tmp}/table.npz --network.name vit --network.features None": (
+        "network 'vit' needs images [height, width, channel]; "
+    ),
+    "train search_digits --data.path {tmp}/table.npz --search.child_batch_size 8 "
+    "--compared_network.name cnn --compared_network.features None": "needs images [height, width, channel]; ",
+    "train digits --scale paper --scale tiny": "no scale 'tiny'",
+    f"train digits --run.name {300 * 'x'}": "must be the name of a folder, at most 200 bytes",
     "train step_size_digits --run.devices 99": "`run.devices` must be between 1 and",
     "evaluate search_digits": "no run in",
     "evaluate digits": "no run in",
@@ -84,6 +104,10 @@ def test_bad_input_gets_one_line_and_writes_nothing(words, expected, tmp_path, c
     inputs = np.zeros((50, 3), np.float32)
     inputs[7, 1] = np.nan
     np.savez(tmp_path / "nan.npz", x=inputs, y=np.arange(50) % 2)
+    table = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    np.savez(tmp_path / "table.npz", x=table, y=np.arange(50) % 2)
+    np.savez(tmp_path / "one.npz", x=table, y=np.zeros(50, np.int32))
+    np.savez(tmp_path / "empty.npz", x=table[:, :0], y=np.arange(50) % 2)
     before = sorted(tmp_path.rglob("*"))
     arguments = words.format(tmp=tmp_path).split()
     if len(arguments) > 1 and arguments[0] != "list":

@@ -233,6 +233,32 @@ def test_a_run_without_a_checkpoint_starts_over_and_says_so_but_never_as_another
     assert numbers(tmp_path / "digits", "metrics.jsonl") == before
 
 
+@pytest.mark.parametrize(
+    "file, content, said",
+    [
+        ("timing.json", b"{}", "no evaluation to draw: it has no 'seconds"),
+        ("timing.json", b"[", "no evaluation to draw"),
+        ("tables/curves.npz", b"cut", "no evaluation to draw"),
+        ("config.json", b'{"config": []}', "config.json cannot be read"),
+    ],
+)
+def test_a_damaged_evaluation_is_one_line(whole, tmp_path, capsys, file, content, said):
+    shutil.copytree(whole, tmp_path / "digits", ignore=shutil.ignore_patterns("checkpoints"))
+    (tmp_path / "digits" / file).write_bytes(content)
+    assert main(["plot", "digits", "--run.folder", str(tmp_path)]) == 2
+    assert_one_line(capsys, said)
+
+
+def test_a_program_without_standard_output_works(tmp_path):
+    words = "train digits --run.name a/b"
+    command = f"{sys.executable} -m experiments.run {words} >&-"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: `run.name`")
+    words = f"{sys.executable} -m experiments.run list >&- 2>&-"
+    assert subprocess.run(words, shell=True, cwd=ROOT, capture_output=True).returncode == 0
+
+
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_two_programs_are_never_in_one_folder(whole, capsys, command):
     with folder.held(folder.RunFolder(whole)):

@@ -334,6 +334,11 @@ def test_trainings_that_do_not_divide_are_an_error_with_the_next_number_that_doe
         ({"hidden_features": ("loss",)}, "no feature 'loss'; there are: progress"),
         ({"config": CONFIG.replace(rollout_decisions=3)}, "not a whole number of rollouts of 3"),
         ({"config": CONFIG.replace(num_envs=0)}, "`num_envs` must be at least 1; got 0"),
+        ({"config": CONFIG.replace(learning_rate=float("nan"))}, "`learning_rate` and `clip` must"),
+        ({"config": CONFIG.replace(discount=1.5)}, r"`discount` must be in \[0, 1\]; got 1.5"),
+        ({"initial_log_std": float("nan")}, r"`initial_log_std` must be in \[-20, 5\]; got nan"),
+        ({"hidden": 0}, "`hidden` must be at least 1; got 0"),
+        ({"hidden_features": "all"}, "`hidden_features` is a tuple of names; got 'all'"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(change, message):

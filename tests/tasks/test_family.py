@@ -43,6 +43,15 @@ def varied(**variation):
 
 
 @pytest.mark.parametrize(
+    "make",
+    [lambda: LogUniform(0.0, 1.0), lambda: LogUniform(2.0, 1.0), lambda: Uniform(0.0, np.inf)],
+)
+def test_bounds_that_are_none_are_refused(make):
+    with pytest.raises(ValueError, match="low <= high, both finite; got"):
+        make()
+
+
+@pytest.mark.parametrize(
     "distribution, low, high",
     [
         (Constant(0.3), 0.3, 0.3),

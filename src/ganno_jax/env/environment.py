@@ -88,8 +88,14 @@ class Env:
             "num_validation": num_validation,
         }
         for name, count in counts.items():
+            if not hasattr(count, "__index__"):
+                raise ValueError(f"`{name}` must be a whole number; got {count!r}.")
             if count < 1:
                 raise ValueError(f"`{name}` must be at least 1; got {count}.")
+        if isinstance(reward, type) or not callable(reward):
+            raise ValueError(
+                f"`reward` must be an instance of a reward, such as `LogLossDecrease()`; got {reward!r}."
+            )
         if episode > num_decisions:
             raise ValueError(
                 f"an episode of {episode} decisions is longer than the training's {num_decisions}."

@@ -122,7 +122,15 @@ def evaluate(
 
     Returns:
       Curves `[run, ...]`, or `[policy, run, ...]`.
+
+    Raises:
+      ValueError: `keys` is a single key.
     """
+    if keys.ndim != 1:
+        raise ValueError(
+            f"`keys` must be one typed key per run, `[run]`; got the shape {keys.shape}: "
+            "`jax.random.split(key, num_runs)` makes them."
+        )
     runs, count = keys.shape[0], num_policies or 1
     total = runs * count
     rows = padded_rows(total, mesh)

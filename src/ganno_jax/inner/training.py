@@ -70,8 +70,13 @@ class Training:
         """Check the settings against the data and find the layers.
 
         Raises:
-          ValueError: the batch is empty or larger than the training split.
+          ValueError: the batch is empty or larger than the training split, or `optimizer` is none of this library.
         """
+        if not isinstance(optimizer, InnerOptimizer):
+            raise ValueError(
+                "`optimizer` must be an `InnerOptimizer`, such as "
+                f"`directions.named('adam', LogUniform(1e-4, 0.1))`; got {type(optimizer).__name__}."
+            )
         num_examples = family.dataset.train.num_examples
         if not 1 <= batch_size <= num_examples:
             raise ValueError(

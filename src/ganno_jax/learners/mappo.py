@@ -7,6 +7,7 @@ All trainings are split over the devices of a mesh; a rollout needs no communica
 Which trainings form a minibatch does not depend on the number of devices.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -77,7 +78,7 @@ class MAPPO:
           mapping: over trainings, see `map_trainings`.
 
         Raises:
-          ValueError: counts that do not fit each other, or an unknown name.
+          ValueError: counts that do not fit each other, a number out of its range, or an unknown name.
         """
         config = config or MAPPOConfig()
         if not envs:
@@ -99,6 +100,20 @@ class MAPPO:
                     f"an episode of {env.episode_decisions} decisions is not a whole number of "
                     f"rollouts of {config.rollout_decisions}."
                 )
+        if not (0 < config.learning_rate < math.inf and 0 < config.clip < math.inf):
+            raise ValueError(
+                "`learning_rate` and `clip` must be above 0 and finite; "
+                f"got {config.learning_rate} and {config.clip}."
+            )
+        for name in ("discount", "trace_decay"):
+            if not 0 <= getattr(config, name) <= 1:
+                raise ValueError(f"`{name}` must be in [0, 1]; got {getattr(config, name)}.")
+        if not -20 <= initial_log_std <= 5:
+            raise ValueError(f"`initial_log_std` must be in [-20, 5]; got {initial_log_std}.")
+        if hidden < 1:
+            raise ValueError(f"`hidden` must be at least 1; got {hidden}.")
+        if isinstance(hidden_features, str):
+            raise ValueError(f"`hidden_features` is a tuple of names; got {hidden_features!r}.")
         if config.group_size == 1 and not config.critic_baseline:
             raise ValueError(
                 "without the critic's baseline `group_size` must be at least 2; got 1."

@@ -126,8 +126,10 @@ def from_arrays(
     num_train = len(inputs) - sum(counts)
     if min(num_train, *counts) < 1:
         raise ValueError(
-            f"every split needs at least one example; {len(inputs)} examples with {fractions} give "
-            f"{num_train} for training and {counts} held out."
+            f"every split needs at least one example; {len(inputs)} examples, of which "
+            f"{' and '.join(f'{share:g}' for share in fractions.values())} are held out for validation"
+            f"{'' if test is not None else ' and testing'}, give {num_train} for training and "
+            f"{' and '.join(map(str, counts))} held out."
         )
     cuts = np.split(order, np.cumsum([num_train, *counts])[:-1])
     splits = [Split(inputs[cut], targets[cut]) for cut in cuts]
@@ -171,6 +173,8 @@ def _checked(
         )
     if len(inputs) == 0:
         raise ValueError(f"{which}inputs must hold at least one example; got none.")
+    if inputs.size == 0:
+        raise ValueError(f"{which}inputs must not be empty; got the shape {inputs.shape}.")
     if targets.dtype.kind not in "iub":
         raise ValueError(
             f"{which}targets must be class ids of an integer type; got {targets.dtype}."

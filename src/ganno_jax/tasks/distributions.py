@@ -1,5 +1,6 @@
 """Distributions of the numbers that tell one training problem from another. Their bounds are arrays."""
 
+import math
 from typing import Protocol
 
 import jax
@@ -30,10 +31,13 @@ class Constant:
 
 @struct.dataclass
 class Uniform:
-    """Uniform on `[low, high)`."""
+    """Uniform on `[low, high)`; a `ValueError` unless low <= high, finite."""
 
     low: float
     high: float
+
+    def __post_init__(self):
+        _require_range(self, -math.inf)
 
     def sample(self, key: PRNGKeyArray) -> Float[Array, ""]:
         """One draw."""
@@ -42,15 +46,30 @@ class Uniform:
 
 @struct.dataclass
 class LogUniform:
-    """The logarithm is uniform on `[log low, log high)`; both bounds > 0."""
+    """The logarithm is uniform on `[log low, log high)`; a `ValueError` unless 0 < low <= high, finite."""
 
     low: float
     high: float
+
+    def __post_init__(self):
+        _require_range(self, 0.0)
 
     def sample(self, key: PRNGKeyArray) -> Float[Array, ""]:
         """One draw."""
         low, high = jnp.log(self.low), jnp.log(self.high)
         return jnp.exp(low + (high - low) * jax.random.uniform(key))
+
+
+def _require_range(bounds: Uniform | LogUniform, above: float) -> None:
+    """Check bounds that are numbers; inside of JAX they are traced or placeholders."""
+    low, high = bounds.low, bounds.high
+    if not (isinstance(low, int | float) and isinstance(high, int | float)):
+        return
+    if not (above < low <= high < math.inf):
+        needs = "" if above == -math.inf else f"{above:g} < "
+        raise ValueError(
+            f"{type(bounds).__name__} needs {needs}low <= high, both finite; got {low:g} and {high:g}."
+        )
 
 
 @struct.dataclass
