@@ -6,6 +6,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -114,14 +115,14 @@ def problem(
         training_family(part, config.data),
         optimizer_of(optimizer, initial_rates(part, optimizer)),
         part.batch_size,
-    ).with_example_features(limit=part.limit)
+    ).with_example_features(by_layer=part.by_layer, limit=part.limit)
     strategy = STRATEGIES[part.strategy](
         mean=jnp.asarray(START), deviations=jnp.asarray(DEVIATIONS)
     )
     return ParameterSearch.create(
         environment(training, part.num_steps, part.interval),
         strategy,
-        StepSizePolicy,
+        partial(StepSizePolicy, by_layer=part.by_layer),
         num_samples=part.num_samples,
         num_tasks=part.num_tasks,
         fewest_decisions=part.fewest_steps // part.interval,

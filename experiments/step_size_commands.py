@@ -169,7 +169,10 @@ def _other(config: StepSizeExperiment) -> tuple[StepSizeExperiment, RunFolder]:
 
 def _controllers_of(config: StepSizeExperiment) -> Thetas:
     """The controllers that another run found, for the optimizers asked for."""
-    _, folder = _other(config)
+    other, folder = _other(config)
+    if other.step_size.by_layer != config.step_size.by_layer:
+        option = "by_layer" if other.step_size.by_layer else "no_by_layer"
+        raise UserError(f"the controllers in {folder.path} need --step_size.{option}")
     rows = {row["optimizer"]: row for row in results.stored_rows(folder, "controllers")}
     missing = [name for name in config.optimizers if name not in rows]
     if missing:
@@ -192,7 +195,8 @@ def _leave(config: StepSizeExperiment, folder: RunFolder, thetas: Thetas, second
     decisions = config.step_size.num_steps // config.step_size.interval
     for name, theta in thetas.items():
         cost = {"optimizer": name, "seconds": seconds}
-        results.save_controller(folder, StepSizePolicy(jnp.asarray(theta)), decisions, cost, name)
+        policy = StepSizePolicy(jnp.asarray(theta), by_layer=config.step_size.by_layer)
+        results.save_controller(folder, policy, decisions, cost, name)
         say(f"controller for {name}: {folder.controller_of(name)}  (ganno_jax.load)")
 
 

@@ -30,7 +30,7 @@ from ganno_jax.plots.step_size import perturbation, rate_trajectories, sensitivi
 from ganno_jax.policies import ReduceOnPlateau, SchedulePolicy
 from ganno_jax.policies.bank import ScheduleBank
 from ganno_jax.policies.schedules import SCHEDULES, named
-from ganno_jax.policies.step_size import REFERENCE, batched, perturbed
+from ganno_jax.policies.step_size import REFERENCE, StepSizePolicy, batched, perturbed
 
 SHARE = 0.2  # by which weights are changed
 _TEST, _TUNING = 1, 2  # streams of random numbers
@@ -67,10 +67,18 @@ class Test:
 
     @property
     def env(self) -> Env:
+        """As the controller sees it."""
+        return self._env(self.config.step_size.by_layer)
+
+    @property
+    def env_of_references(self) -> Env:
+        """For controllers with one rate."""
+        return self._env(False)
+
+    def _env(self, by_layer: bool) -> Env:
         part = self.config.step_size
-        return environment(
-            self.training.with_example_features(limit=part.limit), part.test_steps, part.interval
-        )
+        training = self.training.with_example_features(by_layer=by_layer, limit=part.limit)
+        return environment(training, part.test_steps, part.interval)
 
     @property
     def rates(self) -> Float[np.ndarray, " rate"]:
@@ -129,15 +137,18 @@ def evaluate(
     static = test.run(SchedulePolicy(named("constant")))
     changed = perturbed(theta, SHARE, part.num_perturbed, part.seed)
     references = {k: v for k, v in REFERENCE.items() if k.startswith(optimizer)}
-    thetas = np.stack([theta, *map(np.asarray, references.values())])
-    several = test.run(batched(thetas), num_policies=len(thetas))
-    controlled, *others = [jax.tree.map(lambda x, i=i: x[i], several) for i in range(len(thetas))]
+    controlled = test.run(StepSizePolicy(jnp.asarray(theta), by_layer=part.by_layer))
+    theirs = batched(jnp.asarray([*references.values()]))
+    several = test.run(theirs, test.env_of_references, num_policies=len(references))
+    others = [jax.tree.map(lambda x, i=i: x[i], several) for i in range(len(references))]
     near = np.concatenate([np.asarray(theta)[None], changed])
-    off = test.run(batched(near), num_seeds=part.perturbed_runs, num_policies=len(near))
+    ours = batched(near, part.by_layer)
+    off = test.run(ours, num_seeds=part.perturbed_runs, num_policies=len(near))
     by_controller = test.log_losses(off).reshape(len(near), -1).mean(1)
     rates = test.rates
     both = {"static": static, "controlled": controlled}
-    trajectories = controlled.rates[..., 0].reshape(len(rates), part.num_runs, -1)
+    together = np.exp(np.log(controlled.rates).mean(-1))  # of the layers, where they differ
+    trajectories = together.reshape(len(rates), part.num_runs, -1)
     return EvaluateResult(
         theta=np.asarray(theta),
         losses={k: (rates, np.exp(test.by_rate(test.log_losses(c)))) for k, c in both.items()},

@@ -112,6 +112,7 @@ def _random_cnns(small: bool, test_steps: int) -> StepSizeConfig:
         num_perturbed=5,
         perturbed_runs=1,
         chunk=500,
+        agents="broad",
     )
 
 

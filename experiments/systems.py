@@ -38,6 +38,8 @@ class StepSizeConfig:
     """Inner steps of the longest training."""
     fewest_steps: int = 300
     """Inner steps of the shortest."""
+    by_layer: bool = False
+    """A rate for each layer, from the change along its own update, instead of one for all; ours."""
     interval: int = 10
     """Inner steps per decision; 1 is every-step control, as published."""
     limit: int | None = None

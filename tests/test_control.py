@@ -113,14 +113,9 @@ def test_env_and_door_set_the_same_rates_bit_for_bit():
 def test_env_and_door_set_the_same_rates_for_a_step_size_controller(by_layer):
     training = mlp_training().with_example_features(by_layer=by_layer)
     env = Env.create(training, LogLossDecrease(), num_decisions=3, interval=2, num_measured=1)
-    policy = StepSizePolicy(jnp.asarray([0.1, -0.2, 0.05, 0.03, -2.0]))
+    policy = StepSizePolicy(jnp.asarray([0.1, -0.2, 0.05, 0.03, -2.0]), by_layer=by_layer)
     optimizer = ganno_jax.control(
-        optax.trace(0.9),
-        Controller(policy, 3),
-        6,
-        initial_rate=0.05,
-        safety=False,
-        examples_by_layer=by_layer,
+        optax.trace(0.9), Controller(policy, 3), 6, initial_rate=0.05, safety=False
     )
     seen = []
     with jax.disable_jit():  # op by op, so that the compiler cannot fuse the two differently

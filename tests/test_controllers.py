@@ -66,10 +66,11 @@ def test_a_policy_that_cannot_be_kept_is_refused(tmp_path):
 
 
 def test_a_saved_step_size_controller_is_the_same_after_loading(tmp_path):
-    policy = StepSizePolicy(jnp.arange(5.0) / 7, decay=0.8, highest=2.0)
+    policy = StepSizePolicy(jnp.arange(5.0) / 7, decay=0.8, highest=2.0, by_layer=True)
     path = save(tmp_path / "momentum", Controller(policy, 60, {"optimizer": "momentum"}))
     again = load(path)
     assert (again.decisions, again.provenance) == (60, {"optimizer": "momentum"})
+    assert again.policy.by_layer
     for name in ("theta", "decay", "lowest", "highest"):
         assert jnp.array_equal(getattr(again.policy, name), jnp.float32(getattr(policy, name)))
 

@@ -80,7 +80,6 @@ def control(
     num_measured: int = 2,
     spike: float = 4.0,
     safety: bool = True,
-    examples_by_layer: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     """Let a controller set the learning rate of every layer.
 
@@ -100,7 +99,8 @@ def control(
     )
     ```
 
-    It is called at the end of each interval only, in one forward-mode pass along the update.
+    It is called at the end of each interval only, in one forward-mode pass along the update, or in one along each
+    layer's update for a controller with `by_layer`.
 
     The observation is computed by the functions that the training env uses, from the same quantities.
 
@@ -120,7 +120,6 @@ def control(
         that can be 0 or negative have no spikes.
       safety: skip an update whose loss, gradient or direction is not finite, with the direction's state left as it
         was, and halve the rates as after a spike. False leaves out all of that; such updates are then passed on.
-      examples_by_layer: a step-size controller sees the change along each layer's own update, instead of the whole one.
 
     Returns:
       A transformation whose `update` needs `params` and `value=` (the training loss of the gradients). Where parameters
@@ -318,7 +317,8 @@ def control(
             )
         updates = apply_rates(updates, layer_map, rates)
         if example_losses_fn is not None:
-            features = example_features_by_layer if examples_by_layer else example_features
+            by_layer = getattr(controller.policy, "by_layer", False)
+            features = example_features_by_layer if by_layer else example_features
             examples = jax.lax.cond(
                 healthy & (state.step % interval == interval - 1),
                 lambda: features(example_losses_fn, params, updates, layer_map),

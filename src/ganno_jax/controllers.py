@@ -145,7 +145,7 @@ def _unpack(data: bytes, name: str | Path) -> dict[str, Any]:
 def _from_content(content: dict[str, Any], name: str | Path) -> Controller:
     policy: Policy
     if "step_size" in content:
-        policy = StepSizePolicy(**_decode(content["step_size"]))
+        policy = StepSizePolicy(**_decode(content["step_size"]), by_layer=content["by_layer"])
     else:
         policy = as_one([_decode_agents(member, name) for member in content["members"]])
     return Controller(policy, content["decisions"], content["provenance"])
@@ -154,8 +154,10 @@ def _from_content(content: dict[str, Any], name: str | Path) -> Controller:
 def _encode_policy(policy: Policy) -> dict[str, Any]:
     """One team of agents or several, or the numbers of a step-size controller."""
     if isinstance(policy, StepSizePolicy):
-        numbers = {name: jnp.asarray(value, jnp.float32) for name, value in vars(policy).items()}
-        return {"step_size": _encode(numbers)}
+        numbers = {**vars(policy)}
+        by_layer = numbers.pop("by_layer")
+        numbers = {name: jnp.asarray(value, jnp.float32) for name, value in numbers.items()}
+        return {"step_size": _encode(numbers), "by_layer": by_layer}
     if not isinstance(policy, AgentPolicy | Ensemble):
         raise ValueError(
             "a controller file holds agents or a step-size controller; got a policy of type "

@@ -24,6 +24,7 @@ from ganno_jax.plots.step_size import sensitivity_panels
 from ganno_jax.policies.agents import AgentPolicy, init_actor
 from ganno_jax.policies.networks import Actor
 from ganno_jax.policies.normalizer import Normalizer
+from ganno_jax.policies.step_size import StepSizePolicy
 
 pytestmark = pytest.mark.usefixtures("_quick_compilation")
 SEARCH = (
@@ -167,6 +168,29 @@ def test_a_step_size_run_leaves_every_file_can_be_drawn_again_and_lends_its_cont
     assert panels == [["step_size_digits", "again"]] * 2
     given = ["--step_size.controllers", str(tmp_path / "none")]
     assert main(["train", "step_size_digits", *STEP_SIZE.split(), *folder, *given]) == 2
+
+
+def test_a_controller_by_layer_sets_rates_of_its_own_for_every_layer(tmp_path, monkeypatch, capsys):
+    seen = []
+    run = step_size_evaluation.Test.run
+
+    def look(self, policy, *arguments, **settings):
+        curves = run(self, policy, *arguments, **settings)
+        if isinstance(policy, StepSizePolicy):
+            seen.append((policy.by_layer, curves.rates))
+        return curves
+
+    monkeypatch.setattr(step_size_evaluation.Test, "run", look)
+    words = [*STEP_SIZE.split(), "--step_size.agents", "None", "--run.folder", str(tmp_path)]
+    assert main(["train", "step_size_digits", *words, "--step_size.by_layer"]) == 0
+    assert load(tmp_path / "step_size_digits" / "momentum").policy.by_layer
+    (_, ours), (references_by_layer, theirs), _ = seen
+    assert not references_by_layer
+    assert np.ptp(theirs, axis=-1).max() == 0
+    assert (np.ptp(ours[:, 1:], axis=-1) > 0).all()  # the first decision comes before any features
+    lent = ["--step_size.controllers", str(tmp_path / "step_size_digits"), "--run.name", "other"]
+    assert main(["train", "step_size_digits", *words, *lent]) == 2
+    assert "need --step_size.by_layer" in capsys.readouterr().err
 
 
 def test_the_table_of_a_comparison_shows_policies_and_losses_at_120_columns(capsys):

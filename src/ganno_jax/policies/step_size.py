@@ -11,6 +11,7 @@ References:
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -72,9 +73,10 @@ def smooth(
 class StepSizePolicy:
     r"""$\eta_l = \exp(\theta \cdot (m_1, m_2, u_1, u_2, 1))$, within `[lowest, highest]`.
 
-    All layers share the rate where the env takes the features of the whole update
-    (`Training.with_example_features()`); with features per layer each layer has its own, by the same $\theta$ or by one
-    per kind of layer. Before the first inner step the rate is the training's initial one.
+    All layers share the rate, from the features of the whole update. A controller with `by_layer` gives each layer its
+    own, from the change along that layer's update alone, by the same $\theta$ or by one per kind of layer: the env's
+    training is then made with `with_example_features(by_layer=True)`; `control` sees to it itself. Before the first
+    inner step the rate is the training's initial one.
 
     `act` raises a `ValueError` where the observations carry no features of examples, or if `theta` has another shape.
     """
@@ -83,6 +85,7 @@ class StepSizePolicy:
     decay: Float[Array, "..."] | float | int = 0.9  # gamma, per decision
     lowest: Float[Array, "..."] | float | int = 1e-8
     highest: Float[Array, "..."] | float | int = 10.0
+    by_layer: bool = struct.field(pytree_node=False, default=False)
 
     def init(self, observation: Observation) -> Smoothing:
         """Nothing seen."""
@@ -128,9 +131,10 @@ def constant_rate(rate: float) -> StepSizePolicy:
     return StepSizePolicy(jnp.zeros(len(WEIGHTS)).at[-1].set(jnp.log(rate)))
 
 
-def batched(thetas: Float[Array, "policy ..."]) -> StepSizePolicy:
+def batched(thetas: Float[Array, "policy ..."], by_layer: bool = False) -> StepSizePolicy:
     """Many controllers as one policy with a leading axis, for `evaluate(..., num_policies=...)`."""
-    return jax.vmap(StepSizePolicy)(jnp.asarray(thetas, jnp.float32))
+    make = partial(StepSizePolicy, by_layer=by_layer)
+    return jax.vmap(make)(jnp.asarray(thetas, jnp.float32))
 
 
 def tied(weights: Sequence[float]) -> tuple[float, float, float, float, float]:
