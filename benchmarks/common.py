@@ -27,7 +27,6 @@ from ganno_jax.env.batching import AXIS, make_mesh
 
 Row = dict[str, Any]
 
-MATMUL_SIZE = 2048
 MATMUL = "matrix product"
 
 
@@ -67,6 +66,25 @@ def use_devices(count: int | None = None) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", count or num_cores())
+
+
+PRECISIONS = {  # of products: JAX's name, and the type that networks compute in
+    "float32": ("highest", "float32"),
+    "tf32": ("tensorfloat32", "float32"),  # as float32 where there are no such units
+    "bf16": ("default", "bfloat16"),
+}
+
+
+def usual_precisions() -> tuple[str, ...]:
+    """What is measured where nothing else is asked for: everything on an accelerator."""
+    return ("float32",) if jax.default_backend() == "cpu" else tuple(PRECISIONS)
+
+
+def use_precision(name: str) -> str:
+    """Compile products at a precision from here on; returns the type that networks compute in."""
+    precision, dtype = PRECISIONS[name]
+    jax.config.update("jax_default_matmul_precision", precision)
+    return dtype
 
 
 def mesh_for(num_trainings: int, most: int | None = None) -> Mesh:
@@ -148,10 +166,10 @@ class Stopwatch:
         self.cpu_seconds = time.process_time() - self._begin_cpu
 
 
-def matmul_calls(size: int = MATMUL_SIZE) -> dict[str, Callable[[], Any]]:
-    """The yardstick: one large float32 product on one device, and one on each device at once."""
-    key = jax.random.key(0)
-    one = jax.random.normal(key, (size, size))
+def matmul_calls(dtype: str = "float32") -> dict[str, Callable[[], Any]]:
+    """The yardstick: one large product on one device, and one on each device at once."""
+    size = matmul_size()
+    one = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
     calls = {MATMUL: compiled(jnp.matmul, one, one)[0]}
     if jax.device_count() > 1:
         mesh = make_mesh()
@@ -162,8 +180,14 @@ def matmul_calls(size: int = MATMUL_SIZE) -> dict[str, Callable[[], Any]]:
     return calls
 
 
-def matmul_rate(timings: Mapping[str, Timing], size: int = MATMUL_SIZE) -> float:
+def matmul_size() -> int:
+    """Rows of the yardstick's matrices: an accelerator needs larger ones to be busy."""
+    return 2048 if jax.default_backend() == "cpu" else 8192
+
+
+def matmul_rate(timings: Mapping[str, Timing]) -> float:
     """Floating-point operations per second of the faster form of `matmul_calls`, by its median."""
+    size = matmul_size()
     rates = [2 * size**3 / timings[MATMUL].median]
     everywhere = f"{MATMUL}, all devices"
     if everywhere in timings:
@@ -171,11 +195,17 @@ def matmul_rate(timings: Mapping[str, Timing], size: int = MATMUL_SIZE) -> float
     return max(rates)
 
 
+def device_memory(key: str) -> int | None:
+    """A figure of `Device.memory_stats` of the first device in bytes, such as "peak_bytes_in_use"; None on a CPU."""
+    stats = jax.devices()[0].memory_stats()
+    return None if not stats or key not in stats else int(stats[key])
+
+
 def peak_memory() -> int:
     """Largest memory so far in bytes: of the first device where it says, else of this process."""
-    stats = jax.devices()[0].memory_stats()
-    if stats and "peak_bytes_in_use" in stats:
-        return int(stats["peak_bytes_in_use"])
+    on_device = device_memory("peak_bytes_in_use")
+    if on_device is not None:
+        return on_device
     unit = 1 if platform.system() == "Darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

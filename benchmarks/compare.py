@@ -4,11 +4,13 @@
 
 Compares the ratios of two JSON files (or two folders of them), never their absolute times: a share of
 the matrix-product rate, a cost over a yardstick, both measured within one run, carry from day to day
-and nearly from machine to machine. Exits with 1 if a ratio got worse by more than the tolerance.
+and nearly from machine to machine. Exits with 1 if a ratio got worse by more than the tolerance, is
+no number any more, or was not measured again.
 """
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +23,17 @@ Row = dict[str, Any]
 RATIOS = {
     "share_of_matmul_rate": (True, 0.0),
     "over_bare_scan": (False, 0.0),
+    "times_native": (True, 0.0),
+    "times_torch": (True, 0.0),
+    "speedup": (True, 0.0),
+    "interpreter_cost": (False, 0.0),
     "learner_share": (False, 0.05),
     "relative_cost": (False, 0.0),
     "memory_ratio": (False, 0.0),
     "overhead": (False, 0.05),
 }
-IDENTITY = ("file", "variant", "network", "trainings", "batch", "interval", "updates", "every")
+IDENTITY = ("file", "variant", "network", "precision", "trainings", "batch", "interval", "updates")
+IDENTITY += ("every",)
 
 
 @dataclass(frozen=True)
@@ -36,29 +43,30 @@ class Change:
     row: str
     ratio: str
     before: float
-    after: float
-    worse_by: float  # relative; negative: better
+    after: float | None  # None: not measured again
+    worse_by: float  # relative; negative: better; infinite for what is no number or missing
 
 
 def compare(before: Sequence[Row], after: Sequence[Row]) -> list[Change]:
-    """All ratios of the rows that both have, worst first.
+    """All ratios of the rows that were measured before, worst first; new rows have nothing to be compared with.
 
     Raises:
       ValueError: the two have no row in common, or one has the same row twice.
     """
     old, new = _by_identity(before), _by_identity(after)
-    common = [key for key in old if key in new]
-    if not common:
+    if not set(old) & set(new):
         raise ValueError("the two results have no row in common.")
     changes = []
-    for key in common:
+    for key, row in old.items():
+        name = ", ".join(str(part) for part in key if part is not None)
         for ratio, (more_is_better, offset) in RATIOS.items():
-            a, b = old[key].get(ratio), new[key].get(ratio)
-            if a is None or b is None:
+            a, b = row.get(ratio), new.get(key, {}).get(ratio)
+            if a is None:
                 continue
-            a_, b_ = a + offset, b + offset
-            worse_by = a_ / b_ - 1 if more_is_better else b_ / a_ - 1
-            name = ", ".join(str(part) for part in key if part is not None)
+            worse_by = math.inf
+            if b is not None and math.isfinite(b):
+                a_, b_ = a + offset, b + offset
+                worse_by = a_ / b_ - 1 if more_is_better else b_ / a_ - 1
             changes.append(Change(name, ratio, a, b, worse_by))
     return sorted(changes, key=lambda change: -change.worse_by)
 
@@ -99,9 +107,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     worse = [change for change in changes if change.worse_by > args.tolerance]
     for change in changes:
         mark = "WORSE" if change in worse else "ok"
+        after = "  missing" if change.after is None else f"{change.after:9.3f}"
+        by = f"{change.worse_by:+.1%}" if math.isfinite(change.worse_by) else "infinitely"
         print(
-            f"{mark:6}{change.ratio:22}{change.before:9.3f} -> {change.after:9.3f}"
-            f"  ({change.worse_by:+.1%} worse)  {change.row}"
+            f"{mark:6}{change.ratio:22}{change.before:9.3f} -> {after}  ({by} worse)  {change.row}"
         )
     print(f"{len(worse)} of {len(changes)} ratios are worse by more than {args.tolerance:.0%}.")
     return 1 if worse else 0

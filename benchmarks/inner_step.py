@@ -6,8 +6,11 @@ Rows: our env step (statistics and observation included) by each mapping over tr
 device and on all; a bare scan of optimizer steps by the same mapping; the same scan over native
 convolutions, vmapped; a Python loop over jitted Optax steps; eager PyTorch, channels-last, all
 cores. All variants of a network take turns with a large matrix product; times are medians.
-ResNet-18, whose variants take minutes each to compile on a CPU, is measured on request
-(`--networks resnet18`). `over_bare_scan` compares an env step with the bare scan in the same turn.
+ResNet-18, whose variants take minutes each to compile on a CPU, is measured there on request
+(`--networks resnet18`). `over_bare_scan` compares an env step with the bare scan in the same turn,
+`times_native` and `times_torch` say how many times as fast it is as the fastest of those. An
+accelerator gets 256 trainings and every precision: float32, tf32, and networks that compute in bf16;
+the matrix product is then of that precision too.
 `cpu_ms_per_inner_step` is processor time (least of all turns), which other work disturbs less.
 """
 
@@ -22,12 +25,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import common, yardsticks
-from benchmarks.problems import PROBLEMS, Problem, step_flops
+from benchmarks.problems import PROBLEMS, Problem, problem_here, step_flops
 from ganno_jax.env import Env, EnvState, Mapping, advance_trainings, map_trainings
 
 COLUMNS = {
     "variant": "",
     "network": "",
+    "precision": "",
     "trainings": "d",
     "batch": "d",
     "ms_per_inner_step": ".4f",
@@ -148,15 +152,17 @@ def variants(problem: Problem, settings: Settings) -> tuple[dict[str, Variant], 
 def measure(problem: Problem, settings: Settings) -> list[common.Row]:
     """One row per variant, fastest first."""
     found, workers = variants(problem, settings)
-    calls = {name: variant.call for name, variant in found.items()} | common.matmul_calls()
+    yardstick = common.matmul_calls(problem.dtype)
+    calls = {name: variant.call for name, variant in found.items()} | yardstick
     fewer = {name: settings.slow_repeats for name in found if any(s in name for s in SLOW)}
     timings = common.take_turns(calls, settings.repeats, fewer)
     for worker in workers:
         worker.close()
     matmul_rate, flops = common.matmul_rate(timings), step_flops(problem)
+    cost = {name: timings[name].median / variant.inner_steps for name, variant in found.items()}
     rows = []
     for name, variant in found.items():
-        seconds = timings[name].median / variant.inner_steps
+        seconds = cost[name]
         in_worker = name == TORCH
         rows.append(
             {
@@ -174,12 +180,20 @@ def measure(problem: Problem, settings: Settings) -> list[common.Row]:
                 "inner_steps_per_second": 1 / seconds,
                 "share_of_matmul_rate": flops / seconds / matmul_rate,
                 "over_bare_scan": over_bare(name, found, timings),
+                "times_native": times_faster(name, NATIVE, cost),
+                "times_torch": times_faster(name, TORCH, cost),
                 "matmul_gflops": matmul_rate / 1e9,
                 "compile_seconds": variant.compile_seconds,
                 "torch": workers[0].version if in_worker else None,
             }
         )
     return sorted(rows, key=lambda row: row["ms_per_inner_step"])
+
+
+def times_faster(name: str, other: str, cost: dict[str, float]) -> float | None:
+    """Of an env step: the least time of the variants that begin as `other`, over its own."""
+    theirs = [seconds for variant, seconds in cost.items() if variant.startswith(other)]
+    return min(theirs) / cost[name] if name.startswith(ENV_STEP) and theirs else None
 
 
 def over_bare(name: str, found: dict[str, Variant], timings: Any) -> float | None:
@@ -193,30 +207,33 @@ def over_bare(name: str, found: dict[str, Variant], timings: Any) -> float | Non
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = common.parser(__doc__)
-    parser.add_argument("--networks", nargs="+", default=["digits", "cnn"], choices=list(PROBLEMS))
-    parser.add_argument("--trainings", type=int, help="instead of 16, 4 of ResNet-18")
+    parser.add_argument("--networks", nargs="+", choices=list(PROBLEMS))
+    parser.add_argument("--trainings", type=int, help="at once, instead of the platform's usual")
+    parser.add_argument("--precisions", nargs="+", choices=list(common.PRECISIONS))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--torch-python", help="a Python that has PyTorch; by default this one")
     args = parser.parse_args(arguments)
     common.use_devices()
+    on_cpu = jax.default_backend() == "cpu"
     rows: list[common.Row] = []
-    for name in args.networks:
-        problem, settings = chosen(name, args)
-        rows += measure(problem, settings)
+    for precision in args.precisions or common.usual_precisions():
+        for name in args.networks or (["digits", "cnn"] if on_cpu else list(PROBLEMS)):
+            problem, settings = chosen(name, precision, args)
+            rows += [row | {"precision": precision} for row in measure(problem, settings)]
     common.finish(rows, COLUMNS, args.json)
 
 
-def chosen(name: str, args: argparse.Namespace) -> tuple[Problem, Settings]:
+def chosen(name: str, precision: str, args: argparse.Namespace) -> tuple[Problem, Settings]:
     """A network's problem and settings for these options."""
-    problem = PROBLEMS[name]
-    large = name == "resnet18"
-    trainings = args.trainings or (4 if large else 16)
+    problem = problem_here(name, precision)
+    large, on_cpu = name == "resnet18", jax.default_backend() == "cpu"
+    usual = (4, 16) if on_cpu else (32, 256)
+    trainings = args.trainings or (usual[0] if large else usual[1])
+    mappings: tuple[Mapping, ...] = ("map",) if large and on_cpu else ("vmap", "map")
     settings = Settings(
         trainings=trainings,
         repeats=args.repeats,
-        mappings=("map",)
-        if large
-        else (("vmap", "map", 8) if name == "digits" else ("vmap", "map")),
+        mappings=(*mappings, 8) if name == "digits" else mappings,
         native_steps=1 if large else 2,
         torch_python=args.torch_python,
     )

@@ -68,7 +68,7 @@ def must_hold(training: Training, num_trainings: int, at_once: int) -> int:
 
 
 class Watch:
-    """The largest resident memory of this process during a `with` block, in bytes."""
+    """The largest memory in use during a `with` block, in bytes: of the device where it tells, else of this process."""
 
     peak = 0
 
@@ -81,14 +81,18 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
+        self.peak = max(self.peak, common.device_memory("peak_bytes_in_use") or 0)
 
     def _run(self) -> None:
         while not self._done.wait(0.001):
-            self.peak = max(self.peak, resident())
+            self.peak = max(self.peak, in_use())
 
 
-def resident() -> int:
-    """Resident memory of this process in bytes, where the system tells (Linux)."""
+def in_use() -> int:
+    """Bytes in use on the device, or resident memory of this process (Linux)."""
+    on_device = common.device_memory("bytes_in_use")
+    if on_device is not None:
+        return on_device
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 
@@ -120,7 +124,7 @@ def measure_here(problem: Problem, trainings: int, updates: int, mapping: Mappin
         - analysis.alias_size_in_bytes
     )
     give_back()
-    before = resident()
+    before = in_use()
     with Watch() as watch:
         jax.block_until_ready(executable(learner, state))
     needed = must_hold(env.training, trainings, at_once)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from benchmarks import common
 from ganno_jax.env import Env
 from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import Training, directions
@@ -29,12 +30,13 @@ class Problem:
 
     name: str
     description: str
-    make_module: Callable[[str], nn.Module]  # of a convolution route
+    make_module: Callable[[str, str], nn.Module]  # of a convolution route and a type
     image: tuple[int, int, int] | None  # None: scikit-learn's digits
     batch: int
     interval: int  # inner steps per decision
     num_validation: int  # validation examples per decision
     num_examples: int = 2048
+    dtype: str = "float32"  # that the network computes in
 
     def dataset(self) -> Dataset:
         """On the host."""
@@ -47,7 +49,7 @@ class Problem:
 
     def env(self, route: str = "auto", num_decisions: int = 100) -> Env:
         """The env of one training, momentum 0.9."""
-        family = from_linen(self.make_module(route), self.dataset(), name=self.name)
+        family = from_linen(self.make_module(route, self.dtype), self.dataset(), name=self.name)
         optimizer = directions.named("momentum", LogUniform(1e-3, 1e-2))
         return Env.create(
             Training.create(family, optimizer, self.batch),
@@ -66,7 +68,7 @@ PROBLEMS = {
     "digits": Problem(
         "digits",
         "MLP 64-32-10 on 8x8 digits",
-        lambda route: MLP((32,)),
+        lambda route, dtype: MLP((32,), dtype=dtype),
         image=None,
         batch=64,
         interval=20,
@@ -75,7 +77,7 @@ PROBLEMS = {
     "cnn": Problem(
         "cnn",
         "two-layer CNN (3x3, 16 and 32 channels, max-pool) on 28x28x1",
-        lambda route: CNN((16, 32), route=route),
+        lambda route, dtype: CNN((16, 32), route=route, dtype=dtype),
         image=(28, 28, 1),
         batch=64,
         interval=50,
@@ -84,7 +86,7 @@ PROBLEMS = {
     "resnet18": Problem(
         "resnet18",
         "ResNet-18 on 16x16x3",
-        lambda route: resnet18(route=route),
+        lambda route, dtype: resnet18(route=route, dtype=dtype),
         image=(16, 16, 3),
         batch=16,
         interval=4,
@@ -92,6 +94,16 @@ PROBLEMS = {
         num_examples=512,
     ),
 }
+
+
+def problem_here(name: str, precision: str = "float32") -> Problem:
+    """A problem at the size that suits the platform; products are compiled at this precision from here on."""
+    problem = PROBLEMS[name].smaller(dtype=common.use_precision(precision))
+    if name == "resnet18" and jax.default_backend() != "cpu":
+        return problem.smaller(
+            description="ResNet-18 on 32x32x3", image=(32, 32, 3), batch=128, num_validation=128
+        )
+    return problem
 
 
 def product_flops(function: Callable[..., Any], *arguments: Any) -> int:

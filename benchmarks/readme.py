@@ -10,6 +10,7 @@ from benchmarks.targets import Row, judge
 
 HERE = Path(__file__).with_name("README.md")
 READMES = (HERE, HERE.parents[1] / "README.md")  # all tables; the targets
+FIGURES = HERE.parents[1] / "docs" / "figures"
 
 
 def write(results: Mapping[str, Sequence[Row]], path: Path) -> None:

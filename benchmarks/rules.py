@@ -6,17 +6,12 @@
 epoch and a half. Beside them, in the same process: rules compiled one by one (`compile`, then XLA),
 of which a few are timed and stand for all, and the same network under Optax's SGD, momentum and Adam,
 which is what a step costs without an interpreter (these and the interpreter take turns, and minima are
-compared). Compilation of the interpreter is reported apart and counted in its rate.
+compared; `interpreter_cost` is the dearest of the three). Rules per second and `speedup` count the
+interpreter's compilation.
 """
 
-import argparse
-import json
-import platform
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +19,25 @@ import numpy as np
 import optax
 from sklearn.datasets import load_digits
 
+from benchmarks import common
 from ganno_jax import rules
 from ganno_jax.rules.language import row_sizes
 
+COLUMNS = {
+    "variant": "",
+    "network": "",
+    "rules": "d",
+    "rates": "d",
+    "inner_steps": "d",
+    "rules_per_second": ".2f",
+    "rules_per_second_compiled": ".1f",
+    "speedup": ".0f",
+    "cost_sgd": ".2f",
+    "cost_momentum": ".2f",
+    "cost_adam": ".2f",
+    "compile_seconds": ".1f",
+}
+ALONE = "compiled one by one"
 RATES = np.logspace(-5, 1, 7)
 SIZES = (64, 32, 10)
 NUM_TRAIN = 1437
@@ -36,6 +47,7 @@ HAND_WRITTEN = {
     "m": optax.ema(0.9),
     "adam": optax.scale_by_adam(),
 }
+HAND_NAMES = {"g": "sgd", "m": "momentum", "adam": "adam"}
 
 
 def digits_child(batch: int) -> rules.Child:
@@ -94,24 +106,6 @@ def train_alone(child: rules.Child, direction, rate, key, *, num_steps: int):
     return jnp.where(alive, child.score_fn(params), -jnp.inf)
 
 
-def compiled(function: Callable, *arguments: Any) -> tuple[Any, float]:
-    """The executable, and the seconds that tracing and compiling it took."""
-    start = time.perf_counter()
-    executable = jax.jit(function).lower(*arguments).compile()
-    return executable, time.perf_counter() - start
-
-
-def seconds(*calls: Callable[[], Any], repeats: int) -> list[float]:
-    """The least time of each call; they take turns, so that all meet the same machine."""
-    times = np.full((repeats + 1, len(calls)), np.inf)
-    for turn in range(repeats + 1):
-        for index, call in enumerate(calls):
-            start = time.perf_counter()
-            jax.block_until_ready(call())
-            times[turn, index] = time.perf_counter() - start
-    return times[1:].min(axis=0).tolist()
-
-
 def measure(
     num_rules: int,
     num_alone: int,
@@ -119,14 +113,16 @@ def measure(
     batch: int,
     mappings: Sequence[str],
     repeats: int,
-) -> dict[str, Any]:
-    """All figures of one setting."""
+) -> list[common.Row]:
+    """A row for rules that are compiled one by one, and one per mapping of the interpreter."""
     child, rates = digits_child(batch), jnp.asarray(RATES, jnp.float32)
     keys = jax.random.split(jax.random.key(0), 1)
     rng = np.random.default_rng(0)
     tables = rng.integers(0, row_sizes(2), (num_rules, 2, 5)).astype(np.int32)
     named = np.stack([rules.parse(text, num_steps=2) for text in NAMED])
-    children = len(RATES)
+    child_steps = num_steps * len(RATES)
+    shared = {"network": "-".join(map(str, SIZES)), "rules": num_rules, "rates": len(RATES)}
+    shared |= {"inner_steps": num_steps, "batch": batch}
 
     def over_rates(direction):
         one = partial(train_alone, child, direction, num_steps=num_steps)
@@ -135,96 +131,64 @@ def measure(
     alone = []
     for table in tables[:: max(1, num_rules // num_alone)][:num_alone]:
         direction = rules.compile(table, total_steps=num_steps)
-        executable, compile_s = compiled(over_rates(direction), rates, keys)
-        alone.append(compile_s + seconds(partial(executable, rates, keys), repeats=1)[0])
+        call, seconds = common.compiled(over_rates(direction), rates, keys)
+        alone.append(seconds + common.take_turns({"alone": call}, 1)["alone"].median)
     alone_s = float(np.median(alone))
+    rows = [shared | {"variant": ALONE, "rules_per_second": 1 / alone_s}]
 
     by_hand = {
-        text: partial(compiled(over_rates(direction), rates, keys)[0], rates, keys)
+        text: common.compiled(over_rates(direction), rates, keys)[0]
         for text, direction in HAND_WRITTEN.items()
     }
-
-    rows = []
     for mapping in mappings:
         train = partial(rules.train_population, child, num_steps=num_steps, mapping=mapping)
-        executable, compile_s = compiled(train, tables, rates, keys)
-        (run_s,) = seconds(partial(executable, tables, rates, keys), repeats=1)
-        fraction_alive = float(np.isfinite(executable(tables, rates, keys)).mean())
-        single, _ = compiled(train, named[:1], rates, keys)
-        interpreted = [partial(single, table[None], rates, keys) for table in named]
-        times = seconds(*by_hand.values(), *interpreted, repeats=10 * repeats)
-        hand = dict(zip(by_hand, times[: len(by_hand)], strict=True))
-        costs = dict(zip(NAMED, times[len(by_hand) :], strict=True))
+        call, compile_s = common.compiled(train, tables, rates, keys)
+        run_s = common.take_turns({"all": call}, repeats)["all"].median
+        single = jax.jit(train).lower(named[:1], rates, keys).compile()
+        interpreted = {
+            f"rule {text}": partial(single, table[None], rates, keys)
+            for text, table in zip(NAMED, named, strict=True)
+        }
+        timings = common.take_turns(by_hand | interpreted, 10 * repeats)
+        costs = {
+            f"cost_{HAND_NAMES[text]}": timings[f"rule {text}"].least / timings[text].least
+            for text in HAND_WRITTEN
+        }
         rows.append(
-            {
-                "mapping": mapping,
-                "compile_s": compile_s,
-                "run_s": run_s,
-                "rules_per_s": num_rules / run_s,
-                "rules_per_s_with_compile": num_rules / (run_s + compile_s),
+            shared
+            | costs
+            | {
+                "variant": f"interpreter, {mapping}",
+                "rules_per_second": num_rules / (run_s + compile_s),
+                "rules_per_second_compiled": num_rules / run_s,
                 "speedup": alone_s * num_rules / (run_s + compile_s),
-                "us_per_child_step": run_s / (num_rules * children * num_steps) * 1e6,
-                "cost_over_hand_written": {text: costs[text] / hand[text] for text in hand},
-                "us_per_child_step_named": {
-                    text: cost / (children * num_steps) * 1e6 for text, cost in costs.items()
+                "interpreter_cost": max(costs.values()),
+                "us_per_child_step": 1e6 * run_s / (num_rules * child_steps),
+                "us_per_named_step": {
+                    name: 1e6 * timing.least / child_steps for name, timing in timings.items()
                 },
-                "us_per_child_step_hand_written": {
-                    text: cost / (children * num_steps) * 1e6 for text, cost in hand.items()
-                },
-                "fraction_alive": fraction_alive,
+                "compile_seconds": compile_s,
+                "share_alive": float(np.isfinite(call()).mean()),
             }
         )
-    return {
-        "setting": {
-            "rules": num_rules,
-            "rates": children,
-            "inner_steps": num_steps,
-            "batch": batch,
-            "network": "-".join(map(str, SIZES)),
-            "timed_alone": num_alone,
-        },
-        "alone_s_per_rule": alone_s,
-        "alone_rules_per_s": 1.0 / alone_s,
-        "interpreter": rows,
-    }
+    return rows
 
 
-def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """Measure, print and, with `--json`, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="file for the result")
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = common.parser(__doc__)
     parser.add_argument("--rules", type=int, default=512)
     parser.add_argument("--alone", type=int, default=6, help="rules compiled one by one")
     parser.add_argument("--steps", type=int, default=33, help="inner steps")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--mappings", nargs="+", default=["map", "vmap"], choices=["map", "vmap"])
-    parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args(arguments)
-    result = {
-        "benchmark": "rules",
-        "device": jax.devices()[0].device_kind,
-        "platform": jax.default_backend(),
-        "machine": platform.machine(),
-        "jax": jax.__version__,
-    } | measure(
-        options.rules,
-        options.alone,
-        options.steps,
-        options.batch,
-        options.mappings,
-        options.repeats,
-    )
-    print(f"compiled one by one: {result['alone_rules_per_s']:.2f} rules/s")
-    for row in result["interpreter"]:
-        costs = ", ".join(f"{t}: {c:.2f}x" for t, c in row["cost_over_hand_written"].items())
-        print(
-            f"interpreter, {row['mapping']}: {row['rules_per_s_with_compile']:.1f} rules/s with "
-            f"compilation of {row['compile_s']:.1f} s ({row['speedup']:.0f}x), "
-            f"{row['rules_per_s']:.1f} without; step against hand-written: {costs}"
-        )
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
-    return result
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args(arguments)
+    if args.quick:
+        args.rules, args.alone, args.steps, args.batch, args.repeats = 4, 1, 2, 4, 1
+        args.mappings = args.mappings[:1]
+    common.use_devices(1)
+    rows = measure(args.rules, args.alone, args.steps, args.batch, args.mappings, args.repeats)
+    common.finish(rows, COLUMNS, args.json)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
     python -m benchmarks.run [--quick] [--json DIR] [--write-readme] [--torch-python PATH]
 
 Prints every table, then the targets with the measured values beside them. `--json DIR` keeps the rows
-(and the figure); `--write-readme` writes the tables into benchmarks/README.md and the targets into
-README.md, from what was just measured or, with `--only-readme`, from the JSON files that are in DIR.
-About a quarter of an hour on two quiet cores.
+(and the figure); `--write-readme` writes the tables into benchmarks/README.md, the targets into
+README.md and the figure into docs/figures, from what was just measured or, with `--only-readme`, from
+the files that are in DIR. About twenty minutes on two quiet cores.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,12 @@ from pathlib import Path
 from benchmarks import readme
 from benchmarks.targets import Row, judge
 
-FIRST = ("inner_step", "scaling", "learner", "memory", "door", "compile_time", "startup")
-OTHERS = ("convolution", "rules", "step_size")  # questions without a target
+WITH_TARGETS = (
+    *("inner_step", "scaling", "learner", "memory", "door", "compile_time", "startup"),
+    *("rules", "step_size"),
+)
+OTHERS = ("convolution",)
+FIGURE = "scaling.png"
 
 
 def run_one(name: str, folder: Path, quick: bool, torch_python: str | None) -> bool:
@@ -29,12 +34,12 @@ def run_one(name: str, folder: Path, quick: bool, torch_python: str | None) -> b
     rows = folder / f"{name}.json"
     rows.unlink(missing_ok=True)  # an older run's must not stand for one that fails
     command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(rows)]
-    if quick and name in FIRST:
+    if quick:
         command.append("--quick")
     if name == "inner_step" and torch_python:
         command += ["--torch-python", torch_python]
     if name == "scaling":
-        command += ["--figure", str(folder / "scaling.png")]
+        command += ["--figure", str(folder / FIGURE)]
     print(f"== {name}", flush=True)
     begin = time.perf_counter()
     code = subprocess.run(command).returncode
@@ -45,9 +50,8 @@ def run_one(name: str, folder: Path, quick: bool, torch_python: str | None) -> b
 
 def load(folder: Path) -> dict[str, list[Row]]:
     """The rows of all benchmarks with rows that are in a folder."""
-    files = {name: folder / f"{name}.json" for name in FIRST + OTHERS}
-    found = {name: json.loads(path.read_text()) for name, path in files.items() if path.exists()}
-    return {name: rows for name, rows in found.items() if isinstance(rows, list)}
+    files = {name: folder / f"{name}.json" for name in WITH_TARGETS + OTHERS}
+    return {name: json.loads(path.read_text()) for name, path in files.items() if path.exists()}
 
 
 def print_targets(results: dict[str, list[Row]]) -> None:
@@ -66,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, help="folder for the rows of every benchmark")
     parser.add_argument("--quick", action="store_true", help="tiny settings: shows that it runs")
-    parser.add_argument("--only", nargs="+", choices=FIRST + OTHERS, help="instead of the first")
-    parser.add_argument("--all", action="store_true", help="also the questions without a target")
+    parser.add_argument("--only", nargs="+", choices=WITH_TARGETS + OTHERS)
+    parser.add_argument("--all", action="store_true", help="also what has no target: convolution")
     parser.add_argument("--torch-python", help="a Python that has PyTorch; by default this one")
     parser.add_argument(
         "--write-readme", action="store_true", help="write the tables into the READMEs"
@@ -76,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.only_readme and args.json is None:
         parser.error("--only-readme needs --json DIR")
+    if args.only and args.write_readme and args.json is None:
+        parser.error("--only with --write-readme needs --json DIR, where the other rows are")
     if args.quick and args.write_readme:
         parser.error("--quick measures nothing that belongs into the README")
     failed = []
@@ -83,15 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = args.json or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if not args.only_readme:
-            names = args.only or FIRST + (OTHERS if args.all else ())
+            names = args.only or WITH_TARGETS + (OTHERS if args.all else ())
             failed = [n for n in names if not run_one(n, folder, args.quick, args.torch_python)]
         results = load(folder)
-    print_targets(results)
-    if args.quick:
-        print("Tiny settings (--quick): these values say only that everything runs.")
-    if (args.write_readme or args.only_readme) and not failed:
-        for path in readme.READMES:
-            readme.write(results, path)
+        print_targets(results)
+        if args.quick:
+            print("Tiny settings (--quick): these values say only that everything runs.")
+        if (args.write_readme or args.only_readme) and not failed:
+            for path in readme.READMES:
+                readme.write(results, path)
+            if (folder / FIGURE).exists():
+                shutil.copy(folder / FIGURE, readme.FIGURES / FIGURE)
     if failed:
         print(f"failed: {', '.join(failed)}; no README is written", file=sys.stderr)
     return 1 if failed else 0

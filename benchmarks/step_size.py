@@ -3,32 +3,43 @@
     python -m benchmarks.step_size --json out.json
 
 One training, the steps of one compiled loop. The yardstick is the same training at a fixed rate in a single window;
-`overhead` is the extra time over it. "loop" is windows and the controller alone, as in a user's training loop; "env"
-adds the environment's observation, divergence check and one validation example per decision. "fixed" rows have no
-controller: what shorter windows cost by themselves. Daniel et al. state 36% for their implementation. Times are
-medians of interleaved repeats.
+`overhead` is the median over the turns of the extra time over it in the same turn. "loop" is windows and the controller
+alone, as in a user's training loop; "env" (on request: `--env`) adds the environment's observation, divergence check
+and one validation example per decision. "fixed" rows have no controller: what shorter windows cost by themselves.
+Daniel et al. state 36% for their implementation.
 """
 
 import argparse
-import json
-import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import common
 from ganno_jax.env import Env
 from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import Training
 from ganno_jax.inner.directions import named
-from ganno_jax.policies.step_size import empty_smoothing, reference, smooth
+from ganno_jax.policies.step_size import REFERENCE, empty_smoothing, reference, smooth
 from ganno_jax.tasks import from_arrays, from_linen, networks
 from ganno_jax.tasks.distributions import Constant
 
+COLUMNS = {
+    "variant": "",
+    "network": "",
+    "batch": "d",
+    "us_per_step": ".1f",
+    "overhead": ".1%",
+    "overhead_of_medians": ".1%",
+    "overhead_of_least": ".1%",
+    "compile_seconds": ".1f",
+}
+YARDSTICK = "fixed, one window"
 NETWORKS = {"mlp 64-32-10": (8, "mlp"), "cnn 9-24-249": (28, "random_cnn")}
-THETA = reference("momentum_1").theta
+THETA = np.asarray(REFERENCE["momentum_1"], np.float32)
 RATE = 0.05
 
 
@@ -86,73 +97,61 @@ def in_env(training: Training, key: jax.Array, num_steps: int, interval: int) ->
     return state.inner.params, losses
 
 
-def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row per network and variant."""
-    rows = []
-    for name in args.networks:
-        plain = make_training(name, args.batch, 2048)
-        full, part = (plain.with_example_features(limit=limit) for limit in (None, args.limit))
-        kinds = {"fixed": plain, "controlled": full, f"controlled, {args.limit} examples": part}
-        key = jax.random.key(0)
-        state = jax.jit(plain.init)(key)
-        calls = {"yardstick": (loop, plain, state, args.steps)}
-        for interval in (1, 10):
-            for kind, training in kinds.items():
-                calls[f"loop, every {interval}, {kind}"] = (loop, training, state, interval)
-                if "examples" not in kind and args.env:
-                    calls[f"env, every {interval}, {kind}"] = (in_env, training, key, interval)
-        compiled = {
-            variant: jax.jit(function, static_argnums=(2, 3))
-            .lower(training, start, args.steps, interval)
-            .compile()
-            for variant, (function, training, start, interval) in calls.items()
+def measure(name: str, args: argparse.Namespace) -> list[common.Row]:
+    """One row per variant of a network."""
+    plain = make_training(name, args.batch, args.examples)
+    full, part = (plain.with_example_features(limit=limit) for limit in (None, args.limit))
+    kinds = {"fixed": plain, "controlled": full, f"controlled, {args.limit} examples": part}
+    key = jax.random.key(0)
+    state = jax.jit(plain.init)(key)
+    variants = {YARDSTICK: (loop, plain, state, args.steps)}
+    for interval in (1, 10):
+        for kind, training in kinds.items():
+            variants[f"loop, every {interval}, {kind}"] = (loop, training, state, interval)
+            if "examples" not in kind and args.env:
+                variants[f"env, every {interval}, {kind}"] = (in_env, training, key, interval)
+    made = {}
+    for variant, (function, training, start, interval) in variants.items():
+        program = partial(function, num_steps=args.steps, interval=interval)
+        made[variant] = common.compiled(program, training, start)
+    timings = common.take_turns(
+        {variant: call for variant, (call, _) in made.items()}, args.repeats
+    )
+    base = timings[YARDSTICK]
+    return [
+        {
+            "variant": variant,
+            "network": name,
+            "batch": args.batch,
+            "us_per_step": 1e6 * timing.median / args.steps,
+            "overhead": float(
+                np.median([a / b for a, b in zip(timing.wall, base.wall, strict=True)]) - 1
+            ),
+            "overhead_of_medians": timing.median / base.median - 1,
+            "overhead_of_least": timing.least / base.least - 1,
+            "compile_seconds": made[variant][1],
         }
-        times: dict[str, list[float]] = {variant: [] for variant in compiled}
-        for repeat in range(args.repeats + 1):
-            for variant, program in compiled.items():
-                begin = time.perf_counter()
-                jax.block_until_ready(program(*calls[variant][1:3]))
-                if repeat:
-                    times[variant].append((time.perf_counter() - begin) / args.steps)
-        base = np.median(times["yardstick"])
-        for variant, taken in times.items():
-            ratios = np.asarray(taken) / np.asarray(times["yardstick"])
-            rows.append(
-                {
-                    "network": name,
-                    "variant": variant,
-                    "us_per_step": 1e6 * float(np.median(taken)),
-                    "overhead": float(np.median(taken) / base - 1),
-                    "paired_overhead": float(np.median(ratios) - 1),
-                    "batch": args.batch,
-                    "device": jax.devices()[0].device_kind,
-                }
-            )
-    return rows
+        for variant, timing in timings.items()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print a table, write it as JSON where asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", help="file for the rows")
+    parser = common.parser(__doc__)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=100, help="per call; a multiple of 10")
+    parser.add_argument("--steps", type=int, default=50, help="per call; a multiple of 10")
     parser.add_argument("--limit", type=int, default=8, help="examples in the cheaper variant")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--networks", nargs="+", default=tuple(NETWORKS), choices=tuple(NETWORKS))
-    parser.add_argument("--env", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--env", action=argparse.BooleanOptionalAction, default=False)
     args = parser.parse_args(arguments)
+    args.examples = 2048
+    if args.quick:
+        args.batch, args.steps, args.repeats, args.examples = 16, 10, 1, 64
     if args.steps % 10 or args.steps < 10 or args.repeats < 1:
         parser.error("`--steps` must be a multiple of 10 and `--repeats` at least 1")
-    rows = measure(args)
-    for row in rows:
-        print(
-            f"{row['network']:14} {row['variant']:40} {row['us_per_step']:10.1f} us per step"
-            f"{row['overhead']:+8.1%} (paired {row['paired_overhead']:+.1%})"
-        )
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(rows, file, indent=1)
+    common.use_devices(1)
+    rows = [row for name in args.networks for row in measure(name, args)]
+    common.finish(rows, COLUMNS, args.json)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ class Target:
     at_least: bool
     unit: str  # "x", "%" or "s"
     measure: Callable[[Results], float | None]  # None: not measured
+    on_accelerator: bool | None = None  # None: everywhere
 
     def wanted(self) -> str:
         return f"{'>=' if self.at_least else '<='} {show(self.limit, self.unit)}"
@@ -77,7 +78,8 @@ def _only(benchmark: str, field: str, **where: Any) -> Callable[[Results], float
         found = [
             row[field]
             for row in results.get(benchmark, ())
-            if all(row.get(key) == wanted for key, wanted in where.items())
+            if row.get(field) is not None
+            and all(row.get(key) == wanted for key, wanted in where.items())
         ]
         return max(found, default=None)
 
@@ -93,6 +95,10 @@ def _growth_with_updates(results: Results) -> float | None:
     return rows[-1]["grown_mb"] / rows[0]["grown_mb"]
 
 
+STEP_SIZE_CNN = "cnn 9-24-249"
+EVERY_STEP, EVERY_TEN = "loop, every 1", "loop, every 10"
+_FEWER = ", controlled, 8 examples"
+
 TARGETS = (
     Target(
         "CNN env step against `vmap` over native convolutions in a scan",
@@ -100,6 +106,7 @@ TARGETS = (
         True,
         "x",
         lambda results: speedup(results, "cnn", "bare scan, native"),
+        on_accelerator=False,
     ),
     Target(
         "CNN env step against eager PyTorch (channels-last, all cores)",
@@ -107,6 +114,7 @@ TARGETS = (
         True,
         "x",
         lambda results: speedup(results, "cnn", "PyTorch"),
+        on_accelerator=False,
     ),
     Target(
         "CNN env step, share of the matrix-product rate",
@@ -114,6 +122,23 @@ TARGETS = (
         True,
         "%",
         _field("share_of_matmul_rate", "cnn"),
+        on_accelerator=False,
+    ),
+    Target(
+        "256 CNNs at once, env step against eager PyTorch, one after another",
+        100.0,
+        True,
+        "x",
+        lambda results: speedup(results, "cnn", "PyTorch"),
+        on_accelerator=True,
+    ),
+    Target(
+        "ResNet-18 env step, share of the matrix-product rate",
+        0.4,
+        True,
+        "%",
+        _field("share_of_matmul_rate", "resnet18"),
+        on_accelerator=True,
     ),
     Target(
         "CNN env step over a bare scan of optimizer steps",
@@ -193,13 +218,52 @@ TARGETS = (
         "s",
         _only("compile_time", "compile_seconds"),
     ),
+    Target(
+        "512 rules x 7 rates of the digits MLP by the interpreter, against compiling each rule",
+        20.0,
+        True,
+        "x",
+        _only("rules", "speedup"),
+    ),
+    Target(
+        "interpreter over a hand-written update, digits MLP: the dearest of three rules",
+        2.0,
+        False,
+        "x",
+        _only("rules", "interpreter_cost", variant="interpreter, map"),
+    ),
+    Target(
+        "step-size controller at every step of a random CNN, all 64 examples",
+        0.1,
+        False,
+        "%",
+        _only("step_size", "overhead", network=STEP_SIZE_CNN, variant=f"{EVERY_STEP}, controlled"),
+    ),
+    Target(
+        "step-size controller at every step of a random CNN, 8 examples",
+        0.1,
+        False,
+        "%",
+        _only("step_size", "overhead", network=STEP_SIZE_CNN, variant=f"{EVERY_STEP}{_FEWER}"),
+    ),
+    Target(
+        "step-size controller every ten steps of a random CNN, 8 examples",
+        0.02,
+        False,
+        "%",
+        _only("step_size", "overhead", network=STEP_SIZE_CNN, variant=f"{EVERY_TEN}{_FEWER}"),
+    ),
 )
 
 
 def judge(results: Results) -> list[Row]:
-    """One row per target: question, target, measured, met."""
+    """One row per target that is meant for the platform of the rows: question, target, measured, met."""
+    rows_of = [row for of in results.values() for row in of if "machine" in row]
+    accelerated = bool(rows_of) and rows_of[0]["machine"]["platform"] != "cpu"
     rows = []
     for target in TARGETS:
+        if target.on_accelerator not in (None, accelerated):
+            continue
         value = target.measure(results)
         rows.append(
             {

@@ -122,13 +122,13 @@ def load_data(data: DataConfig) -> Dataset:
 # What each network takes of the `network` options; those that are not here are no classifiers of images or tables.
 _TAKEN: dict[str, tuple[str, ...]] = {
     "softmax": (),
-    "mlp": ("features", "activation"),
-    "cnn": ("channels", "activation", "route"),
-    "deep_cnn": ("channels", "activation", "route"),
-    "random_cnn": ("channels", "route"),
-    "resnet8": ("channels", "norm", "route"),
-    "resnet18": ("channels", "norm", "route"),
-    "wide_resnet": ("channels", "norm", "route"),
+    "mlp": ("features", "activation", "dtype"),
+    "cnn": ("channels", "activation", "route", "dtype"),
+    "deep_cnn": ("channels", "activation", "route", "dtype"),
+    "random_cnn": ("channels", "route", "dtype"),
+    "resnet8": ("channels", "norm", "route", "dtype", "remat"),
+    "resnet18": ("channels", "norm", "route", "dtype", "remat"),
+    "wide_resnet": ("channels", "norm", "route", "dtype", "remat"),
     "vit": (),
 }
 _OF_TABLES = ("softmax", "mlp")  # all others are of images
@@ -176,6 +176,8 @@ def _network_settings(network: NetworkConfig) -> dict[str, Any]:
         "activation": network.activation,
         "norm": network.norm,
         "route": network.route,
+        "dtype": network.dtype,
+        "remat": network.remat,
     }
     given = {name: value for name, value in given.items() if value is not None}
     residual = network.name in ("resnet8", "resnet18", "wide_resnet")

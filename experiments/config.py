@@ -53,6 +53,10 @@ class NetworkConfig:
     """Normalization (resnet)."""
     route: str | None = None
     """How convolutions are computed; by default chosen for the platform."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Of the computation (mlp, cnn, resnet): parameters, logits and what the agents see stay float32."""
+    remat: bool | None = None
+    """Compute activations again in the backward pass (resnet): less memory, about a third more time."""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """From rows to answers: targets, regressions, tables."""
 
 import json
+import math
 
 import jax.numpy as jnp
 import pytest
 
 from benchmarks import common, compare, readme, targets
-from benchmarks.run import load
 
 
 def inner_rows(ours_ms, native_ms, share=0.5):
@@ -105,7 +105,7 @@ def test_the_readme_keeps_its_text_and_replaces_its_tables(tmp_path):
     )
     rows = inner_rows(2.0, 50.0)
     machine = {
-        "processor": "P", "cores": 2, "python": "3.11", "versions": {"jax": "1"}, "commit": "abc",
+        "platform": "cpu", "processor": "P", "cores": 2, "python": "3.11", "versions": {"jax": "1"}, "commit": "abc",
         "load": 0.5,
     }  # fmt: skip
     readme.write({"inner_step": [row | {"machine": machine} for row in rows]}, path)
@@ -120,10 +120,27 @@ def test_the_readme_keeps_its_text_and_replaces_its_tables(tmp_path):
     assert path.read_text() == once
 
 
-def test_results_of_another_form_are_passed_over(tmp_path):
-    (tmp_path / "rules.json").write_text("{}")
-    (tmp_path / "inner_step.json").write_text(json.dumps(inner_rows(1.0, 2.0)))
-    assert list(load(tmp_path)) == ["inner_step"]
+def test_what_was_not_measured_again_or_is_no_number_is_worse():
+    before = inner_rows(2.0, 50.0)
+    after = [before[0] | {"share_of_matmul_rate": float("nan")}, *before[1:-1]]
+    changes = compare.compare(before, after)
+    worst = {(c.row.split(", cnn")[0], c.ratio): c.after for c in changes if c.worse_by == math.inf}
+    assert worst.keys() == {
+        ("env step, map", "share_of_matmul_rate"),
+        ("bare scan, native convolution, vmap", "share_of_matmul_rate"),
+    }
+    assert worst["bare scan, native convolution, vmap", "share_of_matmul_rate"] is None
+
+
+def test_an_accelerator_has_targets_of_its_own():
+    rows = inner_rows(1.0, 50.0)
+    rows.append(rows[-1] | {"variant": "PyTorch eager, one after another"})
+    rows[-1]["ms_per_inner_step"] = 150.0
+    on_gpu = [row | {"machine": {"platform": "gpu"}} for row in rows]
+    question = "256 CNNs at once, env step against eager PyTorch, one after another"
+    assert answers({"inner_step": on_gpu})[question]["met"] == "yes"
+    assert question not in answers({"inner_step": rows})
+    assert "CNN env step, share of the matrix-product rate" not in answers({"inner_step": on_gpu})
 
 
 def test_calls_take_turns_after_one_unmeasured_turn():

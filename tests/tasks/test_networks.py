@@ -284,9 +284,17 @@ def test_remat_changes_nothing_but_memory(key):
     chex.assert_trees_all_close(*gradients, rtol=1e-4, atol=1e-6)
 
 
-def test_bfloat16_computation_keeps_float32_parameters_and_logits(key):
+@pytest.mark.parametrize(
+    "module",
+    [
+        networks.ResNet(dtype=jnp.bfloat16, norm="group", **TINY),
+        networks.CNN((4, 4), dtype=jnp.bfloat16),
+        networks.MLP((4,), dtype="bfloat16"),
+    ],
+    ids=["resnet", "cnn", "mlp"],
+)
+def test_bfloat16_computation_keeps_float32_parameters_and_logits(key, module):
     x = image_like(2, 4, 4, 1)
-    module = networks.ResNet(dtype=jnp.bfloat16, norm="group", **TINY)
     variables = jax.eval_shape(lambda k: module.init(k, x), key)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     text = jax.jit(module.apply).lower(variables, x).as_text()

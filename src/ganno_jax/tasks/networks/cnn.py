@@ -1,5 +1,8 @@
 """Convolutional networks without shortcuts: two layers, deeper, and a family of random widths."""
 
+from typing import Any
+
+import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -31,6 +34,7 @@ class CNN(nn.Module):
       initializer: of the convolutions; by default the one that suits each activation. The dense
         layer is LeCun-normal unless an initializer is given.
       route: how convolutions are computed (`ops.conv`).
+      dtype: of the convolutions' computation; parameters and the dense layer stay float32.
 
     Raises:
       ValueError: a size below 1, a tuple of the wrong length, an unknown activation or route.
@@ -43,6 +47,7 @@ class CNN(nn.Module):
     activation: str | tuple[str, ...] = "relu"
     initializer: str | None = None
     route: str = "auto"
+    dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
         require_positive(
@@ -90,11 +95,12 @@ class CNN(nn.Module):
                 pool=pool,
                 initializer=self.initializer or initializer_for(activation),
                 route=self.route,
+                dtype=self.dtype,
                 name=f"conv{i}",
             )(x, active_in, count)
             x = activation_fn(activation)(x)
             mask = mask_units(count, channels)
-            x = x if mask is None else x * mask
+            x = x if mask is None else x * mask.astype(x.dtype)
             active_in = count
         positions = x.shape[1] * x.shape[2]
         dense = Dense(self.num_classes, self.initializer or "lecun_normal", name="dense0")
@@ -102,7 +108,7 @@ class CNN(nn.Module):
 
 
 def random_cnn(
-    channels: tuple[int, int, int] = (9, 24, 249), num_classes: int = 10, route: str = "auto"
+    channels: tuple[int, int, int] = (9, 24, 249), num_classes: int = 10, **settings: Any
 ) -> CNN:
     """The largest member of the random CNNs of Daniel et al.; a `width` vector selects the others.
 
@@ -119,5 +125,5 @@ def random_cnn(
         pools=(2, 2, 1),
         activation=("linear", "linear", "relu"),
         initializer="xavier_normal",
-        route=route,
+        **settings,
     )

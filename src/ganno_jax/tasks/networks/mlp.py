@@ -1,5 +1,8 @@
 """Multilayer perceptrons; without hidden layers, softmax regression."""
 
+from typing import Any
+
+import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -22,6 +25,7 @@ class MLP(nn.Module):
       activation: one of `layers.ACTIVATIONS`.
       initializer: of the hidden layers; by default the one that suits the activation. The last
         layer is LeCun-normal.
+      dtype: of the hidden layers' computation; parameters and the last layer stay float32.
 
     Raises:
       ValueError: a size below 1 or an unknown activation.
@@ -31,6 +35,7 @@ class MLP(nn.Module):
     num_classes: int = 10
     activation: str = "relu"
     initializer: str | None = None
+    dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
         require_positive(features=self.features, num_classes=self.num_classes)
@@ -60,9 +65,9 @@ class MLP(nn.Module):
         x = x.reshape(x.shape[0], -1)
         active_in = None
         for i, (size, count) in enumerate(zip(self.features, counts, strict=True)):
-            x = Dense(size, initializer, name=f"dense{i}")(x, active_in, count)
+            x = Dense(size, initializer, self.dtype, name=f"dense{i}")(x, active_in, count)
             x = activation_fn(self.activation)(x)
             mask = mask_units(count, size)
-            x = x if mask is None else x * mask
+            x = x if mask is None else x * mask.astype(x.dtype)
             active_in = count
         return Dense(self.num_classes, name=f"dense{len(self.features)}")(x, active_in)
