@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from experiments import folder as folders
 from experiments import results, rule_comparison, rule_search
-from experiments.beginning import describe, entered, resume_command
+from experiments.beginning import describe, entered, resume_command, unfinished
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.logs import read_lines
@@ -58,8 +58,7 @@ def evaluate(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
         stop.waits = False
         with _session(config, folder, stop) as session:
             states, seconds = session.state, session.seconds
-        unfinished = [name for name in states if not _is_done(config.search, name, states[name])]
-        if unfinished:
+        if not all(_is_done(config.search, name, state) for name, state in states.items()):
             raise unfinished(config, folder, "not finished")
         judge = _judge(config, mesh)
         _evaluate(config, folder, mesh, judge, states, seconds)

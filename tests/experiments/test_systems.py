@@ -102,6 +102,10 @@ def test_a_stopped_rule_search_goes_on_as_if_it_had_not_stopped(
     assert "--run.resume" in capsys.readouterr().err
     parts = tmp_path / "parts" / "search_digits"
     assert len(read(parts / "metrics.jsonl")) == 1
+    assert main(["evaluate", "search_digits", "--run.folder", str(tmp_path / "parts")]) == 2
+    error = capsys.readouterr().err
+    assert "is not finished; finish it first with: python -m" in error
+    assert f"--run.folder {tmp_path / 'parts'} --run.resume" in error
     assert main([*words, str(tmp_path / "parts"), "--resume"]) == 0
     assert without_clock(parts / "metrics.jsonl") == without_clock(whole / "metrics.jsonl")
     assert rows_of(parts / "tables" / "leaderboard.csv") == rows_of(

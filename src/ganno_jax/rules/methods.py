@@ -81,13 +81,15 @@ class RegularizedEvolution:
     """Aging evolution (Real et al. 2019, arXiv:1802.01548), a batch of children at a time.
 
     Until the population is full, members are uniform tables, or mutations of `warm_start` where
-    that is given.
+    that is given. A child differs from its parent in one to `most_changes` tokens: with one, most children of a
+    grown population are rules that it has had already.
     """
 
     num_steps: int = struct.field(pytree_node=False, default=2)
     batch_size: int = struct.field(pytree_node=False, default=16)
     population_size: int = struct.field(pytree_node=False, default=64)
     tournament_size: int = struct.field(pytree_node=False, default=8)
+    most_changes: int = struct.field(pytree_node=False, default=4)
     warm_start: Int[Array | np.ndarray, "step 5"] | None = None
 
     def __post_init__(self):
@@ -106,7 +108,7 @@ class RegularizedEvolution:
         )
 
     def propose(self, state: Population, key: PRNGKeyArray) -> Tables:
-        fresh_key, tournament_key, mutation_key = jax.random.split(key, 3)
+        fresh_key, tournament_key, mutation_key, count_key = jax.random.split(key, 4)
         shape = (self.batch_size, self.tournament_size)
         contestants = jax.random.randint(tournament_key, shape, 0, self.population_size)
         best = jnp.argmax(state.rewards[contestants], axis=1)
@@ -115,7 +117,12 @@ class RegularizedEvolution:
         if self.warm_start is not None:
             start = jnp.asarray(self.warm_start, jnp.int32)
             parents = jnp.where(filling, start[None], parents)
-        children = jax.vmap(mutate)(parents, jax.random.split(mutation_key, self.batch_size))
+        changes = jax.random.randint(count_key, (self.batch_size,), 1, self.most_changes + 1)
+        children = parents
+        for number in range(self.most_changes):
+            keys = jax.random.split(jax.random.fold_in(mutation_key, number), self.batch_size)
+            changed = jax.vmap(mutate)(children, keys)
+            children = jnp.where((number < changes)[:, None, None], changed, children)
         if self.warm_start is not None:
             return children
         fresh = random_tables(self.batch_size, self.num_steps, fresh_key)
