@@ -276,12 +276,13 @@ def _kinds(settings: BroadConfig) -> tuple[Problem, ...]:
     Raises:
       ValueError: no problem's name contains one of the words.
     """
+    there = broad_families.SMALL + (broad_families.LARGE if settings.large else ())
     for word in settings.kinds:
-        if not any(word in p.name for p in broad_families.SMALL):
-            names = "; ".join(p.name for p in broad_families.SMALL)
+        if not any(word in p.name for p in there):
+            names = "; ".join(p.name for p in there)
             raise ValueError(f"no kind of problem is named like {word!r}; there are: {names}")
     words = settings.kinds or ("",)
-    return tuple(p for p in broad_families.SMALL if any(word in p.name for word in words))
+    return tuple(p for p in there if any(word in p.name for word in words))
 
 
 def _finished(folder: RunFolder) -> Controller:

@@ -58,6 +58,8 @@ class BroadConfig:
     """Features that the agents do not see, or all."""
     kinds: tuple[str, ...] = ()
     """Only problems whose names contain one of these; all by default."""
+    large: bool = False
+    """Also the larger kinds: whole images, wider and deeper networks, up to 5,000 steps; for an accelerator."""
     own_runs: int = 32
     """Fresh runs per problem in which the agents are compared with untrained ones in the end; 0: none."""
     seed: int = 0

@@ -1,4 +1,4 @@
-"""The training problems of the broad controller: cheap, and different from each other.
+"""The training problems of the broad controller: cheap, and different from each other; `LARGE` ones for an accelerator.
 
 Digits and MNIST only: every other data set stays unseen for the held-out suite. The smaller the images of MNIST, the
 more classes overlap; with few examples or wrong labels small updates protect from overfitting, with many examples the
@@ -15,6 +15,7 @@ _MNIST_8 = {"name": "mnist", "image_size": 8, "max_examples": 12_000}
 _MNIST_14 = {"name": "mnist", "image_size": 14, "max_examples": 12_000}
 _MNIST_28 = {"name": "mnist", "max_examples": 12_000}
 _RESCALED = {"rescaling": (0.3, 3.0)}
+_MNIST = {"name": "mnist"}
 _FEW = {"label_noise": (0.0, 0.2), "data_fraction": (0.1, 1.0), **_RESCALED}
 
 SMALL = (
@@ -219,5 +220,69 @@ SMALL = (
         batch_size=32,
         interval=10,
         varied=_FEW,
+    ),
+)
+
+# Whole images, wider and deeper networks, up to 5,000 steps.
+LARGE = (
+    Problem(
+        "MNIST 28x28, two-layer CNN, momentum, 2000 steps",
+        _MNIST,
+        {"name": "cnn", "channels": (16, 32)},
+        weight_decay=(1e-6, 1e-3),
+        interval=67,
+        num_validation=512,
+        varied={"label_noise": (0.0, 0.4), "width": (0.3, 1.0), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 14x14, two-layer CNN, Adam, batch 128, 1000 steps",
+        {**_MNIST, "image_size": 14},
+        {"name": "cnn", "channels": (16, 32), "activation": "silu"},
+        optimizer="adam",
+        batch_size=128,
+        interval=33,
+        num_validation=512,
+        varied={"label_noise": (0.0, 0.5), "data_fraction": (0.05, 1.0), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 28x28, four-layer CNN, AdamW, 1500 steps",
+        _MNIST,
+        {"name": "deep_cnn", "activation": "gelu"},
+        optimizer="adamw",
+        weight_decay=(1e-4, 1e-1),
+        interval=50,
+        num_validation=512,
+        varied={"label_noise": (0.0, 0.5), "width": (0.3, 1.0), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 28x28, residual network of 16 to 64 filters, momentum, weight decay, 1000 steps",
+        _MNIST,
+        {"name": "resnet8", "channels": 16},
+        weight_decay=(1e-5, 1e-2),
+        interval=33,
+        num_validation=512,
+        varied={"label_noise": (0.0, 0.5), "data_fraction": (0.02, 1.0)},
+    ),
+    Problem(
+        "MNIST 28x28, MLP 784-256-128-10, Nesterov momentum, batch 256, 3000 steps",
+        _MNIST,
+        {"name": "mlp", "features": (256, 128)},
+        optimizer="nesterov",
+        weight_decay=(1e-6, 1e-3),
+        batch_size=256,
+        interval=100,
+        num_validation=512,
+        varied={"label_noise": (0.0, 0.5), "width": (0.1, 1.0), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 14x14, MLP of three hidden layers, SGD, 5000 steps",
+        {**_MNIST, "image_size": 14},
+        {"name": "mlp", "features": (128, 128, 64), "activation": "elu"},
+        optimizer="sgd",
+        weight_decay=(1e-6, 1e-2),
+        batch_size=32,
+        interval=167,
+        num_validation=512,
+        varied={"label_noise": (0.0, 0.3), "data_fraction": (0.05, 1.0), **_RESCALED},
     ),
 )

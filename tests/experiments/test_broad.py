@@ -180,6 +180,15 @@ def test_kinds_are_chosen_by_words_in_their_names():
         broad_commands._kinds(BroadConfig(kinds=("LSTM",)))
 
 
+def test_the_large_kinds_are_asked_for_and_take_as_many_decisions_as_the_others():
+    large = broad_commands._kinds(BroadConfig(large=True))[len(broad_families.SMALL) :]
+    assert large == broad_families.LARGE
+    assert {p.num_decisions for p in large} == {p.num_decisions for p in broad_families.SMALL}
+    steps = [p.total_steps for p in large]
+    assert (min(steps), max(steps)) == (990, 5010)
+    assert {p.data["name"] for p in large} == {"mnist"}  # the suite's data stay unseen
+
+
 def test_a_broad_experiment_is_stored_and_read_again():
     config = parse("train", ["broad", "--broad.num_updates", "3"])
     assert isinstance(config, BroadExperiment)
