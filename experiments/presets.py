@@ -105,9 +105,22 @@ def fashion_mlp(scale: Scale = "paper") -> Config:
             num_validation=256 if small else 2000,
             reward="terminal_log_loss",
         ),
-        agent=dataclasses.replace(_AGENTS, relative_size=0.1),
-        learner=_learner(30, 16) if small else _learner(300, 128),
-        evaluate=_evaluate(small),
+        agent=dataclasses.replace(
+            _AGENTS,
+            relative_size=0.1,
+            sharing=0.75,
+            shape="linear_one_cycle",
+            initial_log_std=-2.5,
+        ),
+        learner=_learner(180, 64) if small else _learner(300, 128),
+        evaluate=EvaluateConfig(
+            num_runs=256,
+            tuning_runs=16 if small else 32,
+            curve_every=20,
+            curve_runs=16 if small else 64,
+            block=32 if small else 256,
+            chunk=200 if small else 1000,
+        ),
     )
 
 
