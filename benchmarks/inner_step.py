@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import common, yardsticks
-from benchmarks.problems import PROBLEMS, Problem, problem_here, step_flops
+from benchmarks.problems import Problem, add_options, asked, problem_here, step_flops
 from ganno_jax.env import Env, EnvState, Mapping, advance_trainings, map_trainings
 
 COLUMNS = {
@@ -207,19 +207,16 @@ def over_bare(name: str, found: dict[str, Variant], timings: Any) -> float | Non
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = common.parser(__doc__)
-    parser.add_argument("--networks", nargs="+", choices=list(PROBLEMS))
+    add_options(parser)
     parser.add_argument("--trainings", type=int, help="at once, instead of the platform's usual")
-    parser.add_argument("--precisions", nargs="+", choices=list(common.PRECISIONS))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--torch-python", help="a Python that has PyTorch; by default this one")
     args = parser.parse_args(arguments)
     common.use_devices()
-    on_cpu = jax.default_backend() == "cpu"
     rows: list[common.Row] = []
-    for precision in args.precisions or common.usual_precisions():
-        for name in args.networks or (["digits", "cnn"] if on_cpu else list(PROBLEMS)):
-            problem, settings = chosen(name, precision, args)
-            rows += [row | {"precision": precision} for row in measure(problem, settings)]
+    for precision, name in asked(args):
+        problem, settings = chosen(name, precision, args)
+        rows += [row | {"precision": precision} for row in measure(problem, settings)]
     common.finish(rows, COLUMNS, args.json)
 
 

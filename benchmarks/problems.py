@@ -3,8 +3,9 @@
 Images are random bytes where the question is speed only: no step depends on what they show.
 """
 
+import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,6 +105,20 @@ def problem_here(name: str, precision: str = "float32") -> Problem:
             description="ResNet-18 on 32x32x3", image=(32, 32, 3), batch=128, num_validation=128
         )
     return problem
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which networks, at which precisions."""
+    parser.add_argument("--networks", nargs="+", choices=list(PROBLEMS))
+    parser.add_argument("--precisions", nargs="+", choices=list(common.PRECISIONS))
+
+
+def asked(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """Precision and network of `add_options`; by default what suits the platform."""
+    usual = ("digits", "cnn") if jax.default_backend() == "cpu" else tuple(PROBLEMS)
+    for precision in args.precisions or common.usual_precisions():
+        for name in args.networks or usual:
+            yield precision, name
 
 
 def product_flops(function: Callable[..., Any], *arguments: Any) -> int:

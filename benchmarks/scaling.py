@@ -17,7 +17,7 @@ import jax
 
 from benchmarks import common
 from benchmarks.inner_step import env_step, start
-from benchmarks.problems import PROBLEMS, Problem, problem_here, step_flops
+from benchmarks.problems import Problem, add_options, asked, problem_here, step_flops
 from ganno_jax.env import Mapping
 
 COLUMNS = {
@@ -115,21 +115,18 @@ def chosen(name: str, precision: str, args: argparse.Namespace) -> tuple[Problem
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = common.parser(__doc__)
-    parser.add_argument("--networks", nargs="+", choices=list(PROBLEMS))
-    parser.add_argument("--precisions", nargs="+", choices=list(common.PRECISIONS))
+    add_options(parser)
     parser.add_argument("--most", type=int, help="trainings; 256 by default on a CPU")
     parser.add_argument("--mapping", default="auto", choices=["auto", "vmap", "map"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--figure", help="file for the figure")
     args = parser.parse_args(arguments)
     common.use_devices()
-    on_cpu = jax.default_backend() == "cpu"
     rows: list[common.Row] = []
-    for precision in args.precisions or common.usual_precisions():
-        for name in args.networks or (["digits", "cnn"] if on_cpu else list(PROBLEMS)):
-            problem, numbers = chosen(name, precision, args)
-            found = measure(problem, numbers, args.mapping, 1 if args.quick else args.repeats)
-            rows += [row | {"precision": precision} for row in found]
+    for precision, name in asked(args):
+        problem, numbers = chosen(name, precision, args)
+        found = measure(problem, numbers, args.mapping, 1 if args.quick else args.repeats)
+        rows += [row | {"precision": precision} for row in found]
     if args.figure:
         figure(rows, args.figure)
     common.finish(rows, COLUMNS, args.json)
