@@ -121,7 +121,8 @@ def record_layers(
 def summarize(
     losses: LossRecord, measured: LayerRecord, params: PyTree, layers: LayerMap
 ) -> Summary:
-    """Close a window: means over its steps. Safe for a window without steps (all zeros)."""
+    """Close a window: means over its steps. Safe for a window without steps: zeros, but for the
+    largest loss, minus infinity."""
     count = jnp.maximum(losses.count, 1.0)
     offset = losses.total / count
     variance = jnp.maximum(losses.total_square / count - jnp.square(offset), 0.0)

@@ -220,6 +220,7 @@ class MAPPO:
         return state.replace(rollouts=make(self, state))
 
     def optimizer(self) -> optax.GradientTransformation:
+        """Of the agents and the critic, without its rate: clipped gradients, then Adam's direction."""
         return optax.chain(
             optax.clip_by_global_norm(self.config.max_gradient_norm), optax.scale_by_adam(eps=1e-5)
         )

@@ -15,10 +15,9 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ganno_jax.env.batching import Mapping, map_trainings, padded_rows
+from ganno_jax.env.batching import AXIS, Mapping, map_trainings, padded_rows
 from ganno_jax.env.environment import Env
 from ganno_jax.inner.training import InnerState, Training
-from ganno_jax.learners.mappo import AXIS
 from ganno_jax.policies.base import Policy
 from ganno_jax.tasks import sampling
 

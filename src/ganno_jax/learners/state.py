@@ -30,7 +30,8 @@ class MAPPOConfig:
     num_epochs: int = struct.field(pytree_node=False, default=4)
     num_minibatches: int = struct.field(pytree_node=False, default=4)
     group_size: int = struct.field(pytree_node=False, default=1)  # envs that share a training
-    # What returns are compared with besides the group's mean: the critic's values (GAE), or nothing (returns).
+    # What returns are compared with besides the group's mean: the critic's values (GAE), or nothing: the values in GAE
+    # are then 0, and `trace_decay` below 1 discounts later rewards once more.
     critic_baseline: bool = struct.field(pytree_node=False, default=True)
 
 
