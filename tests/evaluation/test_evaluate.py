@@ -40,6 +40,11 @@ def test_curves_have_an_axis_of_policies_and_one_of_runs():
     assert c.final_loss.shape == c.test_accuracy.shape == c.diverged.shape == (2, 6)
 
 
+def test_a_single_key_is_refused():
+    with pytest.raises(ValueError, match=r"one typed key per run, `\[run\]`; got the shape \(\)"):
+        evaluate(mlp_env(), FixedRates(jnp.asarray(GOOD)), KEYS[0], make_mesh(jax.devices()[:1]))
+
+
 def test_a_run_is_the_training_of_its_key():
     alone = quick_jit(run_training)(mlp_env(), FixedRates(jnp.asarray(GOOD)), KEYS[2])
     close(jax.tree.map(lambda x: x[0, 2], curves()), alone)

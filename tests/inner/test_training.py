@@ -121,6 +121,11 @@ def test_a_batch_that_is_empty_or_larger_than_the_data_is_refused(batch_size):
         Training.create(mlp_family(), named("sgd", Constant(0.1)), batch_size)
 
 
+def test_an_optax_transformation_is_no_inner_optimizer():
+    with pytest.raises(ValueError, match=r"`directions.named\('adam', .*got GradientTransf"):
+        Training.create(mlp_family(), optax.adam(1e-3), 8)  # pyright: ignore
+
+
 def test_select_keeps_nan_out_and_takes_keys():
     kept = {"x": jnp.ones(2), "key": jax.random.key(1)}
     other = {"x": jnp.full(2, jnp.nan), "key": jax.random.key(2)}

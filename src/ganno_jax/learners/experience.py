@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def gather(
     learner: MAPPO, state: LearnerState, num_devices: int
 ) -> tuple[LearnerState, list[Rollout]]:
-    """Roll out the agents in every env, on this device's share of the trainings; the new state keeps where they stand."""
+    """Roll out the agents in every env, on this device's share; the new state keeps where the trainings stand."""
     config = learner.config
     policy = learner.policy(state)
     rollouts, states = [], []
