@@ -15,6 +15,7 @@ import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 
 import tyro
 
@@ -208,10 +209,17 @@ def _usage() -> str:
     return "\n".join(lines)
 
 
+def _without_closed_loops(kind: type, error: BaseException, trace: TracebackType | None) -> None:
+    """Show an exception, but not those of TensorStore's threads that still want to tell of a write that has failed."""
+    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)
+
+
 def _complain(message: str, code: int) -> int:
     print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
     return code
 
 
 if __name__ == "__main__":
+    sys.excepthook = _without_closed_loops
     sys.exit(main())

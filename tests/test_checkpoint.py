@@ -108,6 +108,15 @@ def test_a_discarded_checkpoint_does_not_count_and_makes_room(checkpoints):
     again.close()
 
 
+def test_a_full_disk_is_an_error_of_the_system(checkpoints, monkeypatch):
+    def save(number, args):
+        raise ValueError("RESOURCE_EXHAUSTED: a long story: No space left on device [28]")
+
+    monkeypatch.setattr(checkpoints._manager, "save", save)
+    with pytest.raises(OSError, match=r"^cannot write to .*checkpoints: No space left on device$"):
+        checkpoints.save(1, tree(), {})
+
+
 def test_reading_makes_no_folder(tmp_path):
     assert Checkpoints(tmp_path / "none").latest is None
     assert not (tmp_path / "none").exists()

@@ -34,6 +34,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+_REFUSALS = ("No space left on device", "Permission denied", "Disk quota exceeded")
 _DIGESTS = "sha256.json"  # in the folder of a checkpoint: the digest of each of its files
 
 
@@ -48,7 +49,8 @@ class Checkpoints:
     def __init__(self, folder: str | Path, keep: int = 2):
         if keep < 1:
             raise ValueError(f"`keep` must be at least 1; got {keep}.")
-        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every file
+        # Orbax tells of every file, and of every error that it raises too.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.folder = Path(folder).absolute()
         self._keep = keep
         self._damaged: set[int] = set()
@@ -97,9 +99,9 @@ class Checkpoints:
         try:
             self._manager.save(number, args=arguments)
         except ValueError as error:  # how TensorStore tells of a full disk
-            reason = str(error).lower()
-            if "space" in reason or "permission" in reason or "quota" in reason:
-                raise OSError(f"cannot write to {self.folder}: {error}") from error
+            for reason in _REFUSALS:
+                if reason.lower() in str(error).lower():
+                    raise OSError(f"cannot write to {self.folder}: {reason}") from error
             raise
         if jax.process_index() == 0:
             place = self.folder / str(number)
