@@ -89,6 +89,7 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
         learning_rate=config.learning_rate,
         trace_decay=1.0,
         noise_correlation=config.noise_correlation,
+        noise_fall=config.noise_fall,
         critic_baseline=config.critic_baseline,
         num_updates=config.num_updates,
         num_envs=config.num_envs,

@@ -30,6 +30,8 @@ class BroadConfig:
     """Of the learner's Adam, > 0."""
     num_minibatches: int = 8
     """Minibatches per epoch; must divide `num_envs`."""
+    noise_fall: float = 0.0
+    """How much the log standard deviation of the exploration noise falls over the training, >= 0."""
     noise_correlation: float = 0.9
     """Of successive exploration noise, [0, 1)."""
     initial_log_std: float = -2.0

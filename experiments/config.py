@@ -176,6 +176,8 @@ class LearnerConfig:
     """Largest gradient norm."""
     target_kl: float = 0.05
     """No further steps in an update once the mean KL divergence is above this."""
+    noise_fall: float = 0.0
+    """How much the log standard deviation of real-valued actions falls over the training, >= 0."""
     noise_correlation: float = 0.0
     """Of the noise of successive real-valued actions, in [0, 1)."""
     critic_baseline: bool = True

@@ -9,6 +9,7 @@ Which trainings form a minibatch does not depend on the number of devices.
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -273,8 +274,19 @@ def _update(learner: MAPPO, state: LearnerState, num_devices: int):
 
     carry = (state.params, state.optimizer_state, jnp.zeros((), bool))
     (params, optimizer_state, _), learning = jax.lax.scan(epoch, carry, epoch_keys)
+    params = _quieten(params, config.noise_fall / config.num_updates)
     state = update_normalizers(learner, state, rollouts, batch)
     metrics = {name: jnp.mean(value) for name, value in learning.items()}
     metrics |= experience_metrics(learner, state, rollouts)
     state = state.replace(params=params, optimizer_state=optimizer_state, update=state.update + 1)
     return state, metrics
+
+
+def _quieten(params: Any, fall: Float[Array, ""] | float) -> Any:
+    """Lower the log standard deviation of the agents' actions, where they have one: what is best under noise is not
+    what is best without it, so noise that was needed to learn should be gone in the end."""
+
+    def lower(path: tuple[Any, ...], value: Array) -> Array:
+        return value - fall if getattr(path[-1], "key", None) == "log_std" else value
+
+    return jax.tree_util.tree_map_with_path(lower, params)

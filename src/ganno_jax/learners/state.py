@@ -24,6 +24,9 @@ class MAPPOConfig:
     max_gradient_norm: float = 0.5
     target_kl: float = 0.05  # no further epochs in this update once the mean KL is above this
     noise_correlation: float = 0.0  # of the noise of successive real-valued actions, [0, 1)
+    noise_fall: float = (
+        0.0  # of the log standard deviation of real-valued actions, over `num_updates`
+    )
     num_updates: int = 300
     num_envs: int = struct.field(pytree_node=False, default=128)  # per env of the tuple
     rollout_decisions: int = struct.field(pytree_node=False, default=30)
