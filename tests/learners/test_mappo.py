@@ -350,3 +350,16 @@ def test_settings_that_cannot_work_are_refused(change, message):
 def test_hidden_features_do_not_reach_the_agents():
     agents = learner(hidden_features=("all",))
     np.testing.assert_array_equal(agents.feature_mask, np.zeros_like(agents.feature_mask))
+
+
+def test_noise_falls_by_its_share_per_update_and_nothing_else_changes():
+    found = []
+    for fall in (0.0, 3.0):
+        config = CONFIG.replace(noise_fall=fall, num_updates=10)
+        agents = learner((shallow_env(),), config, recurrent=False, actions=DirectRate(1e-3, 0.1))
+        mesh = make_mesh(jax.devices()[:1])
+        state, _ = quick_train(agents, agents.init(jax.random.key(0)), 1, mesh)
+        found.append(jax.device_get(state.params))
+    gaps = jax.tree_util.tree_leaves_with_path(jax.tree.map(lambda a, b: a - b, *found))
+    fallen = {path[-1].key: float(np.max(np.abs(gap))) for path, gap in gaps if np.any(gap)}
+    assert fallen == {"log_std": pytest.approx(0.3, rel=1e-5)}
