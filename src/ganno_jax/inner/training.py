@@ -1,5 +1,6 @@
 """How one training advances: state, one step, a window of steps."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -217,7 +218,8 @@ class Training:
         state, losses, record, _, *last_step = carry
         summary = summarize(losses, record, state.params, self.layers)
         if self.example_features:
-            features = self._example_features(*last_step, rates[-1], indices[-1])
+            apart = len(indices) > 1
+            features = self._example_features(*last_step, rates[-1], indices[-1], apart)
             summary = summary.replace(example_features=features)
         return state, summary
 
@@ -227,8 +229,9 @@ class Training:
         direction: Params,
         rates: Float[Array, " layer"],
         indices: Int[Array, " batch"],
+        apart: bool,
     ) -> Float[Array, "layer 2"]:
-        """Of the step from `state` along `-rates * direction`, on the step's own batch."""
+        """Of the step from `state` along `-rates * direction`, on the step's own batch; `apart` from a longer window."""
         # The batch is gathered once more; in one program with the step, XLA keeps a single copy of the forward pass.
         batch = self.family.train_batch(state.task, indices[: self.example_features_limit])
         key = jax.random.fold_in(state.key, state.step)
@@ -238,7 +241,13 @@ class Training:
 
         updates = apply_rates(direction, self.layers, rates)
         features = example_features_by_layer if self.example_features_by_layer else example_features
-        return features(losses, state.params, updates, self.layers)
+        take = partial(features, losses, state.params, updates, self.layers)
+        if self.example_features_limit is None or not apart:
+            return take()
+        # Always taken, which XLA does not know: features of a part of the batch share nothing with the step, and among
+        # its operations they made the CPU's schedule of a window of ten steps worse by more than they cost themselves.
+        nothing = jnp.zeros((self.num_layers, 2))
+        return jax.lax.cond(state.step >= 0, take, lambda: nothing)
 
     def first_look(self, state: InnerState) -> Summary:
         """A summary before the first step: the loss and gradient of the first batch, no step taken."""
