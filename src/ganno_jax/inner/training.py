@@ -231,7 +231,7 @@ class Training:
         indices: Int[Array, " batch"],
         apart: bool,
     ) -> Float[Array, "layer 2"]:
-        """Of the step from `state` along `-rates * direction`, on the step's own batch; `apart` from a longer window."""
+        """Of the step from `state` along `-rates * direction`, on its own batch; `apart` from a longer window."""
         # The batch is gathered once more; in one program with the step, XLA keeps a single copy of the forward pass.
         batch = self.family.train_batch(state.task, indices[: self.example_features_limit])
         key = jax.random.fold_in(state.key, state.step)
