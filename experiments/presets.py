@@ -110,10 +110,9 @@ def fashion_mlp(scale: Scale = "paper") -> Config:
             relative_size=0.1,
             sharing=0.75,
             shape="linear_one_cycle",
+            initial_log_std=-2.5,
         ),
-        learner=dataclasses.replace(
-            _learner(180, 64) if small else _learner(300, 128), noise_fall=2.0
-        ),
+        learner=_learner(180, 64) if small else _learner(300, 128),
         evaluate=EvaluateConfig(
             num_runs=256,
             tuning_runs=16 if small else 32,
