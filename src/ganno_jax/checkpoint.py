@@ -54,6 +54,7 @@ class Checkpoints:
         self.folder = Path(folder).absolute()
         self._keep = keep
         self._damaged: set[int] = set()
+        self._whole: set[int] = set()  # whose digests were compared
 
     @functools.cached_property
     def _manager(self) -> ocp.CheckpointManager:
@@ -153,7 +154,9 @@ class Checkpoints:
             numbers = ", ".join(map(str, self.numbers)) or "none"
             raise ValueError(f"no checkpoint {number} in {self.folder}; there are: {numbers}")
         try:
-            self._compare_digests(self.folder / str(number))
+            if number not in self._whole:  # metadata and tree are read one after the other
+                self._compare_digests(self.folder / str(number))
+                self._whole.add(number)
             return self._manager.restore(number, args=arguments)
         except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
