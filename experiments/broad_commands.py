@@ -15,14 +15,13 @@ from experiments import (
     broad_head_start,
     hosts,
     own_kinds,
-    problems,
     random_families,
 )
 from experiments import folder as folders
 from experiments.beginning import command, describe, entered, resume_command
+from experiments.broad_build import make_direction, make_env, make_learner
 from experiments.broad_config import BroadConfig, BroadExperiment
-from experiments.build import make_reward, require_positive, require_seeds, require_within
-from experiments.config import EnvConfig
+from experiments.build import require_positive, require_seeds, require_within
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.problems import Problem
@@ -33,9 +32,8 @@ from experiments.signals import StopRequest
 from experiments.suite_commands import check_suite, examine, present_stored
 from ganno_jax.controllers import Controller, load
 from ganno_jax.env import Env
-from ganno_jax.env.actions import SHAPES, RelativeUpdate
 from ganno_jax.env.batching import to_mesh
-from ganno_jax.learners import MAPPO, MAPPOConfig
+from ganno_jax.learners import MAPPO
 from ganno_jax.learners import train as train_chunk
 from ganno_jax.learners.state import LearnerState, check_divisible
 from ganno_jax.policies import AgentPolicy, Ensemble
@@ -77,43 +75,6 @@ def plot(config: BroadExperiment, arguments: Sequence[str]) -> None:
     del arguments
     folder = folders.of(config)
     present_stored(folder, _finished(folder), config.suite, config.scale)
-
-
-def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
-    """The learner of these settings.
-
-    Raises:
-      ValueError: counts that do not fit each other.
-    """
-    settings = MAPPOConfig(
-        learning_rate=config.learning_rate,
-        trace_decay=1.0,
-        noise_correlation=config.noise_correlation,
-        noise_fall=config.noise_fall,
-        critic_baseline=config.critic_baseline,
-        num_updates=config.num_updates,
-        num_envs=config.num_envs,
-        group_size=config.group_size,
-        num_minibatches=config.num_minibatches,
-        rollout_decisions=envs[0].num_decisions,
-    )
-    actions = RelativeUpdate(
-        SHAPES[config.shape],
-        alpha=config.alpha,
-        relative_size=config.relative_size,
-        sharing=config.sharing,
-        shared=config.shared,
-    )
-    return MAPPO.create(
-        envs,
-        actions,
-        settings,
-        critic=config.critic,
-        recurrent=config.recurrent,
-        hidden=config.hidden,
-        hidden_features=config.hidden_features,
-        initial_log_std=config.initial_log_std,
-    )
 
 
 def _check(config: BroadConfig) -> None:
@@ -160,8 +121,7 @@ def _plan(config: BroadExperiment, mesh: Mesh) -> _Plan:
         own = _kinds(settings)
         drawn = tuple(random_families.draw(number) for number in range(settings.random_kinds))
         families = (*own, *drawn[: settings.random_learned])
-        reward = make_reward(EnvConfig(reward=settings.reward))
-        envs = tuple(problems.build(p, config.suite.data_dir, reward=reward) for p in families)
+        envs = tuple(make_env(problem, config) for problem in families)
         learner = make_learner(settings, envs)
         states = _fresh(learner, settings, mesh)
         check_divisible(learner.config, mesh)
@@ -224,7 +184,9 @@ def _learn(
         "seconds": seconds,
     }
     policy = _together(learner, states)
-    controller = save_controller(folder, policy, envs[0].num_decisions, cost)
+    controller = save_controller(
+        folder, policy, envs[0].num_decisions, cost, direction=make_direction(settings)
+    )
     say(f"controller: {folder.controller}  (ganno_jax.load)")
     if settings.own_runs:
         untrained = _together(learner, _fresh(learner, settings, mesh))

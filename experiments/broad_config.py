@@ -60,6 +60,14 @@ class BroadConfig:
     """Features that the agents do not see, or all."""
     kinds: tuple[str, ...] = ()
     """Only problems whose names contain one of these; all by default."""
+    direction: str = "own"
+    """Optimizer of all trainings, which the controller then brings with it: nadam, adam, ...; own: each kind's own."""
+    momentum: float = 0.9
+    """First-moment decay of that direction, [0, 1)."""
+    second_decay: float = 0.999
+    """Second-moment decay of that direction, [0, 1)."""
+    weight_decay: float = 0.0
+    """Weight decay of that direction per unit of rate, >= 0."""
     large: bool = False
     """Also the larger kinds: whole images, wider and deeper networks, up to 5,000 steps; for an accelerator."""
     own_runs: int = 32

@@ -17,10 +17,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from experiments import arrays as array_files
-from experiments import problems
+from experiments.broad_build import make_env
 from experiments.broad_config import BroadConfig, BroadExperiment
-from experiments.build import make_reward
-from experiments.config import EnvConfig
 from experiments.errors import UserError
 from experiments.folder import plain
 from experiments.problems import Problem
@@ -58,7 +56,7 @@ def give(
       UserError: a data set is not there.
     """
     settings = config.broad
-    key, reward = jax.random.key(SEED), make_reward(EnvConfig(reward=settings.reward))
+    key = jax.random.key(SEED)
     devices: queue.Queue[Any] = queue.Queue()
     for device in mesh.local_devices:
         devices.put(device)
@@ -77,7 +75,7 @@ def give(
             env = (
                 learner.envs[number]
                 if number < len(learner.envs)
-                else problems.build(families[number], config.suite.data_dir, reward=reward)
+                else make_env(families[number], config)
             )
             keys = jax.random.split(jax.random.fold_in(key, number), count)
             found = head_start.sweep(env, learner.actions, ACTIONS, keys, make_mesh([device]))
@@ -104,7 +102,8 @@ def give(
 
 def _settings(settings: BroadConfig, problem: Problem, number: int, count: int) -> str:
     """What a problem's trainings depend on."""
-    names = ("alpha", "shape", "relative_size", "sharing", "shared", "reward")
+    names = ("alpha", "shape", "relative_size", "sharing", "shared", "reward", "direction")
+    names += ("momentum", "second_decay", "weight_decay")
     values = {name: getattr(settings, name) for name in names}
     values["problem"] = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)}
     values |= {"actions": ACTIONS, "trainings": count, "seed": [SEED, number]}

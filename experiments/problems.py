@@ -61,7 +61,7 @@ def build(
       problem: what is trained.
       data_dir: folder with the data sets.
       reward: of a transition; the decrease of the log validation loss by default.
-      optimizer: in the place of the problem's own (for whole methods as baselines).
+      optimizer: in the place of the problem's own.
 
     Raises:
       ValueError: an unknown name, or values that do not fit.

@@ -18,6 +18,7 @@ from experiments.report import write_report
 from ganno_jax.controllers import Controller, save
 from ganno_jax.evaluation.display import format_table
 from ganno_jax.evaluation.tables import Row, read_csv
+from ganno_jax.inner import Direction
 from ganno_jax.policies import AgentPolicy, Ensemble
 from ganno_jax.policies.step_size import StepSizePolicy
 
@@ -30,6 +31,7 @@ def save_controller(
     num_decisions: int,
     more: Mapping[str, Any],
     name: str = AGENTS,
+    direction: Direction | None = None,
 ) -> Controller:
     """Leave what was learned as a file for `ganno_jax.load`, with where it comes from.
 
@@ -39,11 +41,14 @@ def save_controller(
       num_decisions: of the trainings that it learned in.
       more: for the provenance: results, cost, problems.
       name: of the file, without its ending.
+      direction: of all trainings, for a controller that is a whole optimizer.
     """
     description = json.loads(folder.config.read_text(encoding="utf-8"))
     description["config"] = _without_places(description["config"])
     provenance = {**description, "date": datetime.date.today().isoformat(), **more}
-    controller = Controller(jax.device_get(policy), num_decisions, folders.plain(provenance))
+    controller = Controller(
+        jax.device_get(policy), num_decisions, folders.plain(provenance), direction
+    )
     save(folder.controller_of(name), controller)
     return controller
 

@@ -18,7 +18,7 @@ import numpy as np
 from experiments.broad_config import Effort
 from experiments.folder import plain, write_json
 from experiments.problems import Problem
-from experiments.suite_methods import Bench, Info, methods
+from experiments.suite_methods import SAME_DIRECTION, Bench, Info, methods
 from ganno_jax.baselines import LearnedWeights, load_weights
 from ganno_jax.controllers import Controller, fingerprint
 from ganno_jax.env import make_mesh
@@ -32,6 +32,7 @@ OF_CONTROLLER = ("controller", "untrained agents")
 KIND = {"controller": "agents", "untrained agents": "control"}
 TUNED = (
     "best tuned schedule",
+    SAME_DIRECTION,
     "tuned constant",
     "tuned Adam",
     "hypergradient Adam",
@@ -79,6 +80,8 @@ class Suite:
         weights = None if velo is None else load_weights(Path(velo).expanduser())
         self.methods = methods(controller, weights)
         self._made_of = {name: fingerprint(controller) for name in OF_CONTROLLER}
+        if controller.direction is not None:
+            self._made_of[SAME_DIRECTION] = json.dumps(dataclasses.asdict(controller.direction))
         if weights is not None:
             self._made_of["velo"] = digest_of(weights)
 
@@ -235,6 +238,7 @@ def cost(problems: Sequence[Problem], effort: Effort, names: Sequence[str]) -> i
     tuning = effort.tuning_seeds * effort.num_peaks
     per_method = {
         FIRST: (len(SCHEDULES) + 1) * tuning,
+        SAME_DIRECTION: (len(SCHEDULES) + 1) * tuning + effort.num_seeds,
         "tuned Adam": tuning + effort.num_seeds,
         "hypergradient Adam": tuning + effort.num_seeds,
         "NAdamW, random search": effort.num_trials * effort.tuning_seeds + effort.num_seeds,

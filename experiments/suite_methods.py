@@ -4,7 +4,7 @@ A method gets a `Bench`, one problem on one device, and returns its curves and w
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -35,11 +35,14 @@ from ganno_jax.evaluation.evaluate import Curves
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.evaluation.tuning import tune_schedules
 from ganno_jax.inner import InnerOptimizer, directions
+from ganno_jax.inner.directions import Direction
 from ganno_jax.policies import SCHEDULES, FixedRates, Policy, ReduceOnPlateau, ScheduleBank
 from ganno_jax.policies.agents import untrained
 from ganno_jax.tasks.distributions import Constant, Uniform
 
 REPORT_SEED, TUNING_SEED, SEARCH_SEED = 20_000, 10_000, 30_000
+SAME_DIRECTION = "best schedule, same direction"  # for a controller that brings one
+LIKE_ADAM = ("rmsprop", "adam", "adamw", "nadam", "nadamw", "lion")  # directions of elements near 1
 Info = dict[str, Any]
 Method = Callable[["Bench"], tuple[Curves | None, Info]]
 
@@ -64,10 +67,21 @@ class Bench:
         """The grid of peak rates."""
         return tuple(float(p) for p in np.geomspace(*self.problem.peaks, self.effort.num_peaks))
 
+    @property
+    def peaks_like_adam(self) -> tuple[float, ...]:
+        """As many rates, over the range that is usual for Adam."""
+        return tuple(np.geomspace(1e-4, 0.1, self.effort.num_peaks).tolist())
+
     def with_optimizer(self, optimizer: InnerOptimizer) -> Env:
         """The same trainings under another optimizer."""
         training = self.env.training.replace(optimizer=optimizer)
         return self.env.replace(training=training)
+
+    def under(self, direction: Direction | None) -> Env:
+        """The same trainings under a controller's direction, if it has one."""
+        if direction is None:
+            return self.env
+        return self.with_optimizer(direction.optimizer(self.env.training.optimizer.initial_rate))
 
     def report(self, env: Env, policy: Policy) -> Curves:
         """The reported runs: seed by seed the initial rates cover the problem's range."""
@@ -102,16 +116,19 @@ def methods(
       velo_weights: adds VeLO, whose weights are not in the package.
     """
     before = untrained(controller.policy, jax.random.key(0))
+    direction = controller.direction
     table: dict[str, Method] = {
-        "schedules": _tune_schedules,
-        "controller": lambda bench: (bench.report(bench.env, controller.policy), {}),
-        "untrained agents": lambda bench: (bench.report(bench.env, before), {}),
+        "schedules": lambda bench: (None, _tuned_schedules(bench, bench.env, bench.peaks)),
+        "controller": lambda bench: (bench.report(bench.under(direction), controller.policy), {}),
+        "untrained agents": lambda bench: (bench.report(bench.under(direction), before), {}),
         "best tuned schedule": _best_schedule,
         "tuned constant": _tuned_constant,
         "tuned Adam": lambda bench: _tuned_rate(bench, directions.named("adam", Constant(1.0))),
         "hypergradient Adam": lambda bench: _tuned_rate(bench, as_direction(_hypergradient_adam())),
         "NAdamW, random search": _searched_nadamw,
     }
+    if direction is not None:
+        table[SAME_DIRECTION] = lambda bench: _best_schedule_over(bench, direction)
     for name, method in LEARNING_RATE_FREE.items():
         table[name] = _whole_method(
             lambda steps, method=method: method.make(steps), method.evaluation_params
@@ -123,21 +140,32 @@ def methods(
     return table
 
 
-def _tune_schedules(bench: Bench) -> tuple[None, Info]:
+def _tuned_schedules(bench: Bench, env: Env, peaks: Sequence[float]) -> Info:
+    """The best peak of every schedule, and what it reached."""
     run_keys = keys(TUNING_SEED, bench.effort.tuning_seeds)
-    first = evaluate(bench.env, FixedRates(jnp.zeros(bench.env.num_layers)), run_keys, bench.mesh)
+    first = evaluate(env, FixedRates(jnp.zeros(env.num_layers)), run_keys, bench.mesh)
     worst = float(np.mean(first.validation_loss[:, 0]))
-    best, table = tune_schedules(bench.env, run_keys, bench.mesh, worst, bench.peaks)
+    best, table = tune_schedules(env, run_keys, bench.mesh, worst, peaks)
     lowest = dict(zip(best, table.min(axis=1).tolist(), strict=True))
-    return None, {"peaks": best, "log_loss": lowest, "tuning_runs": table.size * len(run_keys)}
+    return {"peaks": best, "log_loss": lowest, "tuning_runs": table.size * len(run_keys)}
 
 
 def _best_schedule(bench: Bench) -> tuple[Curves, Info]:
-    info = bench.tuned
-    name = min(info["log_loss"], key=info["log_loss"].get)
-    policy = _schedule(name, info["peaks"][name])
-    found = {"schedule": name, "peak": info["peaks"][name], "tuning_runs": info["tuning_runs"]}
-    return bench.report(bench.env, policy), found
+    return _report_best(bench, bench.env, bench.tuned)
+
+
+def _best_schedule_over(bench: Bench, direction: Direction) -> tuple[Curves, Info]:
+    """What the schedules can do with the controller's direction, at the same price."""
+    env = bench.under(direction)
+    peaks = bench.peaks_like_adam if direction.name in LIKE_ADAM else bench.peaks
+    return _report_best(bench, env, _tuned_schedules(bench, env, peaks))
+
+
+def _report_best(bench: Bench, env: Env, tuned: Info) -> tuple[Curves, Info]:
+    name = min(tuned["log_loss"], key=tuned["log_loss"].get)
+    policy = _schedule(name, tuned["peaks"][name])
+    found = {"schedule": name, "peak": tuned["peaks"][name], "tuning_runs": tuned["tuning_runs"]}
+    return bench.report(env, policy), found
 
 
 def _tuned_constant(bench: Bench) -> tuple[Curves, Info]:
@@ -160,7 +188,7 @@ def _hypergradient_adam() -> optax.GradientTransformation:
 def _tuned_rate(bench: Bench, optimizer: InnerOptimizer) -> tuple[Curves, Info]:
     """An optimizer at the best of the rates that are usual for Adam."""
     env = bench.with_optimizer(optimizer)
-    peaks = np.geomspace(1e-4, 0.1, bench.effort.num_peaks).tolist()
+    peaks = bench.peaks_like_adam
     losses = [bench.tune(env, _schedule("constant", peak)) for peak in peaks]
     peak = peaks[int(np.argmin(losses))]
     runs = len(peaks) * bench.effort.tuning_seeds

@@ -18,6 +18,7 @@ from ganno_jax.env.actions import (
     flat_shape,
     one_cycle_shape,
 )
+from ganno_jax.inner import Direction
 from ganno_jax.policies import FixedRates
 from ganno_jax.policies.agents import Ensemble
 from ganno_jax.policies.step_size import StepSizePolicy
@@ -56,6 +57,26 @@ def test_a_saved_ensemble_is_the_same_after_loading(tmp_path):
     _, (losses, rates) = descend(optimizer, PARAMS)
     assert np.isfinite(losses).all()
     assert np.unique(rates[:, 0]).size == 4
+
+
+def test_a_controller_with_a_direction_is_a_whole_optimizer(tmp_path):
+    direction = Direction("nadamw", momentum=0.7, second_decay=0.95, weight_decay=0.01)
+    controller = make_controller().replace(direction=direction)
+    loaded = load(save(tmp_path / "agents", controller))
+    assert loaded.direction == direction
+    assert fingerprint(loaded) == fingerprint(controller) != fingerprint(make_controller())
+    adam = optax.scale_by_adam(b1=0.7, b2=0.95, nesterov=True)
+    by_hand = optax.chain(adam, optax.add_decayed_weights(0.01))
+    (params, _), (losses, rates) = descend(ganno_jax.optimizer(loaded, 12, every=3), PARAMS)
+    expected = descend(ganno_jax.control(by_hand, loaded, 12, every=3), PARAMS)
+    chex.assert_trees_all_close((params, losses, rates), (expected[0][0], *expected[1]), rtol=1e-5)
+
+
+def test_a_controller_for_any_direction_is_no_whole_optimizer():
+    with pytest.raises(ValueError, match=r"no direction of its own: use ganno_jax\.control"):
+        ganno_jax.optimizer(make_controller(), 12)
+    with pytest.raises(ValueError, match="must be a Controller, such as"):
+        ganno_jax.optimizer("broad", 12)
 
 
 def test_a_policy_that_cannot_be_kept_is_refused(tmp_path):
@@ -104,7 +125,7 @@ def test_a_controller_is_found_as_it_was_saved_beside_folders_of_that_name(tmp_p
     assert load("broad.controller").decisions == 7
 
 
-@pytest.mark.parametrize("missing", ["version", "decisions", "members"])
+@pytest.mark.parametrize("missing", ["version", "decisions", "members", "direction"])
 def test_a_file_that_lacks_a_part_is_called_damaged(tmp_path, missing):
     path = save(tmp_path / "agents", make_controller())
     content = msgpack.unpackb(path.read_bytes())

@@ -2,7 +2,7 @@
 
 In the order of the data flow: a `TaskFamily` draws training problems, `Training` advances one, `Env` makes it an
 episode, a policy sets the learning rates, `MAPPO` improves the policy, `evaluate` says what it is worth, and `control`
-puts a trained policy into anybody's training as an Optax transformation.
+puts a trained policy into anybody's training as an Optax transformation, `optimizer` one that brings its own direction.
 """
 
 from ganno_jax.control import control
@@ -11,6 +11,7 @@ from ganno_jax.env import Env
 from ganno_jax.evaluation import evaluate
 from ganno_jax.inner import Training
 from ganno_jax.learners import MAPPO, MAPPOConfig, make_mesh, train
+from ganno_jax.optimizer import optimizer
 from ganno_jax.policies import AgentPolicy, Policy
 from ganno_jax.tasks import Dataset, Task, TaskFamily
 
@@ -31,6 +32,7 @@ __all__ = [
     "evaluate",
     "load",
     "make_mesh",
+    "optimizer",
     "save",
     "train",
 ]

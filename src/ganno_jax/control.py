@@ -10,7 +10,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
-from ganno_jax.controllers import Controller
+from ganno_jax.controllers import Controller, checked
 from ganno_jax.env.observation import (
     FEATURES,
     Observation,
@@ -131,11 +131,7 @@ def control(
         controller, `example_losses_fn`; a `value` that is no scalar; gradients or labels that do not fit the
         parameters.
     """
-    if not isinstance(controller, Controller):
-        raise ValueError(
-            "`controller` must be a Controller, such as ganno_jax.load('broad'); got "
-            f"{type(controller).__name__}."
-        )
+    checked(controller)
     for name, count in {
         "total_steps": total_steps,
         "every": every,

@@ -3,6 +3,7 @@
 A controller file is one msgpack map of plain values; an array is a map of its dtype, shape and little-endian bytes.
 """
 
+import dataclasses
 import hashlib
 import importlib.resources
 from collections.abc import Mapping
@@ -24,13 +25,14 @@ from ganno_jax.env.actions import (
     ScheduleResidual,
 )
 from ganno_jax.env.observation import FEATURE_VERSION, FEATURES
+from ganno_jax.inner.directions import Direction
 from ganno_jax.policies.agents import AgentPolicy, Ensemble, as_one
 from ganno_jax.policies.base import Policy
 from ganno_jax.policies.networks import Actor
 from ganno_jax.policies.normalizer import Normalizer
 from ganno_jax.policies.step_size import StepSizePolicy
 
-FORMAT, FORMAT_VERSION, SUFFIX = "ganno_jax controller", 2, ".controller"
+FORMAT, FORMAT_VERSION, SUFFIX = "ganno_jax controller", 3, ".controller"
 _ACTIONS = {c.__name__: c for c in (DirectRate, RateMultipliers, RelativeUpdate, ScheduleResidual)}
 
 
@@ -41,6 +43,18 @@ class Controller:
     policy: Policy
     decisions: int = struct.field(pytree_node=False)  # per training, as it was trained
     provenance: Mapping[str, Any] = struct.field(pytree_node=False, default_factory=dict)
+    # The one direction that it was trained with, which makes it a whole optimizer; None: it takes any.
+    direction: Direction | None = struct.field(pytree_node=False, default=None)
+
+
+def checked(controller: Controller) -> Controller:
+    """The same; a `ValueError` for what is no controller, such as its name."""
+    if not isinstance(controller, Controller):
+        raise ValueError(
+            "`controller` must be a Controller, such as ganno_jax.load('broad'); got "
+            f"{type(controller).__name__}."
+        )
+    return controller
 
 
 def save(path: str | Path, controller: Controller) -> Path:
@@ -64,6 +78,7 @@ def save(path: str | Path, controller: Controller) -> Path:
         "features": list(FEATURES),
         "decisions": controller.decisions,
         **policy,
+        "direction": _encode_direction(controller.direction),
         "provenance": dict(controller.provenance),
     }
     partial = path.with_name(path.name + ".partial")
@@ -103,7 +118,9 @@ def load(name: str | Path) -> Controller:
 
 def fingerprint(controller: Controller) -> str:
     """Sixteen hexadecimal digits of all that decides what a controller does; not of where it comes from."""
-    content = [_encode_policy(controller.policy), controller.decisions]
+    content: list[Any] = [_encode_policy(controller.policy), controller.decisions]
+    if controller.direction is not None:
+        content.append(_encode_direction(controller.direction))
     return hashlib.sha256(msgpack.packb(content)).hexdigest()[:16]
 
 
@@ -148,7 +165,17 @@ def _from_content(content: dict[str, Any], name: str | Path) -> Controller:
         policy = StepSizePolicy(**_decode(content["step_size"]), by_layer=content["by_layer"])
     else:
         policy = as_one([_decode_agents(member, name) for member in content["members"]])
-    return Controller(policy, content["decisions"], content["provenance"])
+    direction = content["direction"]
+    return Controller(
+        policy,
+        content["decisions"],
+        content["provenance"],
+        None if direction is None else Direction(**direction),
+    )
+
+
+def _encode_direction(direction: Direction | None) -> dict[str, Any] | None:
+    return None if direction is None else dataclasses.asdict(direction)
 
 
 def _encode_policy(policy: Policy) -> dict[str, Any]:

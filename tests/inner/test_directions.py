@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from ganno_jax.inner import DIRECTIONS, Hyperparameters, Training, apply_rates
+from ganno_jax.inner import DIRECTIONS, Direction, Hyperparameters, Training, apply_rates
 from ganno_jax.inner.directions import named
 from ganno_jax.inner.layers import by_module
 from ganno_jax.tasks.distributions import Constant
@@ -32,9 +32,13 @@ def twin(name, n, with_decay):
         "adamw": lambda: optax.adamw(
             n["rate"], b1=n["m"], b2=n["b2"], eps=n["eps"], weight_decay=decay
         ),
+        "nadam": lambda: optax.nadam(n["rate"], b1=n["m"], b2=n["b2"], eps=n["eps"]),
+        "nadamw": lambda: optax.nadamw(
+            n["rate"], b1=n["m"], b2=n["b2"], eps=n["eps"], weight_decay=decay
+        ),
         "lion": lambda: optax.lion(n["rate"], b1=n["m"], b2=n["b2"], weight_decay=decay),
     }[name]()
-    if with_decay and name not in ("adamw", "lion"):  # L2: before the optimizer sees it
+    if with_decay and name not in ("adamw", "nadamw", "lion"):  # L2: before the optimizer sees it
         return optax.chain(optax.add_decayed_weights(decay), optimizer)
     return optimizer
 
@@ -125,3 +129,36 @@ def test_rate_one_over_the_curvature_lands_on_the_minimum_in_one_step(key):
     state, _ = quick_jit(training.inner_step)(init(training, key), 1.0 / jnp.asarray(curvatures))
     for weight in jax.tree.leaves(state.params):
         np.testing.assert_array_equal(weight, 0.0)
+
+
+def test_a_direction_with_its_numbers_is_the_same_in_env_and_door(key):
+    direction = Direction("nadamw", momentum=0.7, second_decay=0.95, weight_decay=0.1)
+    params = mlp_init(key)
+    sequence = gradients(params, key)
+    in_env = direction.optimizer(Constant(0.5))
+    transformations = (
+        direction.transformation(),
+        in_env.transformation(in_env.sample(key)),
+        optax.nadamw(-1.0, b1=0.7, b2=0.95, weight_decay=0.1),  # Optax steps downhill
+    )
+    ours, env, optax_twin = (
+        quick_jit(follow, static_argnums=0)(t.update, t.init(params), params, sequence)
+        for t in transformations
+    )
+    jax.tree.map(np.testing.assert_array_equal, ours, env)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4), ours, optax_twin)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"name": "adamax"}, "no optimizer 'adamax'; there are: sgd"),
+        ({"name": "nadam", "momentum": 1.0}, r"`momentum` must be in \[0, 1\); got 1.0"),
+        ({"name": "nadam", "second_decay": float("nan")}, "`second_decay` must be in"),
+        ({"name": "nadam", "epsilon": 0.0}, "`epsilon` must be positive"),
+        ({"name": "nadamw", "weight_decay": -1.0}, "`weight_decay` must be at least 0"),
+    ],
+)
+def test_numbers_that_no_direction_can_have_are_refused(numbers, message):
+    with pytest.raises(ValueError, match=message):
+        Direction(**numbers)

@@ -1,12 +1,13 @@
 """How one training advances: layers, directions, steps, statistics."""
 
 from ganno_jax.inner import directions, layers, statistics
-from ganno_jax.inner.directions import DIRECTIONS, Hyperparameters, InnerOptimizer
+from ganno_jax.inner.directions import DIRECTIONS, Direction, Hyperparameters, InnerOptimizer
 from ganno_jax.inner.layers import LayerMap, apply_rates
 from ganno_jax.inner.training import InnerMetrics, InnerState, Training
 
 __all__ = [
     "DIRECTIONS",
+    "Direction",
     "Hyperparameters",
     "InnerMetrics",
     "InnerOptimizer",

@@ -4,6 +4,8 @@ The step is `params <- params - rates[layer] * direction`; with rates equal to a
 step of its Optax twin.
 """
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +53,10 @@ def _adam(h: Hyperparameters) -> optax.GradientTransformation:
     return optax.scale_by_adam(b1=h.momentum, b2=h.second_decay, eps=h.epsilon)
 
 
+def _nadam(h: Hyperparameters) -> optax.GradientTransformation:
+    return optax.scale_by_adam(b1=h.momentum, b2=h.second_decay, eps=h.epsilon, nesterov=True)
+
+
 def _lion(h: Hyperparameters) -> optax.GradientTransformation:
     return optax.scale_by_lion(b1=h.momentum, b2=h.second_decay)
 
@@ -64,6 +70,8 @@ DIRECTIONS: dict[str, tuple[DirectionFn, bool]] = {
     "rmsprop": (_rmsprop, False),
     "adam": (_adam, False),
     "adamw": (_adam, True),
+    "nadam": (_nadam, False),
+    "nadamw": (_nadam, True),
     "lion": (_lion, True),
 }
 
@@ -135,3 +143,55 @@ def named(name: str, initial_rate: Distribution, **numbers: Distribution) -> Inn
         name=name,
         **{**defaults, **numbers},
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Direction:
+    """A direction with its numbers: what a controller that is a whole optimizer brings with it.
+
+    Attributes:
+      name: one of `DIRECTIONS`.
+      momentum: first-moment decay (b1), [0, 1).
+      second_decay: second-moment decay (b2), [0, 1).
+      epsilon: > 0.
+      weight_decay: per unit of rate, >= 0.
+
+    Raises:
+      ValueError: there is no direction of that name, or a number is out of its range.
+    """
+
+    name: str
+    momentum: float = 0.9
+    second_decay: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self):
+        if self.name not in DIRECTIONS:
+            raise ValueError(f"no optimizer {self.name!r}; there are: {', '.join(DIRECTIONS)}")
+        ranges = {
+            "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
+            "second_decay": (0 <= self.second_decay < 1, "in [0, 1)"),
+            "epsilon": (0 < self.epsilon < math.inf, "positive"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "at least 0"),
+        }
+        for field, (holds, range_) in ranges.items():
+            if not holds:
+                raise ValueError(f"`{field}` must be {range_}; got {getattr(self, field)}.")
+
+    def optimizer(self, initial_rate: Distribution) -> InnerOptimizer:
+        """For trainings in an env."""
+        decay = {"weight_decay": Constant(self.weight_decay)} if self.weight_decay else {}
+        return named(
+            self.name,
+            initial_rate,
+            momentum=Constant(self.momentum),
+            second_decay=Constant(self.second_decay),
+            epsilon=Constant(self.epsilon),
+            **decay,
+        )
+
+    def transformation(self) -> optax.GradientTransformationExtraArgs:
+        """For a training loop of one's own: an Optax transformation without a learning rate."""
+        optimizer = self.optimizer(Constant(1.0))
+        return optimizer.transformation(optimizer.sample(jax.random.key(0)))
