@@ -247,6 +247,26 @@ def broad(scale: Scale = "small") -> BroadExperiment:
     return BroadExperiment(scale=scale, broad=settings)
 
 
+def nadamw(scale: Scale = "small") -> BroadExperiment:
+    """A whole optimizer, direction included: the agents of `broad` over NAdamW in every kind of training.
+
+    One direction has one best size of updates where seven have a tenfold range, so agents know it on networks and data
+    that they never saw (docs/ablations.md).
+    Cost: as `broad`.
+    Expected result: not measured yet.
+    """
+    general = broad(scale)
+    settings = dataclasses.replace(
+        general.broad,
+        direction="nadamw",
+        momentum=0.8,
+        second_decay=0.98,
+        weight_decay=0.02,
+        relative_size=0.13,
+    )
+    return dataclasses.replace(general, preset="nadamw", broad=settings)
+
+
 PRESETS: dict[str, Callable[..., AnyConfig]] = {
     preset.__name__: preset
     for preset in (
@@ -256,6 +276,7 @@ PRESETS: dict[str, Callable[..., AnyConfig]] = {
         cifar_cnn,
         cifar_resnet18,
         broad,
+        nadamw,
         step_size_digits,
         step_size_mnist,
         step_size_cifar,

@@ -14,7 +14,7 @@ def optimizer(
     """`control` over the direction that the controller was trained with.
 
     ```python
-    optimizer = ganno_jax.optimizer(ganno_jax.load("nadam"), total_steps=10_000)
+    optimizer = ganno_jax.optimizer(ganno_jax.load("nadamw"), total_steps=10_000)
     updates, state = optimizer.update(grads, state, params, value=loss)
     ```
 
@@ -30,6 +30,6 @@ def optimizer(
     if direction is None:
         raise ValueError(
             "this controller has no direction of its own: use "
-            "ganno_jax.control(direction, controller, total_steps), or ganno_jax.load('nadam')."
+            "ganno_jax.control(direction, controller, total_steps), or ganno_jax.load('nadamw')."
         )
     return control(direction.transformation(), controller, total_steps, **settings)

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from experiments import broad_commands, broad_families, problems, random_families
+from experiments.broad_build import make_env
 from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.config import to_dict
 from experiments.errors import UserError
 from experiments.run import main, parse
 from ganno_jax.controllers import load
+from ganno_jax.inner import Direction
 from ganno_jax.learners import head_start
 
 from .tiny import TINY
@@ -96,6 +98,24 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
     assert (
         "has made 3 updates; --broad.num_updates must be at least that" in capsys.readouterr().err
     )
+
+
+def test_one_direction_in_every_kind_makes_a_whole_optimizer(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(broad_families, "SMALL", (TINY,))
+    seen = []
+    monkeypatch.setattr(broad_commands, "examine", lambda folder, made, *rest: seen.append(made))
+    words = "--broad.num_envs 4 --broad.group_size 2 --broad.num_minibatches 2 --broad.own_runs 4"
+    words += f" --broad.num_updates 1 --run.devices 1 --run.folder {tmp_path}"
+    assert main(["train", "nadamw", *words.split()]) == 0
+    direction = Direction("nadamw", momentum=0.8, second_decay=0.98, weight_decay=0.02)
+    made = load(tmp_path / "nadamw" / "agents.controller")
+    assert made.direction == seen[0].direction == direction
+    env = make_env(TINY, parse("train", ["nadamw"]))
+    assert env.training.optimizer.name == "nadamw"
+    numbers = env.training.optimizer.sample(jax.random.key(0))
+    np.testing.assert_allclose([numbers.momentum, numbers.weight_decay], [0.8, 0.02])
+    assert main(["train", "broad", "--broad.direction", "adamax", *words.split()]) == 2
+    assert "no optimizer 'adamax'; there are: sgd" in capsys.readouterr().err
 
 
 def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(

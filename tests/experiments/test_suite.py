@@ -13,14 +13,16 @@ from experiments import broad_families, problems, suite_commands, suite_tasks
 from experiments.broad_config import Effort, HeldOutExperiment
 from experiments.run import main, parse
 from experiments.suite import Cell, Suite, _slug
-from experiments.suite_methods import Bench, as_direction, keys
+from experiments.suite_methods import SAME_DIRECTION, Bench, as_direction, keys
 from experiments.suite_results import finals, overall, overview
 from ganno_jax.controllers import Controller, save
 from ganno_jax.env import actions, make_mesh
 from ganno_jax.evaluation.evaluate import run_training
 from ganno_jax.evaluation.tables import PolicyResult
+from ganno_jax.inner import Direction
 from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.policies import FixedRates
+from ganno_jax.tasks.distributions import Constant
 
 from .tiny import TINY
 
@@ -115,6 +117,22 @@ def test_a_whole_optimizer_takes_its_own_steps():
     final = state.replace(params=params)
     loss, _ = env.training.evaluate(final, dataset.validation, dataset.validation.num_examples)
     np.testing.assert_allclose(curves.final_loss, loss, rtol=1e-5)
+
+
+def test_a_controller_with_a_direction_meets_the_schedules_over_the_same_one(tmp_path, controller):
+    direction = Direction("nadam", momentum=0.75, second_decay=0.98)
+    names = ("controller", SAME_DIRECTION)
+    suite = Suite(tmp_path, controller.replace(direction=direction), None, EFFORT)
+    cells = suite.run(TINY, names)
+    assert SAME_DIRECTION not in Suite(tmp_path, controller, None, EFFORT).methods
+    assert cells[SAME_DIRECTION].info["tuning_runs"] == 15 * 2
+    assert 1e-4 <= cells[SAME_DIRECTION].info["peak"] <= 0.1
+    bench = Bench(TINY, None, make_mesh(jax.devices()[:1]), EFFORT)
+    env = problems.build(TINY, None, optimizer=direction.optimizer(Constant(1.0)))
+    expected = bench.report(env, controller.policy)
+    np.testing.assert_allclose(cells["controller"].result.final_loss, expected.final_loss)
+    other = controller.replace(direction=dataclasses.replace(direction, momentum=0.8))
+    assert Suite(tmp_path, other, None, EFFORT).stored(TINY, names) == {}
 
 
 def test_rows_are_those_computed_by_hand():
