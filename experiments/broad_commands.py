@@ -21,7 +21,7 @@ from experiments import folder as folders
 from experiments.beginning import command, describe, entered, resume_command
 from experiments.broad_build import make_direction, make_env, make_learner
 from experiments.broad_config import BroadConfig, BroadExperiment
-from experiments.build import require_positive, require_seeds, require_within
+from experiments.checks import require_positive, require_seeds, require_within
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.problems import Problem

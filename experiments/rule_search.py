@@ -13,7 +13,8 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from experiments.build import load_data, make_network, require_seeds, require_within
+from experiments.build import load_data, make_network
+from experiments.checks import require_seeds, require_within
 from experiments.systems import RuleSearchConfig, RuleSearchExperiment
 from ganno_jax import rules
 from ganno_jax.env.batching import AXIS

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from experiments import folder as folders
 from experiments import results, step_size
 from experiments.beginning import describe, entered, resume_command, unfinished
-from experiments.build import require_seeds, require_within
+from experiments.checks import require_seeds, require_within
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.progress import Bar, say

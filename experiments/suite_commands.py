@@ -10,7 +10,7 @@ import numpy as np
 from experiments import folder as folders
 from experiments.beginning import command, describe
 from experiments.broad_config import HeldOutExperiment, SuiteConfig
-from experiments.build import require_within
+from experiments.checks import require_within
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.problems import Problem
