@@ -93,6 +93,13 @@ def _check(config: BroadConfig) -> None:
     require_positive({f"broad.{name}": getattr(config, name) for name in names})
     if config.random_kinds and not config.head_start:
         raise ValueError("`broad.random_kinds` needs a head start: --broad.head_start 32.")
+    numbers = ("momentum", "second_decay", "weight_decay")
+    usual = BroadConfig()
+    changed = [name for name in numbers if getattr(config, name) != getattr(usual, name)]
+    if config.direction == usual.direction and changed:
+        raise ValueError(
+            f"`broad.{changed[0]}` is of one direction for all kinds: --broad.direction nadamw."
+        )
     if config.head_start and config.recurrent:
         raise ValueError("agents with a memory cannot have a head start: --broad.head_start 0.")
 

@@ -116,6 +116,8 @@ def test_one_direction_in_every_kind_makes_a_whole_optimizer(tmp_path, monkeypat
     np.testing.assert_allclose([numbers.momentum, numbers.weight_decay], [0.8, 0.02])
     assert main(["train", "broad", "--broad.direction", "adamax", *words.split()]) == 2
     assert "no optimizer 'adamax'; there are: sgd" in capsys.readouterr().err
+    assert main(["train", "broad", "--broad.momentum", "0.5", *words.split()]) == 2
+    assert "`broad.momentum` is of one direction for all kinds" in capsys.readouterr().err
 
 
 def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(
