@@ -20,6 +20,7 @@ ROOMS = (
 TOP = (
     "control",
     "controllers",
+    "optimizer",
     "checkpoint",
     "plots",
     "baselines",
