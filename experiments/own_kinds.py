@@ -51,6 +51,7 @@ def compare(
             row = _compare(env, trained, untrained, keys, mesh)
             rows.append({"problem": problem.name} | row)
             bar.show(number + 1, f"{problem.name}: {row['to_untrained']:+.3f}")
+            jax.clear_caches()  # a program per problem, and only so many can be kept (see `suite`)
     if not hosts.leads():
         return
     folder.tables.mkdir(exist_ok=True)
