@@ -67,6 +67,7 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
         SHAPES[config.shape],
         alpha=config.alpha,
         relative_size=config.relative_size,
+        first_share=config.first_share,
         sharing=config.sharing,
         shared=config.shared,
     )

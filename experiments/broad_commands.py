@@ -89,7 +89,7 @@ def _check(config: BroadConfig) -> None:
             "broad.random_learned": (config.random_learned, 0, config.random_kinds),
         }
     )
-    names = ("alpha", "relative_size", "learning_rate")
+    names = ("alpha", "relative_size", "first_share", "learning_rate")
     require_positive({f"broad.{name}": getattr(config, name) for name in names})
     if config.random_kinds and not config.head_start:
         raise ValueError("`broad.random_kinds` needs a head start: --broad.head_start 32.")

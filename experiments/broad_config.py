@@ -42,6 +42,8 @@ class BroadConfig:
     """Base schedule."""
     relative_size: float = 0.1
     """Relative size of an update at the base schedule's peak, > 0."""
+    first_share: float = 0.1
+    """Of the rate in the first window, > 0; momenta without a correction need less than 1."""
     sharing: float = 0.75
     """Of the denominator of relative updates, [0, 1]: 0 each layer's own, 1 their geometric mean for all."""
     shared: bool = False

@@ -102,7 +102,16 @@ def give(
 
 def _settings(settings: BroadConfig, problem: Problem, number: int, count: int) -> str:
     """What a problem's trainings depend on."""
-    names = ("alpha", "shape", "relative_size", "sharing", "shared", "reward", "direction")
+    names = (
+        "alpha",
+        "shape",
+        "relative_size",
+        "first_share",
+        "sharing",
+        "shared",
+        "reward",
+        "direction",
+    )
     names += ("momentum", "second_decay", "weight_decay")
     values = {name: getattr(settings, name) for name in names}
     values["problem"] = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)}

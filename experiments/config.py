@@ -16,7 +16,9 @@ import tyro
 PROGRAM = "python -m experiments.run"
 Scale = Literal["small", "paper"]
 Range = tuple[float, float]
-Shape = Literal["warmup_cosine", "one_cycle", "linear_one_cycle", "flat"]  # of `actions.SHAPES`
+Shape = Literal[  # of `actions.SHAPES`
+    "warmup_cosine", "warmup_linear", "one_cycle", "linear_one_cycle", "flat"
+]
 # Features in which the agents would read their own persistent noise as a property of the training.
 NOISY_FEATURES = ("rate", "rate_change", "rate_drift", "rate_contrast", "relative_update")
 

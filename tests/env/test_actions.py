@@ -106,6 +106,11 @@ def test_a_relative_update_is_cautious_before_momenta_have_built_up():
     np.testing.assert_allclose(first, 0.25 * later, rtol=1e-5)
 
 
+def test_a_warmup_over_a_tenth_and_a_straight_fall():
+    shape = SHAPES["warmup_linear"](jnp.asarray([0.0, 0.05, 0.1, 0.55, 1.0]))
+    np.testing.assert_allclose(shape, [0.04, 0.52, 1.0, 0.5005, 0.001], rtol=1e-5)
+
+
 def test_the_linear_one_cycle_rises_as_the_other_and_falls_straight():
     shape = SHAPES["linear_one_cycle"](jnp.asarray([0.0, 0.15, 0.3, 0.65, 1.0]))
     np.testing.assert_allclose(shape, [0.04, 0.52, 1.0, 0.5005, 0.001], rtol=1e-4)

@@ -202,18 +202,30 @@ def flat_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
 def one_cycle_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
     """A base shape: a half cosine from 1/25 up to 1 over the first 30%, another down to 0.001."""
     fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((fraction - 0.3) / 0.7, 0.0, 1.0)))
-    return _one_cycle(fraction, fall)
+    return _rise_and_fall(fraction, 0.3, fall)
 
 
 def linear_one_cycle_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
     """A base shape: a half cosine from 1/25 up to 1 over the first 30%, then a straight line to 0.001."""
-    return _one_cycle(fraction, 1.0 - jnp.clip((fraction - 0.3) / 0.7, 0.0, 1.0))
+    return _straight_fall(fraction, 0.3)
 
 
-def _one_cycle(fraction: Float[Array, ""], fall: Float[Array, ""]) -> Float[Array, ""]:
-    """The rise over the first 30%, then `fall`, which goes from 1 to 0, down to 0.001."""
-    rise = 0.5 * (1 - jnp.cos(jnp.pi * jnp.clip(fraction / 0.3, 0.0, 1.0)))
-    return jnp.where(fraction < 0.3, 0.04 + 0.96 * rise, 0.001 + 0.999 * fall)
+def warmup_linear_shape(fraction: Float[Array, ""]) -> Float[Array, ""]:
+    """A base shape: a half cosine from 1/25 up to 1 over the first 10%, then a straight line to 0.001."""
+    return _straight_fall(fraction, 0.1)
+
+
+def _straight_fall(fraction: Float[Array, ""], peak: float) -> Float[Array, ""]:
+    fall = 1.0 - jnp.clip((fraction - peak) / (1.0 - peak), 0.0, 1.0)
+    return _rise_and_fall(fraction, peak, fall)
+
+
+def _rise_and_fall(
+    fraction: Float[Array, ""], peak: float, fall: Float[Array, ""]
+) -> Float[Array, ""]:
+    """A rise over this share of the training, then `fall`, which goes from 1 to 0, down to 0.001."""
+    rise = 0.5 * (1 - jnp.cos(jnp.pi * jnp.clip(fraction / peak, 0.0, 1.0)))
+    return jnp.where(fraction < peak, 0.04 + 0.96 * rise, 0.001 + 0.999 * fall)
 
 
 SHAPES: dict[str, Callable[[Float[Array, ""]], Float[Array, ""]]] = {
@@ -221,5 +233,6 @@ SHAPES: dict[str, Callable[[Float[Array, ""]], Float[Array, ""]]] = {
     "linear_one_cycle": linear_one_cycle_shape,
     "one_cycle": one_cycle_shape,
     "warmup_cosine": warmup_cosine_shape,
+    "warmup_linear": warmup_linear_shape,
 }
 """Base schedules of the anchored action spaces, by name: share of the budget to share of the peak."""
