@@ -262,7 +262,9 @@ def nadamw(scale: Scale = "small") -> BroadExperiment:
         momentum=0.8,
         second_decay=0.98,
         weight_decay=0.02,
-        relative_size=0.13,
+        shape="warmup_linear",
+        first_share=1.0,
+        relative_size=0.12,
     )
     return dataclasses.replace(general, preset="nadamw", broad=settings)
 
