@@ -1,4 +1,4 @@
-"""Train a Linen network on the digits with a controller that sets each layer's learning rate, and without.
+"""Train a Linen network on the digits with a controller as the whole optimizer, and without.
 
 python examples/optax_linen.py [--without]
 """
@@ -26,11 +26,10 @@ def main(controlled: bool = True, num_steps: int = 600, batch_size: int = 64) ->
     held_out = slice(1400, None)
     model = MLP()
     params = model.init(jax.random.key(0), inputs[:1])
-    direction = optax.trace(decay=0.9)
     if controlled:
-        optimizer = ganno_jax.control(direction, ganno_jax.load("broad"), total_steps=num_steps)
+        optimizer = ganno_jax.optimizer(ganno_jax.load("nadamw"), total_steps=num_steps)
     else:
-        optimizer = optax.chain(direction, optax.scale_by_learning_rate(0.05))
+        optimizer = optax.nadamw(0.01)
 
     def loss_fn(params, x, y):
         logits = model.apply(params, x)

@@ -141,3 +141,15 @@ def test_a_fingerprint_is_of_what_a_controller_does():
     other = make_controller(RelativeUpdate(one_cycle_shape))
     assert fingerprint(controller) == fingerprint(same)
     assert fingerprint(controller) != fingerprint(other)
+
+
+@pytest.mark.parametrize("name", ganno_jax.controllers.shipped())
+def test_shipped_controllers_do_the_same_whatever_the_initial_rate(name):
+    controller = load(name)
+    ends = [
+        descend(
+            ganno_jax.control(optax.trace(0.9), controller, 12, every=3, initial_rate=rate), PARAMS
+        )[1]
+        for rate in (1e-5, 1.0)
+    ]
+    chex.assert_trees_all_equal(*ends)
