@@ -19,7 +19,7 @@ from experiments import (
 )
 from experiments import folder as folders
 from experiments.beginning import command, describe, entered, resume_command
-from experiments.broad_build import make_direction, make_env, make_learner
+from experiments.broad_build import make_direction, make_env, make_learner, restrained
 from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.checks import require_positive, require_seeds, require_within
 from experiments.errors import UserError
@@ -83,6 +83,7 @@ def _check(config: BroadConfig) -> None:
     require_within(
         {
             "broad.sharing": (config.sharing, 0, 1),
+            "broad.action_share": (config.action_share, 1e-6, 1),
             "broad.num_members": (config.num_members, 1, math.inf),
             "broad.head_start": (config.head_start, 0, math.inf),
             "broad.random_kinds": (config.random_kinds, 0, math.inf),
@@ -139,7 +140,7 @@ def _plan(config: BroadExperiment, mesh: Mesh) -> _Plan:
 
 def _settings(config: BroadExperiment) -> dict[str, Any]:
     """What is learned depends on these; a finished training may go on, or be examined anew."""
-    free = ("num_updates", "own_runs")
+    free = ("num_updates", "own_runs", "action_share")
     values = dataclasses.asdict(config.broad).items()
     return {f"broad.{name}": value for name, value in values if name not in free}
 
@@ -190,7 +191,7 @@ def _learn(
         "inner_steps": steps * total,  # without those of a head start
         "seconds": seconds,
     }
-    policy = _together(learner, states)
+    policy = restrained(_together(learner, states), settings.action_share)
     controller = save_controller(
         folder, policy, envs[0].num_decisions, cost, direction=make_direction(settings)
     )
@@ -215,7 +216,7 @@ def _together(learner: MAPPO, states: Sequence[LearnerState]) -> AgentPolicy | E
 
 
 def _go_on(config: BroadExperiment, folder: RunFolder, update: int, mesh: Mesh) -> None:
-    """Say so; a run that is to have another number of updates than before gets another description.
+    """Say so; a run with other settings than before, where they may change, gets another description.
 
     The learning rate falls over the updates, so going on is not one longer training: the description lists the
     earlier plans under `earlier`, each with the update up to which it held.
@@ -233,11 +234,16 @@ def _go_on(config: BroadExperiment, folder: RunFolder, update: int, mesh: Mesh) 
     if update:
         say(f"going on from update {update} of {num_updates * config.broad.num_members}")
     before = json.loads(folder.config.read_text(encoding="utf-8"))
-    planned = before["config"]["broad"]["num_updates"]
-    if planned != num_updates:
+    stored = before["config"]["broad"]
+    if stored == folders.plain(dataclasses.asdict(config.broad)):
+        return
+    earlier = before.get("earlier", [])
+    planned = stored["num_updates"]
+    if update and planned != num_updates:
         plan = {"num_updates": planned, "until": made, "git_commit": before["git_commit"]}
-        more = {"earlier": [*before.get("earlier", []), plan]} if update else {}
-        describe(config, folder, list(mesh.devices.flat), **more)
+        earlier = [*earlier, plan]
+    more = {"earlier": earlier} if earlier else {}
+    describe(config, folder, list(mesh.devices.flat), **more)
 
 
 def _kinds(settings: BroadConfig) -> tuple[Problem, ...]:

@@ -38,6 +38,8 @@ class BroadConfig:
     """Of the exploration noise."""
     alpha: float = 2.5
     """Bound of an action in log space, > 0."""
+    action_share: float = 1.0
+    """Of the agents' log actions that the finished controller keeps, (0, 1]; less stays closer to the base."""
     shape: Shape = "linear_one_cycle"
     """Base schedule."""
     relative_size: float = 0.1

@@ -265,6 +265,7 @@ def nadamw(scale: Scale = "small") -> BroadExperiment:
         shape="warmup_linear",
         first_share=1.0,
         relative_size=0.12,
+        action_share=0.5,
     )
     return dataclasses.replace(general, preset="nadamw", broad=settings)
 

@@ -110,6 +110,13 @@ def test_one_direction_in_every_kind_makes_a_whole_optimizer(tmp_path, monkeypat
     direction = Direction("nadamw", momentum=0.8, second_decay=0.98, weight_decay=0.02)
     made = load(tmp_path / "nadamw" / "agents.controller")
     assert made.direction == seen[0].direction == direction
+    assert made.policy.actions.alpha == 0.5 * 2.5  # half of the agents' actions
+    again = ["train", "nadamw", *words.split(), "--run.resume", "--broad.action_share", "1"]
+    assert main(again) == 0
+    whole = load(tmp_path / "nadamw" / "agents.controller")
+    assert whole.policy.actions.alpha == 2.5
+    assert whole.provenance["config"]["broad"]["action_share"] == 1.0
+    jax.tree.map(np.testing.assert_array_equal, whole.policy.params, made.policy.params)
     env = make_env(TINY, parse("train", ["nadamw"]))
     assert env.training.optimizer.name == "nadamw"
     numbers = env.training.optimizer.sample(jax.random.key(0))
