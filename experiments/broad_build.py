@@ -9,8 +9,6 @@ from ganno_jax.env import Env
 from ganno_jax.env.actions import SHAPES, RelativeUpdate
 from ganno_jax.inner import Direction
 from ganno_jax.learners import MAPPO, MAPPOConfig
-from ganno_jax.policies import Ensemble
-from ganno_jax.policies.agents import Agents
 from ganno_jax.tasks.distributions import LogUniform
 
 
@@ -29,14 +27,6 @@ def make_env(problem: Problem, config: BroadExperiment) -> Env:
         reward=make_reward(EnvConfig(reward=settings.reward)),
         optimizer=direction and direction.optimizer(LogUniform(*problem.initial_rate)),
     )
-
-
-def restrained(policy: Agents, share: float) -> Agents:
-    """The same agents with actions that go only so far from the base: their bound `alpha` times `share`."""
-    if isinstance(policy, Ensemble):
-        return Ensemble.of([restrained(member, share) for member in policy.split()])
-    actions = policy.actions
-    return policy.replace(actions=actions.replace(alpha=share * actions.alpha))
 
 
 def make_direction(settings: BroadConfig) -> Direction | None:

@@ -19,7 +19,7 @@ from experiments import (
 )
 from experiments import folder as folders
 from experiments.beginning import command, describe, entered, resume_command
-from experiments.broad_build import make_direction, make_env, make_learner, restrained
+from experiments.broad_build import make_direction, make_env, make_learner
 from experiments.broad_config import BroadConfig, BroadExperiment
 from experiments.checks import require_positive, require_seeds, require_within
 from experiments.errors import UserError
@@ -37,7 +37,7 @@ from ganno_jax.learners import MAPPO
 from ganno_jax.learners import train as train_chunk
 from ganno_jax.learners.state import LearnerState, check_divisible
 from ganno_jax.policies import AgentPolicy, Ensemble
-from ganno_jax.policies.agents import as_one
+from ganno_jax.policies.agents import as_one, with_actions
 
 SHOWN = ("return", "entropy", "kl")
 
@@ -191,7 +191,10 @@ def _learn(
         "inner_steps": steps * total,  # without those of a head start
         "seconds": seconds,
     }
-    policy = restrained(_together(learner, states), settings.action_share)
+    share = settings.action_share
+    policy = with_actions(
+        _together(learner, states), lambda space: space.replace(alpha=share * space.alpha)
+    )
     controller = save_controller(
         folder, policy, envs[0].num_decisions, cost, direction=make_direction(settings)
     )

@@ -16,8 +16,8 @@ from ganno_jax.evaluation import Curves
 from ganno_jax.evaluation import evaluate as run_policies
 from ganno_jax.evaluation.statistics import log_losses, paired_difference
 from ganno_jax.evaluation.tables import Row, write_csv
-from ganno_jax.policies import Ensemble, OpenLoop
-from ganno_jax.policies.agents import Agents
+from ganno_jax.policies import OpenLoop
+from ganno_jax.policies.agents import Agents, with_actions
 
 SIZES = (0.0125, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)  # relative sizes tried for untrained agents
 
@@ -69,7 +69,10 @@ def compare(
 
 
 def _compare(env: Env, trained: Agents, untrained: Agents, keys: PRNGKeyArray, mesh: Mesh) -> Row:
-    sized = [_with_size(untrained, size) for size in SIZES]
+    sized = [
+        with_actions(untrained, lambda space, size=size: space.replace(relative_size=size))
+        for size in SIZES
+    ]
     policies = jax.device_get([trained, untrained, *sized])
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *policies)
     curves = run_policies(env, stacked, keys, mesh, num_policies=len(policies))
@@ -90,13 +93,6 @@ def _compare(env: Env, trained: Agents, untrained: Agents, keys: PRNGKeyArray, m
         row[f"to_{name}"] = change.estimate
         row[f"to_{name}_lower"], row[f"to_{name}_upper"] = change.lower, change.upper
     return row
-
-
-def _with_size(policy: Agents, size: float) -> Agents:
-    """The same agents around a base of another relative size."""
-    if isinstance(policy, Ensemble):
-        return Ensemble.of([_with_size(member, size) for member in policy.split()])
-    return policy.replace(actions=policy.actions.replace(relative_size=size))
 
 
 def _replay(env: Env, curves: Curves, keys: PRNGKeyArray, mesh: Mesh) -> Float[np.ndarray, " run"]:

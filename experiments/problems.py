@@ -13,6 +13,7 @@ from ganno_jax.tasks import from_linen, networks, reconstruction_error, sources
 from ganno_jax.tasks.distributions import Constant, Distribution, LogUniform, Uniform
 
 INITIAL_RATES: Range = (1e-5, 1.0)
+ADAM_PEAKS: Range = (1e-4, 0.1)  # where peak rates of Adam and its kin are tuned
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _KINDS: dict[str, type[Distribution]] = {
     "data_fraction": LogUniform,

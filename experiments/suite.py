@@ -236,9 +236,10 @@ def _loaded(problem: Problem, name: str, values: Mapping[str, Any]) -> Cell:
 def cost(problems: Sequence[Problem], effort: Effort, names: Sequence[str]) -> int:
     """Inner steps that these cells take if none is finished: what a run states before it starts."""
     tuning = effort.tuning_seeds * effort.num_peaks
+    schedules = (len(SCHEDULES) + 1) * tuning
     per_method = {
-        FIRST: (len(SCHEDULES) + 1) * tuning,
-        SAME_DIRECTION: (len(SCHEDULES) + 1) * tuning + effort.num_seeds,
+        FIRST: schedules,
+        SAME_DIRECTION: schedules + effort.num_seeds,
         "tuned Adam": tuning + effort.num_seeds,
         "hypergradient Adam": tuning + effort.num_seeds,
         "NAdamW, random search": effort.num_trials * effort.tuning_seeds + effort.num_seeds,

@@ -4,7 +4,7 @@ A method gets a `Bench`, one problem on one device, and returns its curves and w
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,8 @@ from jaxtyping import PRNGKeyArray
 
 from experiments import problems
 from experiments.broad_config import Effort
-from experiments.problems import Problem
+from experiments.config import Range
+from experiments.problems import ADAM_PEAKS, Problem
 from ganno_jax.baselines import (
     LEARNING_RATE_FREE,
     LearnedWeights,
@@ -38,7 +39,7 @@ from ganno_jax.inner import InnerOptimizer, directions
 from ganno_jax.inner.directions import Direction
 from ganno_jax.policies import SCHEDULES, FixedRates, Policy, ReduceOnPlateau, ScheduleBank
 from ganno_jax.policies.agents import untrained
-from ganno_jax.tasks.distributions import Constant, Uniform
+from ganno_jax.tasks.distributions import Constant
 
 REPORT_SEED, TUNING_SEED, SEARCH_SEED = 20_000, 10_000, 30_000
 SAME_DIRECTION = "best schedule, same direction"  # for a controller that brings one
@@ -62,15 +63,9 @@ class Bench:
         """With the problem's own optimizer."""
         return problems.build(self.problem, self.data_dir)
 
-    @property
-    def peaks(self) -> tuple[float, ...]:
-        """The grid of peak rates."""
-        return tuple(float(p) for p in np.geomspace(*self.problem.peaks, self.effort.num_peaks))
-
-    @property
-    def peaks_like_adam(self) -> tuple[float, ...]:
-        """As many rates, over the range that is usual for Adam."""
-        return tuple(np.geomspace(1e-4, 0.1, self.effort.num_peaks).tolist())
+    def grid(self, bounds: Range) -> list[float]:
+        """The peak rates that a schedule is tried with."""
+        return np.geomspace(*bounds, self.effort.num_peaks).tolist()
 
     def with_optimizer(self, optimizer: InnerOptimizer) -> Env:
         """The same trainings under another optimizer."""
@@ -118,7 +113,7 @@ def methods(
     before = untrained(controller.policy, jax.random.key(0))
     direction = controller.direction
     table: dict[str, Method] = {
-        "schedules": lambda bench: (None, _tuned_schedules(bench, bench.env, bench.peaks)),
+        "schedules": lambda bench: (None, _tuned_schedules(bench, bench.env, bench.problem.peaks)),
         "controller": lambda bench: (bench.report(bench.under(direction), controller.policy), {}),
         "untrained agents": lambda bench: (bench.report(bench.under(direction), before), {}),
         "best tuned schedule": _best_schedule,
@@ -140,12 +135,12 @@ def methods(
     return table
 
 
-def _tuned_schedules(bench: Bench, env: Env, peaks: Sequence[float]) -> Info:
-    """The best peak of every schedule, and what it reached."""
+def _tuned_schedules(bench: Bench, env: Env, bounds: Range) -> Info:
+    """The best peak of every schedule within these bounds, and what it reached."""
     run_keys = keys(TUNING_SEED, bench.effort.tuning_seeds)
     first = evaluate(env, FixedRates(jnp.zeros(env.num_layers)), run_keys, bench.mesh)
     worst = float(np.mean(first.validation_loss[:, 0]))
-    best, table = tune_schedules(env, run_keys, bench.mesh, worst, peaks)
+    best, table = tune_schedules(env, run_keys, bench.mesh, worst, bench.grid(bounds))
     lowest = dict(zip(best, table.min(axis=1).tolist(), strict=True))
     return {"peaks": best, "log_loss": lowest, "tuning_runs": table.size * len(run_keys)}
 
@@ -157,8 +152,8 @@ def _best_schedule(bench: Bench) -> tuple[Curves, Info]:
 def _best_schedule_over(bench: Bench, direction: Direction) -> tuple[Curves, Info]:
     """What the schedules can do with the controller's direction, at the same price."""
     env = bench.under(direction)
-    peaks = bench.peaks_like_adam if direction.name in LIKE_ADAM else bench.peaks
-    return _report_best(bench, env, _tuned_schedules(bench, env, peaks))
+    bounds = ADAM_PEAKS if direction.name in LIKE_ADAM else bench.problem.peaks
+    return _report_best(bench, env, _tuned_schedules(bench, env, bounds))
 
 
 def _report_best(bench: Bench, env: Env, tuned: Info) -> tuple[Curves, Info]:
@@ -188,7 +183,7 @@ def _hypergradient_adam() -> optax.GradientTransformation:
 def _tuned_rate(bench: Bench, optimizer: InnerOptimizer) -> tuple[Curves, Info]:
     """An optimizer at the best of the rates that are usual for Adam."""
     env = bench.with_optimizer(optimizer)
-    peaks = bench.peaks_like_adam
+    peaks = bench.grid(ADAM_PEAKS)
     losses = [bench.tune(env, _schedule("constant", peak)) for peak in peaks]
     peak = peaks[int(np.argmin(losses))]
     runs = len(peaks) * bench.effort.tuning_seeds
@@ -209,26 +204,12 @@ def _searched_nadamw(bench: Bench) -> tuple[Curves, Info]:
             "epsilon": 10 ** rng.uniform(-10, -5),
             "weight_decay": 10 ** rng.uniform(-5, -1),
         }
-        env = bench.with_optimizer(_nadamw(numbers))
+        env = bench.under(Direction("nadamw", **numbers))
         policy = _schedule("warmup_cosine", float(10 ** rng.uniform(-4, -1)))
         trials.append((bench.tune(env, policy), env, policy, numbers))
     _, env, policy, numbers = min(trials, key=lambda trial: trial[0])
     runs = len(trials) * bench.effort.tuning_seeds
     return bench.report(env, policy), {**numbers, "peak": float(policy.peak), "tuning_runs": runs}
-
-
-def _nadamw(numbers: Mapping[str, float]) -> InnerOptimizer:
-    return InnerOptimizer(
-        direction_fn=_nadam,
-        initial_rate=Constant(1.0),
-        decoupled_decay=True,
-        name="nadamw",
-        **{name: Uniform(value, value) for name, value in numbers.items()},
-    )
-
-
-def _nadam(h: directions.Hyperparameters) -> optax.GradientTransformation:
-    return optax.scale_by_adam(b1=h.momentum, b2=h.second_decay, eps=h.epsilon, nesterov=True)
 
 
 def _whole_method(

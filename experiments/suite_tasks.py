@@ -7,13 +7,12 @@ The broad controller learns on digits and MNIST with dense, convolutional and sm
 import dataclasses
 from typing import Any
 
-from experiments.problems import Problem
+from experiments.problems import ADAM_PEAKS, Problem
 
 _FASHION_8 = {"name": "fashion_mnist", "image_size": 8, "max_examples": 12_000}
 _FASHION_14 = {"name": "fashion_mnist", "image_size": 14, "max_examples": 12_000}
 _CIFAR_8 = {"name": "cifar10", "image_size": 8, "max_examples": 12_000}
 _TEXT = {"name": "tinyshakespeare", "sequence_length": 24, "max_examples": 8_000}
-_ADAM_PEAKS = (1e-4, 0.1)
 
 SMALL = (
     Problem("Fashion-MNIST 8x8, MLP, momentum", _FASHION_8, {"name": "mlp", "features": (32,)}),
@@ -31,14 +30,14 @@ SMALL = (
         _FASHION_8,
         {"name": "mlp", "features": (48, 48, 48), "activation": "tanh"},
         optimizer="adam",
-        peaks=_ADAM_PEAKS,
+        peaks=ADAM_PEAKS,
     ),
     Problem(
         "Fashion-MNIST 8x8, MLP, RMSprop",
         _FASHION_8,
         {"name": "mlp", "features": (64,)},
         optimizer="rmsprop",
-        peaks=_ADAM_PEAKS,
+        peaks=ADAM_PEAKS,
     ),
     Problem(
         "Fashion-MNIST 14x14, CNN, momentum",
@@ -62,7 +61,7 @@ SMALL = (
         weight_decay=(1e-2, 1e-2),
         batch_size=32,
         interval=10,
-        peaks=_ADAM_PEAKS,
+        peaks=ADAM_PEAKS,
     ),
     Problem(
         "CIFAR-10 8x8, residual network, momentum, weight decay",
@@ -79,7 +78,7 @@ SMALL = (
         {"name": "autoencoder"},
         optimizer="adamw",
         weight_decay=(1e-4, 1e-4),
-        peaks=_ADAM_PEAKS,
+        peaks=ADAM_PEAKS,
     ),
     Problem(
         "digits, vision transformer, AdamW",
@@ -89,7 +88,7 @@ SMALL = (
         weight_decay=(1e-2, 1e-2),
         batch_size=32,
         interval=10,
-        peaks=_ADAM_PEAKS,
+        peaks=ADAM_PEAKS,
     ),
     Problem(
         "characters, GRU, Adam",
@@ -99,7 +98,7 @@ SMALL = (
         batch_size=16,
         interval=10,
         num_validation=128,
-        peaks=_ADAM_PEAKS,
+        peaks=ADAM_PEAKS,
     ),
     Problem(
         "characters, Transformer, AdamW",
@@ -110,7 +109,7 @@ SMALL = (
         batch_size=16,
         interval=10,
         num_validation=128,
-        peaks=_ADAM_PEAKS,
+        peaks=ADAM_PEAKS,
     ),
 )
 
@@ -152,7 +151,7 @@ PAPER = (
         num_decisions=60,
         interval=100,
         num_validation=2000,
-        peaks=_ADAM_PEAKS,
+        peaks=ADAM_PEAKS,
     ),
     Problem(
         "CIFAR-10, vision transformer, AdamW",
@@ -164,7 +163,7 @@ PAPER = (
         num_decisions=60,
         interval=100,
         num_validation=2000,
-        peaks=_ADAM_PEAKS,
+        peaks=ADAM_PEAKS,
     ),
     Problem(
         "characters, GRU, Adam",
@@ -174,7 +173,7 @@ PAPER = (
         num_decisions=50,
         interval=60,
         num_validation=512,
-        peaks=_ADAM_PEAKS,
+        peaks=ADAM_PEAKS,
     ),
     Problem(
         "characters, Transformer, AdamW",
@@ -185,7 +184,7 @@ PAPER = (
         num_decisions=50,
         interval=60,
         num_validation=512,
-        peaks=_ADAM_PEAKS,
+        peaks=ADAM_PEAKS,
     ),
 )
 
@@ -205,7 +204,7 @@ def sweeps() -> dict[str, dict[str, Problem]]:
             "momentum": {},
             "nesterov": {"optimizer": "nesterov"},
             **{
-                name: {"optimizer": name, "peaks": _ADAM_PEAKS}
+                name: {"optimizer": name, "peaks": ADAM_PEAKS}
                 for name in ("rmsprop", "adam", "adamw", "lion")
             },
         },

@@ -128,9 +128,7 @@ def named(name: str, initial_rate: Distribution, **numbers: Distribution) -> Inn
     Raises:
       ValueError: there is no direction of that name.
     """
-    if name not in DIRECTIONS:
-        raise ValueError(f"no optimizer {name!r}; there are: {', '.join(DIRECTIONS)}")
-    direction_fn, decoupled = DIRECTIONS[name]
+    direction_fn, decoupled = _entry(name)
     defaults: dict[str, Distribution] = {}
     if name == "lion":
         defaults = {"second_decay": Constant(0.99)}
@@ -143,6 +141,12 @@ def named(name: str, initial_rate: Distribution, **numbers: Distribution) -> Inn
         name=name,
         **{**defaults, **numbers},
     )
+
+
+def _entry(name: str) -> tuple[DirectionFn, bool]:
+    if name not in DIRECTIONS:
+        raise ValueError(f"no optimizer {name!r}; there are: {', '.join(DIRECTIONS)}")
+    return DIRECTIONS[name]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,8 +171,7 @@ class Direction:
     weight_decay: float = 0.0
 
     def __post_init__(self):
-        if self.name not in DIRECTIONS:
-            raise ValueError(f"no optimizer {self.name!r}; there are: {', '.join(DIRECTIONS)}")
+        _entry(self.name)
         ranges = {
             "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
             "second_decay": (0 <= self.second_decay < 1, "in [0, 1)"),

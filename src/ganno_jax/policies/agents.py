@@ -1,6 +1,6 @@
 """Trained (or untrained) agents as a policy: one team, or the mean of several."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -176,6 +176,13 @@ def untrained(policy: Agents, key: PRNGKeyArray) -> Agents:
     num_features = policy.feature_mask.shape[0]
     params = init_actor(policy.actor, num_features, key)
     return policy.replace(params=params)
+
+
+def with_actions(policy: Agents, change: Callable[[Any], ActionSpace]) -> Agents:
+    """The same agents with the action space that `change` makes of theirs, in every team."""
+    if isinstance(policy, Ensemble):
+        return Ensemble.of([with_actions(member, change) for member in policy.split()])
+    return policy.replace(actions=change(policy.actions))
 
 
 def init_actor(actor: Actor, num_features: int, key: PRNGKeyArray) -> Any:
