@@ -120,14 +120,14 @@ def assess(
 def _tune(
     experiment: Experiment, evaluator: Evaluator, base: Entrant
 ) -> tuple[dict[str, float], np.ndarray]:
-    """The best peak of every schedule, and mean final log losses `[schedule, peak]`."""
+    """The best peak of every schedule, and mean final log selection losses `[schedule, peak]`."""
     config = experiment.config
     peaks, runs = config.evaluate.peaks, config.evaluate.tuning_runs
     grid = [entrants.tuned(base, name, peak) for name in TUNED for peak in peaks]
     keys, rates = run_keys(config, runs, report=False), initial_rates(config, runs)
     with Bar("tuning runs", len(grid) * runs) as bar:
         curves = evaluator(grid, keys, rates, bar.show)
-    losses = log_losses(curves.final_loss, experiment.chance_loss, curves.diverged)
+    losses = log_losses(curves.selection_loss, experiment.chance_loss, curves.diverged)
     table = losses.mean(axis=-1).reshape(len(TUNED), len(peaks))
     return {name: peaks[int(np.argmin(row))] for name, row in zip(TUNED, table, strict=True)}, table
 

@@ -31,7 +31,7 @@ def compare(
     keys: PRNGKeyArray,
     mesh: Mesh,
 ) -> None:
-    """Write `own_kinds.csv`: a row per problem, its losses means of final log validation losses.
+    """Write `own_kinds.csv`: a row per problem, its losses means of final log selection losses.
 
     Columns `to_...` are paired differences of the trained agents to the untrained ones, to these at the best of
     `SIZES` (chosen in the same runs, which favours it), and to the replay of the trained agents' mean schedule.
@@ -76,7 +76,7 @@ def _compare(env: Env, trained: Agents, untrained: Agents, keys: PRNGKeyArray, m
     policies = jax.device_get([trained, untrained, *sized])
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *policies)
     curves = run_policies(env, stacked, keys, mesh, num_policies=len(policies))
-    losses = log_losses(curves.final_loss, curves.validation_loss[:, :, 0], curves.diverged)
+    losses = log_losses(curves.selection_loss, curves.train_loss[:, :, 0], curves.diverged)
     ours, before, sizes = losses[0], losses[1], losses[2:]
     best = int(np.argmin(sizes.mean(axis=1)))
     replayed = _replay(env, jax.tree.map(lambda x: x[0], curves), keys, mesh)
@@ -98,4 +98,4 @@ def _compare(env: Env, trained: Agents, untrained: Agents, keys: PRNGKeyArray, m
 def _replay(env: Env, curves: Curves, keys: PRNGKeyArray, mesh: Mesh) -> Float[np.ndarray, " run"]:
     """Final log losses where the mean rates of these runs are replayed in them."""
     again = run_policies(env, OpenLoop(curves.mean_rates()), keys, mesh)
-    return log_losses(again.final_loss, again.validation_loss[:, 0], again.diverged)
+    return log_losses(again.selection_loss, again.train_loss[:, 0], again.diverged)

@@ -77,8 +77,8 @@ def present(folder: RunFolder, timing_fn: Callable[[], Mapping[str, float]]) -> 
     timing = dict(timing_fn())
     numbers: dict[str, Any] = {**_numbers(arrays, best), **timing}
     write_json(folder.summary, {"headline": sentence, **numbers})
-    low, high = numbers["paired_difference_ci95"]
-    shown = numbers | {"paired_difference_ci95": f"{low:.4f} to {high:.4f}"}
+    intervals = {k: v for k, v in numbers.items() if isinstance(v, list)}
+    shown = numbers | {k: f"{low:.4f} to {high:.4f}" for k, (low, high) in intervals.items()}
     write_report(
         folder.path,
         f"ganno_jax: {description['config']['preset']} ({folder.path.name})",
@@ -90,7 +90,7 @@ def present(folder: RunFolder, timing_fn: Callable[[], Mapping[str, float]]) -> 
                 rows,
             ),
             (
-                "Tuning: mean final log validation loss at each peak rate, on seeds of its own.",
+                "Tuning: mean final log selection loss at each peak rate, on seeds of its own.",
                 _wide(tuning),
             ),
         ],
@@ -106,7 +106,7 @@ def _results(arrays: Arrays) -> list[PolicyResult]:
     chance = float(arrays["chance_loss"])
     results = []
     for i, name in enumerate(arrays["names"]):
-        losses, accuracies = arrays["validation_loss"][i], arrays["validation_accuracy"][i]
+        losses, accuracies = arrays["report_loss"][i], arrays["report_accuracy"][i]
         peak = float(arrays["peaks"][i])
         results.append(
             PolicyResult(
@@ -114,11 +114,9 @@ def _results(arrays: Arrays) -> list[PolicyResult]:
                 kind=str(arrays["kinds"][i]),
                 peak=None if math.isnan(peak) else peak,
                 final_loss=arrays["final_loss"][i],
-                best_loss=np.fmin.reduce(losses, axis=1),
                 final_accuracy=arrays["final_accuracy"][i],
-                best_accuracy=np.fmax.reduce(accuracies, axis=1),
-                test_loss=arrays["test_loss"][i],
-                test_accuracy=arrays["test_accuracy"][i],
+                selection_loss=arrays["selection_loss"][i],
+                selection_accuracy=arrays["selection_accuracy"][i],
                 auc=area_under_curve(losses, chance),
                 diverged=arrays["diverged"][i],
                 initial_rate=arrays["initial_rate"][i],
@@ -130,9 +128,9 @@ def _results(arrays: Arrays) -> list[PolicyResult]:
     return results
 
 
-def _final_log_losses(arrays: Arrays) -> np.ndarray:
-    """`[policy, run]`."""
-    return log_losses(arrays["final_loss"], float(arrays["chance_loss"]), arrays["diverged"])
+def _log_losses(arrays: Arrays, name: str = "final_loss") -> np.ndarray:
+    """At the end of the runs, `[policy, run]`; of the report split, or of another."""
+    return log_losses(arrays[name], float(arrays["chance_loss"]), arrays["diverged"])
 
 
 def _index(arrays: Arrays, key: str) -> int:
@@ -140,26 +138,36 @@ def _index(arrays: Arrays, key: str) -> int:
 
 
 def _best_schedule(arrays: Arrays) -> int:
-    """Lowest mean in the reported runs themselves: the choice that is hardest on the agents."""
-    means = _final_log_losses(arrays).mean(axis=1)
+    """Lowest mean on the selection split in the reported runs."""
+    means = _log_losses(arrays, "selection_loss").mean(axis=1)
     return int(np.argmin(np.where(arrays["kinds"] == "schedule", means, np.inf)))
 
 
 def _numbers(arrays: Arrays, best: int) -> dict[str, Any]:
-    """The headline numbers, machine readable."""
-    finals, ours = _final_log_losses(arrays), _index(arrays, "agents")
-    difference = paired_difference(finals[ours], finals[best])
-    guessed = math.exp(-float(arrays["chance_loss"]))
-    accuracy = replace_diverged(arrays["final_accuracy"][ours], guessed, arrays["diverged"][ours])
+    """The headline numbers, machine readable: of the report split, and as `selection_*` of the other."""
     return {
-        "controller": float(finals[ours].mean()),
-        "best_schedule": float(finals[best].mean()),
+        **_numbers_of(arrays, best, "final"),
         "best_schedule_name": str(arrays["keys"][best]),
+        "evaluation_runs": int(arrays["final_loss"].shape[1]),
+        **{f"selection_{k}": v for k, v in _numbers_of(arrays, best, "selection").items()},
+    }
+
+
+def _numbers_of(arrays: Arrays, best: int, split: str) -> dict[str, Any]:
+    """Of one split: "final" is the report split."""
+    losses, ours = _log_losses(arrays, f"{split}_loss"), _index(arrays, "agents")
+    difference = paired_difference(losses[ours], losses[best])
+    guessed = math.exp(-float(arrays["chance_loss"]))
+    accuracy = replace_diverged(arrays[f"{split}_accuracy"], guessed, arrays["diverged"])
+    return {
+        "controller": float(losses[ours].mean()),
+        "best_schedule": float(losses[best].mean()),
         "paired_difference": difference.estimate,
         "paired_difference_ci95": [difference.lower, difference.upper],
-        "evaluation_runs": int(finals.shape[1]),
-        "controller_accuracy_median": float(np.median(accuracy)),
-        "controller_accuracy_worst_decile": float(worst_decile(accuracy)),
+        "controller_accuracy": float(accuracy[ours].mean()),
+        "best_schedule_accuracy": float(accuracy[best].mean()),
+        "controller_accuracy_median": float(np.median(accuracy[ours])),
+        "controller_accuracy_worst_decile": float(worst_decile(accuracy[ours])),
     }
 
 
@@ -219,7 +227,7 @@ def _figures(
 ) -> list[tuple[str, str]]:
     """Draw and save all figures; captions and paths in the order of the report."""
     names = [str(name) for name in arrays["names"]]
-    finals, ours = _final_log_losses(arrays), _index(arrays, "agents")
+    finals, ours = _log_losses(arrays), _index(arrays, "agents")
     chance = float(arrays["chance_loss"])
     keys = [str(key) for key in arrays["keys"]]
     untuned = [i for i, key in enumerate(keys) if key.endswith("_untuned")]
@@ -234,7 +242,7 @@ def _figures(
     save(
         "policies",
         plots.forest(rows, [names[ours]]),
-        "Mean final log validation loss of every policy with 95% bootstrap intervals; the strip is "
+        "Mean final log test loss of every policy with 95% bootstrap intervals; the strip is "
         "the interval of the best, arrows are policies far off.",
     )
     curve = read_lines(folder.curve)
@@ -250,7 +258,7 @@ def _figures(
             seconds=columns["seconds"] - columns["seconds"][0],
         )
         caption = (
-            "The agents over their updates, evaluated on tuning seeds; the line is the best tuned "
+            "The agents over their updates, on the selection split and tuning seeds; the line is the best tuned "
             "schedule on tuning seeds."
         )
     else:
@@ -301,18 +309,18 @@ def _figures(
             [*shown, *(names[i] for i in untuned)],
             chance=math.log(chance),
         ),
-        "Final log validation loss against the learning rate that a run began with: median and "
+        "Final log test loss against the learning rate that a run began with: median and "
         "middle half of the runs. Tuned schedules do not look at that rate.",
     )
-    accuracy = replace_diverged(arrays["validation_accuracy"], math.exp(-chance))
+    accuracy = replace_diverged(arrays["report_accuracy"], math.exp(-chance))
     save(
         "accuracy",
         plots.accuracy_over_steps(
             arrays["steps"],
-            {"validation": dict(zip(names, accuracy, strict=True))},
+            {"test": dict(zip(names, accuracy, strict=True))},
             shown,
         ),
-        "Mean validation accuracy over inner steps with 95% bootstrap bands.",
+        "Mean test accuracy over inner steps with 95% bootstrap bands.",
     )
     save(
         "profiles",

@@ -108,15 +108,15 @@ class Test:
         )
 
     def log_losses(self, curves: evaluation.Curves) -> np.ndarray:
-        return log_losses(curves.test_loss, math.log(self.num_classes), curves.diverged)
+        return log_losses(curves.final_loss, math.log(self.num_classes), curves.diverged)
 
     def by_rate(self, values: np.ndarray) -> np.ndarray:
         """`[rate * seed]` to `[rate, seed]`."""
         return np.asarray(values).reshape(len(self.rates), -1)
 
     def errors(self, curves: evaluation.Curves) -> np.ndarray:
-        broken = curves.diverged | ~np.isfinite(curves.test_loss)
-        return np.where(broken, 1 - 1 / self.num_classes, 1 - curves.test_accuracy)
+        broken = curves.diverged | ~np.isfinite(curves.final_loss)
+        return np.where(broken, 1 - 1 / self.num_classes, 1 - curves.final_accuracy)
 
 
 def evaluate(

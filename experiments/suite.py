@@ -48,7 +48,7 @@ class Cell:
     """What one method did on one problem."""
 
     result: PolicyResult | None  # None for the tuning itself
-    first_loss: np.ndarray  # validation loss before the first step, by run
+    first_loss: np.ndarray  # report loss before the first step, by run
     info: Info
     seconds: float
 
@@ -196,8 +196,8 @@ def _slug(text: str) -> str:
 
 
 def _stored(curves: Curves) -> dict[str, Any]:
-    names = ("validation_loss", "validation_accuracy", "diverged", "initial_rate")
-    names += ("final_loss", "final_accuracy", "test_loss", "test_accuracy")
+    names = ("report_loss", "report_accuracy", "diverged", "initial_rate")
+    names += ("final_loss", "final_accuracy", "selection_loss", "selection_accuracy")
     return {name: np.asarray(getattr(curves, name)) for name in names}
 
 
@@ -206,23 +206,15 @@ def _loaded(problem: Problem, name: str, values: Mapping[str, Any]) -> Cell:
     if stored is None:
         return Cell(None, np.zeros(0), info, seconds)
     curves = {key: np.array(value, float) for key, value in stored.items()}  # null becomes nan
-    loss, accuracy = curves["validation_loss"], curves["validation_accuracy"]
-    runs = loss.shape[0]
-
-    def best(values: np.ndarray, reduce: Callable[..., Any], worst: float) -> np.ndarray:
-        return reduce(np.where(np.isfinite(values), values, worst), axis=1)
-
-    measured = bool(np.isfinite(accuracy).any())
+    loss, accuracy = curves["report_loss"], curves["report_accuracy"]
     result = PolicyResult(
         name=name,
         kind=KIND.get(name, "schedule" if name in TUNED else "tuning-free"),
         peak=info.get("peak"),
         final_loss=curves["final_loss"],
-        best_loss=best(loss, np.min, np.inf),
         final_accuracy=curves["final_accuracy"],
-        best_accuracy=best(accuracy, np.max, -np.inf) if measured else np.full(runs, np.nan),
-        test_loss=curves["test_loss"],
-        test_accuracy=curves["test_accuracy"],
+        selection_loss=curves["selection_loss"],
+        selection_accuracy=curves["selection_accuracy"],
         auc=np.array([area_under_curve(row, row[0]) for row in loss]),
         diverged=curves["diverged"].astype(bool),
         initial_rate=curves["initial_rate"],

@@ -85,9 +85,9 @@ class Bench:
         return self._run(env, policy, keys(REPORT_SEED, count), rates)
 
     def tune(self, env: Env, policy: Policy) -> float:
-        """Mean final log validation loss in the tuning runs."""
+        """Mean final log selection loss in the tuning runs."""
         curves = self._run(env, policy, keys(TUNING_SEED, self.effort.tuning_seeds), None)
-        return float(np.mean(final_log_losses(curves)))
+        return float(np.mean(selection_log_losses(curves)))
 
     def _run(
         self, env: Env, policy: Policy, run_keys: PRNGKeyArray, rates: jax.Array | None
@@ -95,10 +95,10 @@ class Bench:
         return evaluate(env, policy, run_keys, self.mesh, initial_rates=rates, chunk=1000)
 
 
-def final_log_losses(curves: Curves) -> np.ndarray:
-    """Final log validation losses `[run]`; a diverged run, or one that got worse, costs its first loss."""
-    first = np.asarray(curves.validation_loss)[:, 0].astype(float)
-    return log_losses(curves.final_loss, first, curves.diverged)
+def selection_log_losses(curves: Curves) -> np.ndarray:
+    """Final log selection losses `[run]`; a diverged run, or one that got worse, costs its first training loss."""
+    first = np.asarray(curves.train_loss)[:, 0].astype(float)
+    return log_losses(curves.selection_loss, first, curves.diverged)
 
 
 def methods(
@@ -139,7 +139,7 @@ def _tuned_schedules(bench: Bench, env: Env, bounds: Range) -> Info:
     """The best peak of every schedule within these bounds, and what it reached."""
     run_keys = keys(TUNING_SEED, bench.effort.tuning_seeds)
     first = evaluate(env, FixedRates(jnp.zeros(env.num_layers)), run_keys, bench.mesh)
-    worst = float(np.mean(first.validation_loss[:, 0]))
+    worst = float(np.mean(first.train_loss[:, 0]))
     best, table = tune_schedules(env, run_keys, bench.mesh, worst, bench.grid(bounds))
     lowest = dict(zip(best, table.min(axis=1).tolist(), strict=True))
     return {"peaks": best, "log_loss": lowest, "tuning_runs": table.size * len(run_keys)}

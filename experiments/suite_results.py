@@ -19,7 +19,7 @@ Cells = Mapping[str, Cell]
 
 
 def finals(cells: Cells) -> dict[str, np.ndarray]:
-    """Final log validation losses by method; a diverged run, or one that got worse, costs its first loss."""
+    """Final log losses on the report split by method; a diverged run, or one that got worse, costs its first loss."""
     return {
         name: log_losses(cell.result.final_loss, cell.first_loss, cell.result.diverged)
         for name, cell in cells.items()

@@ -280,7 +280,7 @@ def _metadata(experiment: Experiment, clock: Clock) -> dict[str, Any]:
 def _curve_point(
     experiment: Experiment, evaluator: entrants.Evaluator, clock: Clock, policy: AgentPolicy
 ) -> dict[str, float]:
-    """Mean final log validation loss of the greedy agents on tuning seeds."""
+    """Mean final log selection loss of the greedy agents on tuning seeds."""
     config = experiment.config
     runs = config.evaluate.curve_runs
     before = evaluator.seconds_compile  # a run resumed at its end compiles here
@@ -290,7 +290,7 @@ def _curve_point(
         initial_rates(config, runs),
     )
     clock.compiling += evaluator.seconds_compile - before
-    losses = log_losses(curves.final_loss[0], experiment.chance_loss, curves.diverged[0])
+    losses = log_losses(curves.selection_loss[0], experiment.chance_loss, curves.diverged[0])
     interval = bootstrap_interval(losses, num_resamples=2000)
     return {
         "log_loss": interval.estimate,

@@ -35,9 +35,9 @@ def close(left, right):
 
 def test_curves_have_an_axis_of_policies_and_one_of_runs():
     c = curves()
-    assert c.validation_loss.shape == (2, 6, 5)  # one more than decisions: before the first step
+    assert c.report_loss.shape == (2, 6, 5)  # one more than decisions: before the first step
     assert c.rates.shape == (2, 6, 4, 2)
-    assert c.final_loss.shape == c.test_accuracy.shape == c.diverged.shape == (2, 6)
+    assert c.final_loss.shape == c.selection_accuracy.shape == c.diverged.shape == (2, 6)
 
 
 def test_a_single_key_is_refused():
@@ -52,9 +52,9 @@ def test_a_run_is_the_training_of_its_key():
 
 def test_all_policies_start_from_the_same_trainings():
     c = curves()
-    np.testing.assert_array_equal(c.validation_loss[0, :, 0], c.validation_loss[1, :, 0])
+    np.testing.assert_array_equal(c.report_loss[0, :, 0], c.report_loss[1, :, 0])
     np.testing.assert_array_equal(c.initial_rate[0], c.initial_rate[1])
-    assert np.unique(c.validation_loss[0, :, 0]).size == 6
+    assert np.unique(c.report_loss[0, :, 0]).size == 6
 
 
 def test_four_devices_give_the_curves_of_one_also_where_runs_do_not_divide():
@@ -72,18 +72,18 @@ def test_runs_that_do_not_divide_over_devices_are_padded_and_cut():
 def test_a_diverged_run_is_marked_and_its_curve_ends_in_nan():
     c = curves()
     np.testing.assert_array_equal(c.diverged, [[False] * 6, [True] * 6])
-    assert np.isnan(c.validation_loss[1, :, 1:]).all()
-    assert np.isfinite(c.validation_loss[0]).all()
+    assert np.isnan(c.report_loss[1, :, 1:]).all()
+    assert np.isfinite(c.report_loss[0]).all()
     np.testing.assert_allclose(  # frozen where it began; on the whole split
-        c.final_loss[1], c.validation_loss[1, :, 0], rtol=1e-5
+        c.final_loss[1], c.report_loss[1, :, 0], rtol=1e-5
     )
 
 
 def test_the_final_loss_is_that_of_the_last_decision_on_the_whole_split():
     c = curves()
-    np.testing.assert_allclose(c.final_loss[0], c.validation_loss[0, :, -1], rtol=1e-5)
-    assert (c.final_loss[0] < c.validation_loss[0, :, 0]).mean() > 0.5
-    assert not np.allclose(c.final_loss[0], c.test_loss[0])
+    np.testing.assert_allclose(c.final_loss[0], c.report_loss[0, :, -1], rtol=1e-5)
+    assert (c.final_loss[0] < c.report_loss[0, :, 0]).mean() > 0.5
+    assert not np.allclose(c.final_loss[0], c.selection_loss[0])
 
 
 def test_initial_rates_can_be_given_per_run():

@@ -25,11 +25,9 @@ def policy_result(name="cosine", final=(0.1, 0.2, 0.4, 0.8), peak=0.1, **changed
         "kind": "schedule",
         "peak": peak,
         "final_loss": final,
-        "best_loss": final,
         "final_accuracy": np.exp(-final),
-        "best_accuracy": np.exp(-final),
-        "test_loss": final,
-        "test_accuracy": np.exp(-final),
+        "selection_loss": final / 2,
+        "selection_accuracy": np.exp(-final / 2),
         "auc": np.log(final),
         "diverged": np.zeros(final.size, bool),
         "initial_rate": np.full(final.size, 0.1),
@@ -50,6 +48,9 @@ def test_a_row_holds_the_plain_statistics_of_its_runs():
     assert row["runs"] == 4
     np.testing.assert_allclose(row["log_loss"], np.log(final).mean())
     np.testing.assert_allclose(row["log_loss_iqm"], np.log([0.2, 0.4]).mean())
+    np.testing.assert_allclose(row["accuracy"], np.exp(-final).mean())
+    np.testing.assert_allclose(row["selection_log_loss"], np.log(final / 2).mean())
+    np.testing.assert_allclose(row["selection_accuracy"], np.exp(-final / 2).mean())
     np.testing.assert_allclose(row["accuracy_median"], np.median(np.exp(-final)))
     np.testing.assert_allclose(row["accuracy_worst_decile"], np.exp(-0.8))
     assert row["log_loss_lower"] < row["log_loss"] < row["log_loss_upper"]
@@ -63,8 +64,8 @@ def test_the_reference_compares_with_itself_as_equal():
 def test_a_diverged_run_costs_as_much_as_guessing_everywhere():
     broken = policy_result("broken", diverged=np.array([True, False, False, False]))
     row = rows_of(policy_result(), broken)["broken"]
-    expected = np.log([CHANCE, 0.2, 0.4, 0.8]).mean()
-    np.testing.assert_allclose([row["log_loss"], row["test_log_loss"]], expected)
+    np.testing.assert_allclose(row["log_loss"], np.log([CHANCE, 0.2, 0.4, 0.8]).mean())
+    np.testing.assert_allclose(row["selection_log_loss"], np.log([CHANCE, 0.1, 0.2, 0.4]).mean())
     np.testing.assert_allclose(row["accuracy_worst_decile"], 0.1)
     assert row["share_diverged"] == 0.25
 
@@ -74,7 +75,7 @@ def test_broken_numbers_without_a_flag_count_as_diverged_too():
     flagged = policy_result("flagged", diverged=np.isnan(lost))
     silent = policy_result("silent", final=lost)
     rows = rows_of(policy_result(), flagged, silent)
-    for key in ("log_loss", "accuracy_worst_decile", "test_accuracy", "share_diverged"):
+    for key in ("log_loss", "accuracy_worst_decile", "selection_accuracy", "share_diverged"):
         assert rows["silent"][key] == rows["flagged"][key]
 
 
@@ -108,18 +109,14 @@ def test_tasks_are_strata():
 def test_measurements_that_nobody_made_stay_out_of_the_table():
     none = np.full(4, np.nan)
     rows = summarize(
-        [
-            policy_result(
-                final_accuracy=none, best_accuracy=none, test_accuracy=none, test_loss=none
-            )
-        ],
+        [policy_result(final_accuracy=none, selection_accuracy=none, selection_loss=none)],
         "cosine",
         CHANCE,
         num_resamples=10,
     )
-    assert math.isnan(rows[0]["test_log_loss"])
+    assert math.isnan(rows[0]["selection_log_loss"])
     shown = {column.header for column in format_table(rows).columns}
-    assert not shown & {"med.\nacc.", "worst\n10%", "test\nacc."}
+    assert not shown & {"test\nacc.", "worst\n10%", "selec.\nloss", "selec.\nacc."}
 
 
 @pytest.mark.parametrize(

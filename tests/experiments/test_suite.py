@@ -46,11 +46,9 @@ def result(name, final, curve=((2.0, 1.0),), peak=None):
         kind="schedule",
         peak=peak,
         final_loss=np.array(final),
-        best_loss=np.array(final),
         final_accuracy=blank,
-        best_accuracy=blank,
-        test_loss=blank,
-        test_accuracy=blank,
+        selection_loss=blank,
+        selection_accuracy=blank,
         auc=np.zeros(runs),
         diverged=np.zeros(runs, bool),
         initial_rate=np.ones(runs),
@@ -115,7 +113,7 @@ def test_a_whole_optimizer_takes_its_own_steps():
         params = optax.apply_updates(params, updates)
     dataset = env.training.family.dataset
     final = state.replace(params=params)
-    loss, _ = env.training.evaluate(final, dataset.validation, dataset.validation.num_examples)
+    loss, _ = env.training.evaluate(final, dataset.test, dataset.test.num_examples)
     np.testing.assert_allclose(curves.final_loss, loss, rtol=1e-5)
 
 

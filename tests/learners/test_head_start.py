@@ -40,7 +40,7 @@ def test_a_sweep_runs_every_training_at_every_action(sweeps):
     runs = 6
     curves = evaluate(env, FixedRates(jnp.asarray([rate(ACTIONS[runs])])), keys, make_mesh())
     # The reward of these envs is the decrease of the log loss: all of it, from the first look to the end.
-    expected = np.log(curves.validation_loss[:, 0] / curves.validation_loss[:, -1])
+    expected = np.log(curves.report_loss[:, 0] / curves.report_loss[:, -1])
     np.testing.assert_allclose(found.returns[:, runs], expected, rtol=1e-4)
 
 

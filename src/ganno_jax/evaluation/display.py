@@ -62,11 +62,18 @@ COLUMNS = (
     ),
     Column(
         "log_loss",
-        "final log validation\nloss, mean [interval]",
+        "final log test\nloss, mean [interval]",
         _range("log_loss"),
         "lower",
-        "Natural logarithm of the validation loss after the last inner step, mean over runs with "
-        "its bootstrap interval. A diverged run counts as guessing.",
+        "Natural logarithm of the loss on the report split (test data) after the last inner step, mean "
+        "over runs with its bootstrap interval. A diverged run counts as guessing.",
+    ),
+    Column(
+        "accuracy",
+        "test\nacc.",
+        _number("accuracy", 1, "%"),
+        "higher",
+        "Accuracy on the report split after the last inner step, mean over runs.",
     ),
     Column(
         "difference",
@@ -87,28 +94,14 @@ COLUMNS = (
         "mean\nin run",
         _number("auc", 3),
         "lower",
-        "Log validation loss averaged over the whole run: lower means earlier too.",
-    ),
-    Column(
-        "accuracy_median",
-        "med.\nacc.",
-        _number("accuracy_median", 1, "%"),
-        "higher",
-        "Final validation accuracy, median over runs.",
+        "Log loss on report examples averaged over the whole run: lower means earlier too.",
     ),
     Column(
         "accuracy_worst_decile",
         "worst\n10%",
         _number("accuracy_worst_decile", 1, "%"),
         "higher",
-        "Mean final validation accuracy of the worst tenth of the runs.",
-    ),
-    Column(
-        "test_accuracy",
-        "test\nacc.",
-        _number("test_accuracy", 1, "%"),
-        "higher",
-        "Final test accuracy, mean over runs.",
+        "Mean final test accuracy of the worst tenth of the runs.",
     ),
     Column(
         "speedup",
@@ -131,6 +124,18 @@ COLUMNS = (
         "diver-\nged",
         _number("share_diverged", 1, "%"),
         meaning="Share of runs that diverged.",
+    ),
+    Column(
+        "selection_log_loss",
+        "selec.\nloss",
+        _number("selection_log_loss", 3),
+        meaning="The final log loss on the selection split, by which schedules were tuned: no result.",
+    ),
+    Column(
+        "selection_accuracy",
+        "selec.\nacc.",
+        _number("selection_accuracy", 1, "%"),
+        meaning="The final accuracy on the selection split.",
     ),
 )
 """The columns of a summary, as terminal and report show them."""

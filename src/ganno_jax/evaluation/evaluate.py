@@ -14,25 +14,29 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ganno_jax.env.batching import AXIS, Mapping, map_trainings, padded_rows, to_host
-from ganno_jax.env.environment import Env
+from ganno_jax.env.environment import Env, EnvState
 from ganno_jax.policies.base import Policy
 from ganno_jax.policies.simple import mean_schedule
 
 
 @struct.dataclass
 class Curves:
-    """What happened in each run; losses are not logged. Curves start before the first step."""
+    """What happened in each run; losses are not logged. Curves start before the first step.
+
+    What is reported and what may choose are kept apart: a choice between policies or settings looks at
+    `selection_loss` and `selection_accuracy` alone.
+    """
 
     train_loss: Float[Array, "*run decision_plus_one"]
-    validation_loss: Float[Array, "*run decision_plus_one"]
-    validation_accuracy: Float[Array, "*run decision_plus_one"]
+    report_loss: Float[Array, "*run decision_plus_one"]  # on the first examples of the report split
+    report_accuracy: Float[Array, "*run decision_plus_one"]
     rates: Float[Array, "*run decision layer"]  # at the end of each window
     diverged: Bool[Array, "*run"]
     initial_rate: Float[Array, "*run"]
-    final_loss: Float[Array, "*run"]  # on the whole validation split
+    final_loss: Float[Array, "*run"]  # on the whole report split, `Dataset.test`
     final_accuracy: Float[Array, "*run"]
-    test_loss: Float[Array, "*run"]
-    test_accuracy: Float[Array, "*run"]
+    selection_loss: Float[Array, "*run"]  # on the whole selection split, `Dataset.validation`
+    selection_accuracy: Float[Array, "*run"]
 
     def mean_rates(self) -> Float[np.ndarray, "decision layer"]:
         """Of one policy's runs `[run]`: the table that `OpenLoop` replays, without diverged runs unless all are."""
@@ -57,43 +61,46 @@ def run_training(
       initial_rate: instead of the drawn one.
       chunk: examples per pass in the final evaluation, to bound the memory.
     """
+    training, dataset = env.training, env.training.family.dataset
+    num_shown = min(env.num_validation, dataset.test.num_examples)
     state, timestep = env.reset(jax.random.fold_in(key, 0), initial_rate)
     policy_key = jax.random.fold_in(key, 1)
-    first = timestep.outcome
+
+    def shown(state: EnvState) -> dict[str, Array]:
+        """One point of every curve; NaN once the training has diverged."""
+        loss, accuracy = training.evaluate(state.inner, dataset.test, num_shown)
+        point = {
+            "train_loss": state.outcome.train_loss,
+            "report_loss": loss,
+            "report_accuracy": accuracy,
+        }
+        return {name: jnp.where(state.outcome.diverged, jnp.nan, x) for name, x in point.items()}
 
     def decide(carry, number):
         state, memory, observation = carry
         memory, rates = policy.act(memory, observation, jax.random.fold_in(policy_key, number))
         state, timestep = env.step(state, rates)
-        return (state, memory, timestep.observation), (timestep.outcome, state.rates)
+        return (state, memory, timestep.observation), (shown(state), state.rates)
 
-    memory = policy.init(timestep.observation)
-    (state, _, _), (outcomes, rates) = jax.lax.scan(
+    memory, first = policy.init(timestep.observation), shown(state)
+    (state, _, _), (points, rates) = jax.lax.scan(
         decide, (state, memory, timestep.observation), jnp.arange(env.num_decisions)
     )
-    dataset = env.training.family.dataset
-    final_loss, final_accuracy = env.training.evaluate(
-        state.inner, dataset.validation, dataset.validation.num_examples, chunk
-    )
-    test_loss, test_accuracy = env.training.evaluate(
+    final_loss, final_accuracy = training.evaluate(
         state.inner, dataset.test, dataset.test.num_examples, chunk
     )
-
-    def curve(name: str) -> Float[Array, " decision_plus_one"]:
-        start, rest = getattr(first, name)[None], getattr(outcomes, name)
-        return jnp.concatenate([start, jnp.where(outcomes.diverged, jnp.nan, rest)])
-
+    selection_loss, selection_accuracy = training.evaluate(
+        state.inner, dataset.validation, dataset.validation.num_examples, chunk
+    )
     return Curves(
-        train_loss=curve("train_loss"),
-        validation_loss=curve("validation_loss"),
-        validation_accuracy=curve("validation_accuracy"),
+        **{name: jnp.concatenate([x[None], points[name]]) for name, x in first.items()},
         rates=rates,
         diverged=state.outcome.diverged,
         initial_rate=state.inner.hyperparameters.initial_rate,
         final_loss=final_loss,
         final_accuracy=final_accuracy,
-        test_loss=test_loss,
-        test_accuracy=test_accuracy,
+        selection_loss=selection_loss,
+        selection_accuracy=selection_accuracy,
     )
 
 

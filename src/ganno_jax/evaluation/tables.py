@@ -6,9 +6,10 @@ the same thing; how it is shown stands in `display`.
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -45,21 +46,21 @@ class PolicyResult:
 
     Run i of all results shares task, initial weights and batches. Losses are not logged; after a
     divergence they may be anything, and curves should be non-finite. Accuracies are in [0, 1]. A
-    measurement that was not made, such as test data that do not exist, is `nan` in all runs of all
-    policies and stays out of the table.
+    measurement that was not made, such as the accuracy of a regression, is `nan` in all runs of all
+    policies and stays out of the table. The report split is what a result is; the selection split
+    is what peaks, presets and controllers are chosen by, so its numbers flatter what was chosen.
 
     Attributes:
       name: unique in a table.
       kind: what sort of policy, such as "schedule" or "agents".
       peak: the tuned peak learning rate, None where nothing was tuned.
-      final_loss, final_accuracy: on validation data, after the last inner step.
-      best_loss, best_accuracy: on validation data, at the best decision of the run.
-      test_loss, test_accuracy: on test data, after the last inner step.
-      auc: mean log validation loss over the run (`statistics.area_under_curve`).
+      final_loss, final_accuracy: on the whole report split, after the last inner step.
+      selection_loss, selection_accuracy: on the whole selection split, after the last inner step.
+      auc: mean log loss on report examples over the run (`statistics.area_under_curve`).
       diverged: whether the run was stopped as diverged.
       initial_rate: learning rate that the run began with, > 0.
-      loss_curve: validation loss at `steps`.
-      accuracy_curve: validation accuracy at `steps`, if it was recorded.
+      loss_curve: loss on report examples at `steps`.
+      accuracy_curve: accuracy on report examples at `steps`, if it was recorded.
       steps: inner step of each point of the curves; by default 1, 2, ...
       task: which task each run belongs to; by default all to one.
     """
@@ -68,11 +69,9 @@ class PolicyResult:
     kind: str
     peak: float | None
     final_loss: Float[np.ndarray, " run"]
-    best_loss: Float[np.ndarray, " run"]
     final_accuracy: Float[np.ndarray, " run"]
-    best_accuracy: Float[np.ndarray, " run"]
-    test_loss: Float[np.ndarray, " run"]
-    test_accuracy: Float[np.ndarray, " run"]
+    selection_loss: Float[np.ndarray, " run"]
+    selection_accuracy: Float[np.ndarray, " run"]
     auc: Float[np.ndarray, " run"]
     diverged: Bool[np.ndarray, " run"]
     initial_rate: Float[np.ndarray, " run"]
@@ -102,12 +101,8 @@ class PolicyResult:
 
 
 _PER_RUN = (
-    *("final_loss", "best_loss", "final_accuracy", "best_accuracy", "test_loss", "test_accuracy"),
+    *("final_loss", "final_accuracy", "selection_loss", "selection_accuracy"),
     *("auc", "diverged", "initial_rate", "task"),
-)
-_MEASURED = (
-    *("best_log_loss", "auc", "test_log_loss", "accuracy_median", "accuracy_worst_decile"),
-    *("best_accuracy_median", "test_accuracy"),
 )
 
 
@@ -119,7 +114,7 @@ def summarize(
     num_resamples: int = 10_000,
     level: float = 0.95,
 ) -> list[Row]:
-    """One row per policy, lowest mean final log validation loss first.
+    """One row per policy, lowest mean final log loss on the report split first.
 
     Diverged runs cost the loss and the accuracy of guessing in every mean (`log_losses`), are the
     worst in every order, and are counted in `share_diverged`. The accuracy of guessing is
@@ -134,12 +129,11 @@ def summarize(
       level: of the intervals.
 
     Returns:
-      Rows with the keys policy, kind, peak, runs, reference; log_loss, log_loss_iqm, difference
-      (ours minus the reference, paired) and improvement (probability of being lower than the
-      reference), each with _lower and _upper; best_log_loss, auc, test_log_loss, accuracy_median,
-      accuracy_worst_decile, best_accuracy_median, test_accuracy (mean), speedup, share_diverged.
-
-      `speedup` is that function of this module, against the reference.
+      Rows with the keys policy, kind, peak, runs, reference. Of the report split: log_loss, accuracy
+      (mean), difference (log loss, ours minus the reference, paired), log_loss_iqm and improvement
+      (probability of being lower than the reference), each with _lower and _upper;
+      accuracy_median, accuracy_worst_decile, auc, speedup (the function of this module, against the
+      reference), share_diverged. Of the selection split: selection_log_loss, selection_accuracy.
 
     Raises:
       ValueError: if the reference is missing, names repeat, or runs do not match.
@@ -176,6 +170,15 @@ def summarize(
     for result in results:
         broken = result.diverged | ~np.isfinite(result.final_loss)
         final = log_losses(result.final_loss, chance, broken)
+        accuracy = selection_accuracy = selection = auc = np.full(base.num_runs, np.nan)
+        if has("final_accuracy"):
+            accuracy = replace_diverged(result.final_accuracy, guessed, broken)
+        if has("selection_loss"):
+            selection = log_losses(result.selection_loss, chance, broken)
+        if has("selection_accuracy"):
+            selection_accuracy = replace_diverged(result.selection_accuracy, guessed, broken)
+        if has("auc"):
+            auc = np.minimum(replace_diverged(result.auc, np.log(chance)), np.log(chance))
         row: Row = {
             "policy": result.name,
             "kind": result.kind,
@@ -183,32 +186,31 @@ def summarize(
             "runs": result.num_runs,
             "reference": reference,
             **_keys("log_loss", bootstrap_interval(final, np.mean, **settings)),
-            **_keys("log_loss_iqm", bootstrap_interval(final, interquartile_mean, **settings)),
+            **_keys("accuracy", _measured_interval(accuracy, settings)),
             **_keys("difference", paired_difference(final, base_final, **settings)),
+            **_keys("log_loss_iqm", bootstrap_interval(final, interquartile_mean, **settings)),
             **_keys("improvement", probability_of_improvement(final, base_final, **settings)),
-            **dict.fromkeys(_MEASURED, math.nan),
+            "accuracy_median": float(np.median(accuracy)),
+            "accuracy_worst_decile": _measured_worst(accuracy),
+            "auc": float(auc.mean()),
             "speedup": speedup(result, base, chance),
             "share_diverged": share_diverged(result.final_loss, broken),
+            "selection_log_loss": float(selection.mean()),
+            "selection_accuracy": float(selection_accuracy.mean()),
         }
-        if has("best_loss"):
-            row["best_log_loss"] = float(log_losses(result.best_loss, chance).mean())
-        if has("auc"):
-            auc = np.minimum(replace_diverged(result.auc, np.log(chance)), np.log(chance))
-            row["auc"] = float(auc.mean())
-        if has("test_loss"):
-            row["test_log_loss"] = float(log_losses(result.test_loss, chance, broken).mean())
-        if has("final_accuracy"):
-            accuracy = replace_diverged(result.final_accuracy, guessed, broken)
-            row["accuracy_median"] = float(np.median(accuracy))
-            row["accuracy_worst_decile"] = float(worst_decile(accuracy))
-        if has("best_accuracy"):
-            best_accuracy = replace_diverged(result.best_accuracy, guessed)
-            row["best_accuracy_median"] = float(np.median(best_accuracy))
-        if has("test_accuracy"):
-            test_accuracy = replace_diverged(result.test_accuracy, guessed, broken)
-            row["test_accuracy"] = float(test_accuracy.mean())
         rows.append(row)
     return sorted(rows, key=lambda row: row["log_loss"])
+
+
+def _measured_interval(values: Float[np.ndarray, " run"], settings: Mapping[str, Any]) -> Interval:
+    """Of the mean; nan where nobody measured."""
+    if np.isnan(values).any():
+        return Interval(math.nan, math.nan, math.nan)
+    return bootstrap_interval(values, np.mean, **settings)
+
+
+def _measured_worst(values: Float[np.ndarray, " run"]) -> float:
+    return math.nan if np.isnan(values).any() else float(worst_decile(values))
 
 
 def headline(rows: Sequence[Row], policy: str) -> str:
@@ -228,10 +230,15 @@ def headline(rows: Sequence[Row], policy: str) -> str:
     share = row["share_diverged"]
     broken = f"{share:.1%} of its runs diverged" if share else "none of its runs diverged"
     return (
-        f"Over {row['runs']} runs {policy} ends at a mean log validation loss of "
-        f"{ranged(row, 'log_loss', 3)}, {base['policy']}{peak} at {ranged(base, 'log_loss', 3)}. "
+        f"Over {row['runs']} runs {policy} ends at a mean log test loss of "
+        f"{ranged(row, 'log_loss', 3)}{_accuracy(row)}, {base['policy']}{peak} at "
+        f"{ranged(base, 'log_loss', 3)}{_accuracy(base)}. "
         f"The paired difference is {ranged(row, 'difference', 3)}: {policy} {verdict}; {broken}."
     )
+
+
+def _accuracy(row: Row) -> str:
+    return "" if math.isnan(row["accuracy"]) else f" and {row['accuracy']:.1%} test accuracy"
 
 
 def write_csv(rows: Sequence[Row], path: str | Path) -> None:

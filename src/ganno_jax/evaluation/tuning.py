@@ -26,7 +26,7 @@ def tune_schedules(
     mapping: Mapping = "auto",
     chunk: int | None = None,
 ) -> tuple[dict[str, float], Float[np.ndarray, "schedule peak"]]:
-    """The best peak of every schedule, and of reduce-on-plateau, by mean final log validation loss.
+    """The best peak of every schedule, and of reduce-on-plateau, by mean final log selection loss.
 
     Args:
       env: whose trainings are tuned on.
@@ -38,7 +38,7 @@ def tune_schedules(
       chunk: examples per pass in the final evaluation, to bound the memory.
 
     Returns:
-      Peak by name, and the whole table of mean final log validation losses.
+      Peak by name, and the whole table of mean final log selection losses.
     """
     names = (*SCHEDULES, "plateau")
     grid = [(s, p) for s in range(len(SCHEDULES)) for p in peaks]
@@ -53,7 +53,7 @@ def tune_schedules(
     by_plateau = evaluate(
         env, plateau, keys, mesh, num_policies=len(peaks), mapping=mapping, chunk=chunk
     )
-    losses = np.concatenate([by_schedule.final_loss, by_plateau.final_loss])
+    losses = np.concatenate([by_schedule.selection_loss, by_plateau.selection_loss])
     diverged = np.concatenate([by_schedule.diverged, by_plateau.diverged])
     table = log_losses(losses, chance_loss, diverged).mean(-1).reshape(len(names), len(peaks))
     best = {name: float(peaks[int(np.argmin(row))]) for name, row in zip(names, table, strict=True)}

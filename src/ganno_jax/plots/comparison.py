@@ -28,7 +28,7 @@ from ganno_jax.plots.style import (
 def sensitivity(
     policies: Mapping[str, tuple[Float[np.ndarray, " run"], Float[np.ndarray, " run"]]],
     highlight: Sequence[str] | None = None,
-    ylabel: str = "final log validation loss",
+    ylabel: str = "final log test loss",
     num_bins: int = 10,
     chance: float | None = None,
 ) -> Figure:
@@ -104,7 +104,7 @@ def forest(
     rows: Sequence[Row],
     highlight: Sequence[str] = (),
     key: str = "log_loss",
-    xlabel: str = "mean final log validation loss, 95% interval (lower is better)",
+    xlabel: str = "mean final log test loss, 95% interval (lower is better)",
 ) -> Figure:
     """The table as a picture: one line per policy, its mean and interval, best on top.
 
@@ -165,7 +165,7 @@ def forest(
 def performance_profiles(
     policies: Mapping[str, Float[np.ndarray, " run"]],
     highlight: Sequence[str] | None = None,
-    xlabel: str = "final log validation loss",
+    xlabel: str = "final log test loss",
     num_thresholds: int = 200,
     seed: int = 0,
 ) -> Figure:

@@ -13,7 +13,7 @@ Panel = Mapping[str, tuple[Sequence[str], Float[np.ndarray, "value run"]]]
 
 
 @styled
-def sweep_panels(panels: Mapping[str, Panel], ylabel: str = "final log validation loss") -> Figure:
+def sweep_panels(panels: Mapping[str, Panel], ylabel: str = "final log test loss") -> Figure:
     """One panel per setting: medians over runs joined by lines, the middle half as bars.
 
     Args:

@@ -35,14 +35,14 @@ def learning_curve(
     upper: Float[np.ndarray, " point"] | None = None,
     bar: float | None = None,
     bar_label: str = "best tuned schedule",
-    ylabel: str = "mean final log validation loss",
+    ylabel: str = "mean final log selection loss",
     seconds: Float[np.ndarray, " point"] | None = None,
 ) -> Figure:
     """How the agents improve over learner updates, against the value to beat.
 
     Args:
       updates: learner updates done at each point, rising.
-      values: mean final log validation loss, or the return.
+      values: mean final log selection loss, or the return.
       lower: of the interval around the values.
       upper: of the interval around the values.
       bar: value of the best tuned schedule, drawn as a horizontal line.

@@ -32,7 +32,11 @@ class Split:
 
 @struct.dataclass
 class Dataset:
-    """Train, validation and test examples, with the affine map that normalizes them in the gather.
+    """Examples for training, selection and report, with the affine map that normalizes them in the gather.
+
+    `train` is what trainings and rewards draw from. `validation` is the *selection* split: it chooses peaks, presets,
+    constants and which of several controllers is kept. `test` is the *report* split: it is measured and never used
+    for anything else.
 
     A batch is `inputs * scale + shift` in float32; with `scale=None` the inputs are token ids and
     a batch has them as int32.
