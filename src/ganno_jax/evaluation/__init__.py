@@ -2,6 +2,15 @@
 
 from ganno_jax.evaluation import statistics, tables
 from ganno_jax.evaluation.evaluate import Curves, evaluate
+from ganno_jax.evaluation.halving import Rung, successive_halving
 from ganno_jax.evaluation.tuning import tune_schedules
 
-__all__ = ["Curves", "evaluate", "statistics", "tables", "tune_schedules"]
+__all__ = [
+    "Curves",
+    "Rung",
+    "evaluate",
+    "statistics",
+    "successive_halving",
+    "tables",
+    "tune_schedules",
+]
