@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if usual is not None:
             problem, repeats = problem.smaller(image=(8, 8, 3)), min(repeats, 3)
         if args.quick:
-            problem, repeats, every = problem.smaller(batch=2, num_validation=2), 1, 2
+            problem, repeats, every = problem.smaller(batch=2, num_reward=2), 1, 2
             usual = usual and usual.smaller(batch=2)
         measured = measure(problem, repeats, every)
         rows += measured

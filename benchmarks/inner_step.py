@@ -125,8 +125,8 @@ def variants(problem: Problem, settings: Settings) -> tuple[dict[str, Variant], 
         found[f"{BARE}, {name}{on_all}"] = bare_scan(env, state, mapping, None, env.interval)
     if several:
         found[f"{ENV_STEP}, auto, 1 device"] = env_step(env, state, "auto", 1)
-    if problem.num_validation < 512 <= problem.num_examples and problem.image is not None:
-        whole = problem.smaller(num_validation=512, num_examples=4096).env()
+    if problem.num_reward < 512 <= problem.num_examples and problem.image is not None:
+        whole = problem.smaller(num_reward=512, num_examples=4096).env()
         found[f"{ENV_STEP}, auto, reward on 512 examples"] = env_step(whole, state, "auto", None)
     if problem.image is not None:
         native = problem.env("native")
@@ -237,7 +237,7 @@ def chosen(name: str, precision: str, args: argparse.Namespace) -> tuple[Problem
     if not args.quick:
         return problem, settings
     problem = problem.smaller(
-        batch=4, interval=2, num_validation=4, image=problem.image and (8, 8, problem.image[2])
+        batch=4, interval=2, num_reward=4, image=problem.image and (8, 8, problem.image[2])
     )
     trainings = args.trainings or math.lcm(2, jax.device_count())
     quick = Settings(trainings, 1, 1, 1, settings.mappings[:1], args.torch_python)

@@ -107,11 +107,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     common.use_devices()
     # As the presets have it; the CNN with a shorter episode of shorter windows, which is harder.
     settings = {
-        "digits": (PROBLEMS["digits"].smaller(num_validation=512), 64, 30),
+        "digits": (PROBLEMS["digits"].smaller(num_reward=512), 64, 30),
         "cnn": (PROBLEMS["cnn"].smaller(interval=20), 8, 5),
     }
     if args.quick:
-        tiny = {"batch": 4, "interval": 2, "num_validation": 4}
+        tiny = {"batch": 4, "interval": 2, "num_reward": 4}
         settings = {
             name: (problem.smaller(**tiny, image=problem.image and (8, 8, 1)), 8, 2)
             for name, (problem, *_) in settings.items()

@@ -146,7 +146,7 @@ def chosen(network: str, quick: bool) -> Problem:
     """Short windows: memory does not depend on their length."""
     problem = PROBLEMS[network].smaller(interval=2)
     if quick:
-        problem = problem.smaller(batch=4, image=problem.image and (8, 8, 1), num_validation=4)
+        problem = problem.smaller(batch=4, image=problem.image and (8, 8, 1), num_reward=4)
     return problem
 
 

@@ -35,7 +35,7 @@ class Problem:
     image: tuple[int, int, int] | None  # None: scikit-learn's digits
     batch: int
     interval: int  # inner steps per decision
-    num_validation: int  # validation examples per decision
+    num_reward: int  # reward examples per decision
     num_examples: int = 2048
     dtype: str = "float32"  # that the network computes in
 
@@ -57,7 +57,7 @@ class Problem:
             LogLossDecrease(),
             num_decisions=num_decisions,
             interval=self.interval,
-            num_validation=self.num_validation,
+            num_reward=self.num_reward,
         )
 
     def smaller(self, **changes: Any) -> "Problem":
@@ -73,7 +73,7 @@ PROBLEMS = {
         image=None,
         batch=64,
         interval=20,
-        num_validation=64,
+        num_reward=64,
     ),
     "cnn": Problem(
         "cnn",
@@ -82,7 +82,7 @@ PROBLEMS = {
         image=(28, 28, 1),
         batch=64,
         interval=50,
-        num_validation=64,
+        num_reward=64,
     ),
     "resnet18": Problem(
         "resnet18",
@@ -91,7 +91,7 @@ PROBLEMS = {
         image=(16, 16, 3),
         batch=16,
         interval=4,
-        num_validation=16,
+        num_reward=16,
         num_examples=512,
     ),
 }
@@ -102,7 +102,7 @@ def problem_here(name: str, precision: str = "float32") -> Problem:
     problem = PROBLEMS[name].smaller(dtype=common.use_precision(precision))
     if name == "resnet18" and jax.default_backend() != "cpu":
         return problem.smaller(
-            description="ResNet-18 on 32x32x3", image=(32, 32, 3), batch=128, num_validation=128
+            description="ResNet-18 on 32x32x3", image=(32, 32, 3), batch=128, num_reward=128
         )
     return problem
 

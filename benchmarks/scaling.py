@@ -106,7 +106,7 @@ def chosen(name: str, precision: str, args: argparse.Namespace) -> tuple[Problem
         problem = problem.smaller(interval=2)
     if args.quick:
         problem = problem.smaller(
-            batch=4, interval=2, num_validation=4, image=image and (8, 8, image[2])
+            batch=4, interval=2, num_reward=4, image=image and (8, 8, image[2])
         )
     on_cpu = jax.default_backend() == "cpu"
     most = args.most or (4 if args.quick else 256 if on_cpu else 4**8)

@@ -79,7 +79,7 @@ def in_env(training: Training, key: jax.Array, num_steps: int, interval: int) ->
         num_decisions=num_steps // interval,
         interval=interval,
         num_measured=1,
-        num_validation=1,
+        num_reward=1,
     )
     policy = reference("momentum_1")
     state, timestep = env.reset(key)

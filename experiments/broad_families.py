@@ -231,7 +231,7 @@ LARGE = (
         {"name": "cnn", "channels": (16, 32)},
         weight_decay=(1e-6, 1e-3),
         interval=67,
-        num_validation=512,
+        num_reward=512,
         varied={"label_noise": (0.0, 0.4), "width": (0.3, 1.0), **_RESCALED},
     ),
     Problem(
@@ -241,7 +241,7 @@ LARGE = (
         optimizer="adam",
         batch_size=128,
         interval=33,
-        num_validation=512,
+        num_reward=512,
         varied={"label_noise": (0.0, 0.5), "data_fraction": (0.05, 1.0), **_RESCALED},
     ),
     Problem(
@@ -251,7 +251,7 @@ LARGE = (
         optimizer="adamw",
         weight_decay=(1e-4, 1e-1),
         interval=50,
-        num_validation=512,
+        num_reward=512,
         varied={"label_noise": (0.0, 0.5), "width": (0.3, 1.0), **_RESCALED},
     ),
     Problem(
@@ -260,7 +260,7 @@ LARGE = (
         {"name": "resnet8", "channels": 16},
         weight_decay=(1e-5, 1e-2),
         interval=33,
-        num_validation=512,
+        num_reward=512,
         varied={"label_noise": (0.0, 0.5), "data_fraction": (0.02, 1.0)},
     ),
     Problem(
@@ -271,7 +271,7 @@ LARGE = (
         weight_decay=(1e-6, 1e-3),
         batch_size=256,
         interval=100,
-        num_validation=512,
+        num_reward=512,
         varied={"label_noise": (0.0, 0.5), "width": (0.1, 1.0), **_RESCALED},
     ),
     Problem(
@@ -282,7 +282,7 @@ LARGE = (
         weight_decay=(1e-6, 1e-2),
         batch_size=32,
         interval=167,
-        num_validation=512,
+        num_reward=512,
         varied={"label_noise": (0.0, 0.3), "data_fraction": (0.05, 1.0), **_RESCALED},
     ),
 )

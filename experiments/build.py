@@ -62,7 +62,7 @@ def build(config: Config) -> Experiment:
         interval=config.env.interval,
         episode_decisions=config.env.episode_decisions,
         num_measured=config.env.num_measured,
-        num_validation=config.env.num_validation,
+        num_reward=config.env.num_reward,
     )
     learner = MAPPO.create(
         (env,),
@@ -216,7 +216,7 @@ def make_reward(env: EnvConfig) -> rewards.Reward:
     """
     penalty = {} if env.penalty is None else {"penalty": env.penalty}
     if env.reward == "log_loss":
-        return rewards.LogLossDecrease("validation", env.stability, **penalty)
+        return rewards.LogLossDecrease("reward", env.stability, **penalty)
     if env.reward == "train_log_loss":
         return rewards.LogLossDecrease("train", env.stability, **penalty)
     if env.reward == "terminal_accuracy":

@@ -105,16 +105,16 @@ class EnvConfig:
     """Cut episodes after so many decisions (truncation); None trains to the end."""
     num_measured: int = 2
     """Inner steps per window over which the per-layer statistics are taken."""
-    num_validation: int = 512
-    """Validation examples behind the reward of each decision (at most those there are)."""
+    num_reward: int = 512
+    """Training examples that each training sets aside for its rewards (at most a quarter of them)."""
     reward: Literal[
         "log_loss", "train_log_loss", "terminal_accuracy", "terminal_log_loss", "difference"
     ] = "log_loss"
-    """Reward: decrease of the log loss (validation or train), terminal, or per-agent difference."""
+    """Reward: decrease of the log loss (of reward or of training examples), terminal, or per-agent difference."""
     stability: float = 0.0
     """Weight of the penalty on loss spikes, >= 0 (log_loss, train_log_loss, terminal_accuracy)."""
     penalty: float | None = None
-    """Reward of a diverged training is minus this; by default the reward's own."""
+    """A diverged training is paid at most minus this; by default the reward's own."""
 
 
 @dataclass(frozen=True)

@@ -185,10 +185,11 @@ def _evaluate_block(
 
 @jax.jit
 def _replay(env: Env, key: PRNGKeyArray, rate: Array, rates: Array) -> Array:
-    state = env.training.init(jax.random.fold_in(key, 0), rate)  # as `run_training` resets
+    training = env.for_evaluation().training
+    state = training.init(jax.random.fold_in(key, 0), rate)  # as `run_training` resets
 
     def step(state: InnerState, rates: Array) -> tuple[InnerState, Array]:
-        state, metrics = env.training.inner_step(state, rates)
+        state, metrics = training.inner_step(state, rates)
         return state, metrics.loss
 
     rows = jnp.repeat(rates, env.interval, axis=0, total_repeat_length=env.total_steps)

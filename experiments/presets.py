@@ -67,7 +67,7 @@ def digits(scale: Scale = "small") -> Config:
         network=NetworkConfig("mlp", features=(32,)),
         task=TaskConfig(batch_size=64),
         optimizer=OptimizerConfig("momentum", initial_rate=(1e-5, 3.0), momentum=0.9),
-        env=EnvConfig(num_decisions=30, interval=20, reward="terminal_log_loss"),
+        env=EnvConfig(num_decisions=30, interval=20, num_reward=256, reward="terminal_log_loss"),
         agent=_AGENTS,
         learner=_learner(180, 64) if small else _learner(600, 256),
         evaluate=EvaluateConfig(
@@ -102,7 +102,7 @@ def fashion_mlp(scale: Scale = "paper") -> Config:
         env=EnvConfig(
             num_decisions=20 if small else 50,
             interval=20 if small else 50,
-            num_validation=256 if small else 2000,
+            num_reward=256 if small else 2000,
             reward="terminal_log_loss",
         ),
         agent=dataclasses.replace(
@@ -147,7 +147,7 @@ def fashion_cnn(scale: Scale = "paper") -> Config:
         env=EnvConfig(
             num_decisions=20 if small else 50,
             interval=5 if small else 50,
-            num_validation=128 if small else 2000,
+            num_reward=128 if small else 2000,
             reward="terminal_log_loss",
         ),
         agent=dataclasses.replace(_AGENTS, relative_size=0.07, sharing=0.75),
@@ -176,7 +176,7 @@ def cifar_cnn(scale: Scale = "paper") -> Config:
         env=EnvConfig(
             num_decisions=10 if small else 60,
             interval=10 if small else 100,
-            num_validation=128 if small else 2000,
+            num_reward=128 if small else 2000,
             reward="terminal_log_loss",
         ),
         agent=_AGENTS,
@@ -205,7 +205,7 @@ def cifar_resnet18(scale: Scale = "paper") -> Config:
         env=EnvConfig(
             num_decisions=5 if small else 100,
             interval=5 if small else 100,
-            num_validation=64 if small else 2000,
+            num_reward=64 if small else 2000,
             reward="terminal_log_loss",
         ),
         agent=_AGENTS,

@@ -39,7 +39,7 @@ class Problem:
     batch_size: int = 64
     num_decisions: int = 30
     interval: int = 20  # inner steps per decision
-    num_validation: int = 256
+    num_reward: int = 256
     varied: Mapping[str, Range] = field(default_factory=lambda: _NOTHING)  # fields of `TaskFamily`
     peaks: Range = (1e-3, 1.0)  # range in which a schedule's peak rate is tuned
 
@@ -61,7 +61,7 @@ def build(
     Args:
       problem: what is trained.
       data_dir: folder with the data sets.
-      reward: of a transition; the decrease of the log validation loss by default.
+      reward: of a transition; the decrease of the log loss on reward examples by default.
       optimizer: in the place of the problem's own.
 
     Raises:
@@ -85,7 +85,7 @@ def build(
         reward or LogLossDecrease(),
         num_decisions=problem.num_decisions,
         interval=problem.interval,
-        num_validation=problem.num_validation,
+        num_reward=problem.num_reward,
     )
 
 

@@ -84,14 +84,14 @@ def initial_rates(config: StepSizeConfig, optimizer: str) -> Distribution:
 
 
 def environment(training: Training, num_steps: int, interval: int, num_measured: int = 1) -> Env:
-    """Trainings as episodes; a validation example per decision keeps the env's own outcome cheap."""
+    """Trainings as episodes; a reward example per decision keeps the env's own outcome cheap."""
     return Env.create(
         training,
         LogLossDecrease(on="train"),
         num_decisions=num_steps // interval,
         interval=interval,
         num_measured=num_measured,
-        num_validation=1,
+        num_reward=1,
     )
 
 

@@ -97,7 +97,7 @@ SMALL = (
         optimizer="adam",
         batch_size=16,
         interval=10,
-        num_validation=128,
+        num_reward=128,
         peaks=ADAM_PEAKS,
     ),
     Problem(
@@ -108,7 +108,7 @@ SMALL = (
         weight_decay=(1e-2, 1e-2),
         batch_size=16,
         interval=10,
-        num_validation=128,
+        num_reward=128,
         peaks=ADAM_PEAKS,
     ),
 )
@@ -124,7 +124,7 @@ PAPER = (
         batch_size=128,
         num_decisions=50,
         interval=50,
-        num_validation=2000,
+        num_reward=2000,
     ),
     *(
         # Figure 4 of Tessera et al. 2023, arXiv:2311.18598: from initial rate 0.001, over weight decays.
@@ -137,7 +137,7 @@ PAPER = (
             batch_size=128,
             num_decisions=100,
             interval=100,
-            num_validation=2000,
+            num_reward=2000,
         )
         for decay in (0.0, 1e-5, 1e-4, 5e-4, 1e-3, 1e-2)
     ),
@@ -150,7 +150,7 @@ PAPER = (
         batch_size=128,
         num_decisions=60,
         interval=100,
-        num_validation=2000,
+        num_reward=2000,
         peaks=ADAM_PEAKS,
     ),
     Problem(
@@ -162,7 +162,7 @@ PAPER = (
         batch_size=128,
         num_decisions=60,
         interval=100,
-        num_validation=2000,
+        num_reward=2000,
         peaks=ADAM_PEAKS,
     ),
     Problem(
@@ -172,7 +172,7 @@ PAPER = (
         optimizer="adam",
         num_decisions=50,
         interval=60,
-        num_validation=512,
+        num_reward=512,
         peaks=ADAM_PEAKS,
     ),
     Problem(
@@ -183,7 +183,7 @@ PAPER = (
         weight_decay=(1e-2, 1e-2),
         num_decisions=50,
         interval=60,
-        num_validation=512,
+        num_reward=512,
         peaks=ADAM_PEAKS,
     ),
 )

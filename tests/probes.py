@@ -110,4 +110,4 @@ def probe_env(
     rate = rate or LogUniform(0.003, 0.03)
     training = Training.create(quadratic_family(curvatures, 1e-3), named("sgd", rate), 1)
     reward = LogLossDecrease(penalty=penalty)
-    return Env.create(training, reward, num_decisions=num_decisions, interval=1, num_validation=1)
+    return Env.create(training, reward, num_decisions=num_decisions, interval=1, num_reward=1)

@@ -69,7 +69,7 @@ def test_a_reset_takes_no_step_and_pays_nothing(env, key):
     assert not timestep.terminated
     assert not timestep.truncated
     np.testing.assert_array_equal(timestep.reward, np.zeros(2))
-    np.testing.assert_allclose(state.rates, np.full(2, 0.1), rtol=1e-6)
+    np.testing.assert_allclose(state.observation.rates, np.full(2, 0.1), rtol=1e-6)
 
 
 def test_one_key_gives_one_training(env, key):
@@ -176,16 +176,15 @@ def test_a_diverged_training_is_marked_and_terminated_for_good():
 
 def test_a_diverged_training_is_penalized_once():
     rewards = np.stack([timestep.reward[1] for _, timestep in divergence()[2]])
-    np.testing.assert_array_equal(rewards, [[-2.0, -2.0], [0.0, 0.0], [0.0, 0.0]])
+    np.testing.assert_allclose(rewards, [[-np.log(20)] * 2, [0, 0], [0, 0]], rtol=1e-6)
 
 
 def test_a_diverged_training_is_frozen_where_its_window_began():
     start, _, bad = divergence()
     for state, timestep in bad:
-        for part in ("inner", "memory"):
+        for part in ("inner", "memory", "observation"):
             assert_identical(member(getattr(state, part), 1), member(getattr(start, part), 1))
-        features = timestep.observation.features[1]
-        np.testing.assert_array_equal(features, start.observation.features[1])
+        assert_identical(member(timestep.observation, 1), member(start.observation, 1))
         assert all(np.isfinite(x[1]).all() for x in jax.tree.leaves(timestep.outcome))
 
 
@@ -201,7 +200,7 @@ def test_an_exploding_loss_is_divergence_before_it_is_infinite(key):
 
 
 def test_a_last_step_after_which_the_loss_is_not_finite_is_divergence(key):
-    # A window's losses are taken before its steps, so only the validation loss shows what the last step did.
+    # A window's losses are taken before its steps, so only the loss on reward examples shows what the last step did.
     env = probe_env((4.0,))
     state, _ = reset(env, key)
     _, timestep = step(
@@ -209,7 +208,7 @@ def test_a_last_step_after_which_the_loss_is_not_finite_is_divergence(key):
     )  # to -1.5e19: its square is finite, twice that is not
     assert timestep.outcome.diverged
     np.testing.assert_array_equal(timestep.reward, [-3.0])
-    assert np.isfinite(timestep.outcome.validation_loss)
+    assert np.isfinite(timestep.outcome.reward_loss)
 
 
 def test_the_second_call_does_not_trace_again(env):
@@ -222,11 +221,11 @@ def test_the_second_call_does_not_trace_again(env):
 
 def test_initial_rates_can_be_given(env, key):
     state, timestep = reset(env, key, jnp.float32(0.7))
-    np.testing.assert_allclose(state.rates, np.full(2, 0.7), rtol=1e-6)
+    np.testing.assert_allclose(state.observation.rates, np.full(2, 0.7), rtol=1e-6)
     np.testing.assert_allclose(timestep.observation.initial_rate, 0.7, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["num_decisions", "interval", "num_measured", "num_validation"])
+@pytest.mark.parametrize("name", ["num_decisions", "interval", "num_measured", "num_reward"])
 def test_counts_below_one_are_refused(name):
     settings = {"num_decisions": 4, "interval": 3} | {name: 0}
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1; got 0"):

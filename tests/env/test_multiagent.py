@@ -90,18 +90,18 @@ def test_a_step_is_the_step_of_the_env_with_the_rates_of_the_actions(key):
             obs[agent], timestep.observation.features[i], rtol=1e-5, atol=1e-6
         )
     np.testing.assert_allclose(after.inner.params["layer0"], expected.inner.params["layer0"])
-    np.testing.assert_allclose(infos["validation_loss"], timestep.outcome.validation_loss)
+    np.testing.assert_allclose(infos["reward_loss"], timestep.outcome.reward_loss)
 
 
 def test_a_given_reset_state_is_used(key):
     env = wrapped()
     _, state = quick_jit(env.reset)(key)
-    given = state.replace(rates=jnp.asarray([0.5, 0.25]))
+    given = state.replace(decision=jnp.int32(1))
     dead = state.replace(decision=jnp.int32(3))  # its last decision
     actions = dict.fromkeys(env.agents, jnp.asarray(4))
     _, after, _, dones, _ = quick_jit(env.step)(key, dead, actions, given)
     assert dones["__all__"]
-    np.testing.assert_array_equal(after.rates, given.rates)
+    assert after.decision == 1
 
 
 def test_real_valued_agents_have_a_box_of_one_number(key):
@@ -113,7 +113,7 @@ def test_real_valued_agents_have_a_box_of_one_number(key):
     _, state = quick_jit(env.reset)(key)
     actions = dict.fromkeys(env.agents, jnp.zeros(1))
     _, after, *_ = quick_jit(env.step)(key, state, actions)
-    np.testing.assert_allclose(after.rates, np.full(2, (3.0 * 1e-5) ** 0.5), rtol=1e-4)
+    np.testing.assert_allclose(after.observation.rates, np.full(2, (3.0 * 1e-5) ** 0.5), rtol=1e-4)
     with pytest.raises(ValueError, match="no list of available"):
         env.get_avail_actions(state)
 

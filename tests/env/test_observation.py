@@ -7,10 +7,14 @@ import pytest
 
 from ganno_jax.env import FEATURES
 from ganno_jax.env.observation import GLOBAL_FEATURES, empty_memory, observe
+from ganno_jax.inner import Training
+from ganno_jax.inner.directions import named
 from ganno_jax.inner.layers import by_module
 from ganno_jax.inner.statistics import Summary
+from ganno_jax.tasks import from_linen, networks
+from ganno_jax.tasks.distributions import Constant
 
-from ..probes import mlp_env, mlp_init, quick_jit, reset_batch, step_batch
+from ..probes import blobs, mlp_env, mlp_init, quick_jit, reset, step
 
 LAYERS = by_module(jax.eval_shape(mlp_init, jax.random.key(0)))
 
@@ -23,7 +27,7 @@ def look(memory, summary, rates, initial_rate=0.1, step=3, total_steps=12):
 
 def summary(value=0.5):
     one, per_layer = jnp.asarray(value, jnp.float32), jnp.full(2, value, jnp.float32)
-    return Summary(*[one] * 4, *[per_layer] * 5)
+    return Summary(*[one] * 4, *[per_layer] * 6)
 
 
 def column(observation, name):
@@ -73,6 +77,7 @@ def test_features_are_those_computed_by_hand():
         weight_rms=jnp.asarray([0.8, 0.5]),
         agreement=jnp.asarray([0.25, -0.5]),
         alignment=jnp.asarray([1.0, 0.375]),
+        sizes=jnp.asarray([40.0, 27.0]),
     )
     _, observation = look(memory, now, jnp.asarray([0.2, 0.05]), step=3, total_steps=12)
     fall = np.log(1.5 / 2.0)
@@ -128,25 +133,48 @@ def test_the_largest_relative_step_is_kept_and_survives_what_is_not_finite():
     np.testing.assert_allclose(largest[2], [0.5, 2.0 * np.exp(-0.5)], rtol=1e-5)
 
 
+def test_a_masked_network_is_seen_as_the_one_that_is_really_narrower(key):
+    seen, small = [], None
+    for units, width in ((32, None), (128, Constant(0.25))):
+        module = networks.build("mlp", num_classes=3, features=(units,))
+        family = from_linen(module, blobs(), width=width)
+        training = Training.create(family, named("momentum", Constant(0.1)), 8)
+        state = quick_jit(training.init)(key)
+        if small is None:
+            small = state.params
+        else:  # the same weights: those of units that are in use come first
+            state = state.replace(params=jax.tree.map(_embed, small, state.params))
+        summary = quick_jit(training.first_look)(state)
+        numbers = jnp.float32(0.1), jnp.int32(3), jnp.int32(9)
+        memory = empty_memory(2, jnp.float32(0.1))
+        seen.append(observe(memory, summary, jnp.full(2, 0.1), *numbers, training.layers, 3)[1])
+    np.testing.assert_allclose(seen[0].features, seen[1].features, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(*(x.largest_relative_steps for x in seen), rtol=1e-4)
+
+
+def _embed(small, large):
+    return jnp.zeros_like(large).at[tuple(slice(n) for n in small.shape)].set(small)
+
+
 def test_global_features_are_the_same_for_all_layers():
     _, observation = look(empty_memory(2, jnp.float32(0.1)), summary(), jnp.asarray([0.1, 0.2]))
     shared = np.asarray(observation.features[:, : len(GLOBAL_FEATURES)])
     np.testing.assert_array_equal(shared[0], shared[1])
 
 
-def test_validation_data_do_not_reach_the_observation():
+def test_reward_examples_do_not_reach_the_observation(key):
     env = mlp_env()
-    dataset = env.training.family.dataset
-    other = dataset.validation.replace(
-        inputs=-3 * dataset.validation.inputs, targets=dataset.validation.targets[::-1]
-    )
-    family = env.training.family.replace(dataset=dataset.replace(validation=other))
+    family = env.training.family
+    task = family.sample(jax.random.split(key, 4)[0])  # as `Training.init` draws it
+    train, paying = family.dataset.train, family.reward_indices(task)
+    other = train.replace(inputs=train.inputs.at[paying].multiply(-3))
+    family = family.replace(dataset=family.dataset.replace(train=other))
     changed = env.replace(training=env.training.replace(family=family))
     seen, losses = [], []
     for e in (env, changed):
-        state, first = reset_batch(e, jax.random.split(jax.random.key(0), 3))
-        _, second = step_batch(e, state, jnp.full((3, 2), 0.3))
+        state, first = reset(e, key)
+        _, second = step(e, state, jnp.full(2, 0.3))
         seen.append((first.observation, second.observation))
-        losses.append(second.outcome.validation_loss)
+        losses.append(second.outcome.reward_loss)
     jax.tree.map(np.testing.assert_array_equal, *seen)
     assert not np.allclose(*losses)

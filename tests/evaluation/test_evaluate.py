@@ -22,11 +22,21 @@ pytestmark = pytest.mark.usefixtures("_quick_compilation")
 
 
 @cache
+def few_reported():
+    """An env with fewer report examples than reward examples: curves are of the whole report split too."""
+    env = mlp_env()
+    dataset = env.training.family.dataset
+    test = jax.tree.map(lambda x: x[:20], dataset.test)
+    family = env.training.family.replace(dataset=dataset.replace(test=test))
+    return env.replace(training=env.training.replace(family=family))
+
+
+@cache
 def curves(num_devices=1):
     """Of two policies, one of which kills every training, in six runs."""
     mesh = make_mesh(jax.devices()[:num_devices])
     policies = FixedRates(jnp.asarray([GOOD, BAD]))
-    return evaluate(mlp_env(), policies, KEYS, mesh, num_policies=2)
+    return evaluate(few_reported(), policies, KEYS, mesh, num_policies=2)
 
 
 def close(left, right):
@@ -46,7 +56,7 @@ def test_a_single_key_is_refused():
 
 
 def test_a_run_is_the_training_of_its_key():
-    alone = quick_jit(run_training)(mlp_env(), FixedRates(jnp.asarray(GOOD)), KEYS[2])
+    alone = quick_jit(run_training)(few_reported(), FixedRates(jnp.asarray(GOOD)), KEYS[2])
     close(jax.tree.map(lambda x: x[0, 2], curves()), alone)
 
 
@@ -64,7 +74,7 @@ def test_four_devices_give_the_curves_of_one_also_where_runs_do_not_divide():
 def test_runs_that_do_not_divide_over_devices_are_padded_and_cut():
     mesh = make_mesh()
     assert mesh.size == 4
-    c = evaluate(mlp_env(), FixedRates(jnp.asarray(GOOD)), KEYS, mesh)
+    c = evaluate(few_reported(), FixedRates(jnp.asarray(GOOD)), KEYS, mesh)
     assert c.final_loss.shape == (6,)
     close(c, jax.tree.map(lambda x: x[0], curves()))
 
@@ -84,6 +94,18 @@ def test_the_final_loss_is_that_of_the_last_decision_on_the_whole_split():
     np.testing.assert_allclose(c.final_loss[0], c.report_loss[0, :, -1], rtol=1e-5)
     assert (c.final_loss[0] < c.report_loss[0, :, 0]).mean() > 0.5
     assert not np.allclose(c.final_loss[0], c.selection_loss[0])
+
+
+def test_an_evaluated_training_uses_all_training_examples():
+    env = mlp_env().for_evaluation()
+    task = env.training.family.sample(KEYS[0])
+    steps = jnp.arange(12)  # of 8 examples: an epoch of all 96
+    seen = jax.vmap(lambda step: env.training.family.batch_indices(task, step, 8))(steps)
+    np.testing.assert_array_equal(np.sort(seen, axis=None), np.arange(96))
+    alone = curves()
+    state, _ = quick_jit(few_reported().for_evaluation().reset)(jax.random.fold_in(KEYS[0], 0))
+    assert np.isnan(state.outcome.reward_loss)
+    np.testing.assert_allclose(alone.train_loss[0, 0, 0], state.outcome.train_loss, rtol=1e-5)
 
 
 def test_initial_rates_can_be_given_per_run():

@@ -87,6 +87,17 @@ def test_speedup_is_the_ratio_of_steps_to_the_end_of_the_reference():
     assert math.isnan(rows["slow"]["speedup"])
 
 
+def test_a_reference_that_ends_above_its_start_gives_a_table():
+    rising = np.broadcast_to([0.5, 0.6, 1.0, 1.5], (4, 4))
+    steps = np.array([0, 10, 20, 30])
+    risen = policy_result(loss_curve=rising, steps=steps)
+    falling = policy_result("falling", loss_curve=rising[:, ::-1] * 1.2, steps=steps)
+    rows = rows_of(risen, falling)
+    assert rows["cosine"]["speedup"] == 1  # there before the first step
+    assert rows["falling"]["speedup"] == 0
+    format_table(list(rows.values()))
+
+
 def test_a_run_that_diverged_last_does_not_hold_its_last_loss_in_the_curve():
     diverged = policy_result("diverged", diverged=np.array([True, False, False, False]))
     assert math.isnan(rows_of(policy_result(), diverged)["diverged"]["speedup"])

@@ -103,6 +103,7 @@ def test_a_whole_optimizer_takes_its_own_steps():
     env = bench.with_optimizer(as_direction(optax.adam(0.05)))
     key = keys(0, 1)[0]
     curves = run_training(env, FixedRates(jnp.ones(env.num_layers)), key)
+    env = env.for_evaluation()
     state = env.training.init(jax.random.fold_in(key, 0))
     adam, params = optax.adam(0.05), state.params
     memory = adam.init(params)

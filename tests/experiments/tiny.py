@@ -11,7 +11,7 @@ TINY = Problem(
     batch_size=8,
     num_decisions=2,
     interval=2,
-    num_validation=16,
+    num_reward=16,
     initial_rate=(1e-3, 0.1),
 )
 

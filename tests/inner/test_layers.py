@@ -8,7 +8,14 @@ import pytest
 from flax import nnx
 
 from ganno_jax.inner import LayerMap, apply_rates
-from ganno_jax.inner.layers import by_labels, by_module, by_path, inner_products, squared_norms
+from ganno_jax.inner.layers import (
+    by_labels,
+    by_module,
+    by_path,
+    inner_products,
+    sizes_in_use,
+    squared_norms,
+)
 
 
 def tree(*modules, **leaves):
@@ -165,3 +172,16 @@ def test_rates_keep_the_type_of_the_weights():
     params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), tree("dense0"))
     updates = apply_rates(params, by_module(params), jnp.asarray([0.5]))
     assert {x.dtype for x in jax.tree.leaves(updates)} == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_parameters_of_masked_units_are_not_in_use():
+    kernel = jnp.ones((3, 4)).at[:, 1:].set(0.0)
+    params = {
+        "dense0": {"kernel": kernel, "bias": jnp.zeros(4)},
+        "dense1": {"kernel": jnp.ones((4, 2)).at[1:].set(0.0), "bias": jnp.zeros(2)},
+        "dense2": {"kernel": jnp.zeros((2, 5)), "bias": jnp.zeros(5)},  # as some last layers start
+    }
+    in_use = sizes_in_use(params, by_module(params))
+    np.testing.assert_array_equal(in_use, [3 + 1, 2 + 2, 10 + 5])
+    whole = jax.tree.map(jnp.ones_like, params)
+    np.testing.assert_array_equal(sizes_in_use(whole, by_module(whole)), [16, 10, 15])

@@ -109,8 +109,9 @@ def test_every_epoch_visits_every_example_once(training, key):
 def test_evaluation_in_chunks_is_evaluation_at_once(training, key):
     state, split = init(training, key), blobs().validation
     at_once = training.evaluate(state, split, 32)
-    chunks = training.evaluate(state, split, 32, chunk=8)
-    np.testing.assert_allclose(at_once, chunks, rtol=1e-6)
+    for chunk in (8, 7, 5, 31, 100):  # with a remainder of 0, 4, 2, 1 and in one piece
+        chunks = training.evaluate(state, split, 32, chunk=chunk)
+        np.testing.assert_allclose(at_once, chunks, rtol=1e-6)
     losses, metrics = mlp_loss(state.params, training.family.dataset.whole(split))
     np.testing.assert_allclose(at_once, (losses.mean(), metrics["accuracy"]), rtol=1e-6)
 

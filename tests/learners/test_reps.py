@@ -186,7 +186,7 @@ def problem():
         num_decisions=4,
         interval=2,
         num_measured=1,
-        num_validation=1,
+        num_reward=1,
     )
     strategy = Shown(
         mean=jnp.asarray([0.0, 0.0, 0.0, 0.0, -2.5]), deviations=jnp.asarray([1e-6] * 4 + [1.0])

@@ -104,7 +104,7 @@ def test_controllers_run_in_the_evaluation_and_zero_weights_are_a_constant_rate(
         num_decisions=6,
         interval=1,
         num_measured=1,
-        num_validation=4,
+        num_reward=4,
     )
     constant = constant_rate(0.05)
     policies = batched(jnp.stack([reference("momentum_1").theta, constant.theta]))

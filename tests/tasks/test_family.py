@@ -112,6 +112,42 @@ def test_a_data_fraction_uses_that_many_examples_each_once_per_epoch():
     assert first.max() > 24  # a random subset, not the first ones
 
 
+@pytest.mark.parametrize("fraction", [None, Constant(0.5)])
+def test_reward_examples_are_in_no_batch_of_their_task_and_others_in_every_task(fraction):
+    family = varied(data_fraction=fraction, num_reward=30)
+    tasks = [family.sample(key) for key in KEYS[:2]]
+    paying = [set(np.asarray(family.reward_indices(task)).tolist()) for task in tasks]
+    assert paying[0] != paying[1]
+    in_use = 66 if fraction is None else 33
+    for task, examples in zip(tasks, paying, strict=True):
+        assert len(examples) == 30
+        epochs = jax.vmap(lambda step, task=task: family.batch_indices(task, step, 33))(
+            jnp.arange(4)
+        )
+        for epoch in np.asarray(epochs).reshape(-1, in_use):
+            assert len(set(epoch.tolist())) == in_use  # each example in use once
+            assert not examples & set(epoch.tolist())
+
+
+def test_reward_examples_have_their_true_labels():
+    family = varied(label_noise=Constant(1.0), num_reward=30)
+    task = family.sample(KEY)
+    indices = family.reward_indices(task)
+    batch, train = family.reward_batch(task), family.dataset.train
+    np.testing.assert_array_equal(batch.targets, train.targets[indices])
+    np.testing.assert_allclose(batch.inputs, family.dataset.normalize(train.inputs[indices]))
+    assert (family.train_batch(task, indices).targets != batch.targets).all()
+
+
+def test_tasks_of_one_batched_program_set_other_examples_aside():
+    family = varied(num_reward=30)
+    batched = jax.vmap(family.reward_indices)(jax.vmap(family.sample)(KEYS[:3]))
+    assert batched.shape == (3, 30)
+    for indices, key in zip(batched, KEYS, strict=False):
+        np.testing.assert_array_equal(indices, family.reward_indices(family.sample(key)))
+    assert len({tuple(row.tolist()) for row in np.sort(batched)}) == 3
+
+
 def test_label_noise_changes_that_share_of_labels_and_always_the_same_ones():
     family = varied(label_noise=Constant(0.3))
     task, indices = family.sample(KEY), jnp.arange(96)

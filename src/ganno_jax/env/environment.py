@@ -8,7 +8,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ganno_jax.env.observation import Observation, ObservationMemory, empty_memory, observe
-from ganno_jax.env.rewards import Outcome, Reward, RewardContext, TerminalAccuracy
+from ganno_jax.env.rewards import LogLossDecrease, Outcome, Reward, RewardContext
 from ganno_jax.inner.statistics import Summary
 from ganno_jax.inner.training import InnerState, Training, select
 
@@ -20,9 +20,8 @@ class EnvState:
     inner: InnerState
     memory: ObservationMemory
     observation: Observation
+    first: Outcome  # before the first inner step
     outcome: Outcome
-    rates: Float[Array, " layer"]  # of the last inner step
-    first_loss: Float[Array, ""]
     decision: Int[Array, ""]
 
 
@@ -51,7 +50,6 @@ class Env:
     interval: int = struct.field(pytree_node=False)
     episode_decisions: int = struct.field(pytree_node=False)
     num_measured: int = struct.field(pytree_node=False)
-    num_validation: int = struct.field(pytree_node=False)
     explosion: float = (
         20.0  # diverged when the window's mean loss exceeds this many times the first loss
     )
@@ -66,7 +64,7 @@ class Env:
         interval: int,
         episode_decisions: int | None = None,
         num_measured: int = 2,
-        num_validation: int = 512,
+        num_reward: int = 512,
     ) -> "Env":
         """Check the settings.
 
@@ -77,11 +75,12 @@ class Env:
           interval: inner steps per decision.
           episode_decisions: cut episodes after this many decisions (truncation); all of them by default.
           num_measured: steps per window over which the per-layer statistics are taken, >= 2 for agreement.
-          num_validation: validation examples on which the outcome is evaluated after every env step.
+          num_reward: training examples that every training sets aside, others than the next one, to be rewarded
+            on them after every env step; at most a quarter of the training split.
 
         Raises:
           ValueError: a count is not positive, an episode is longer than the training, or the reward needs an accuracy
-            that the task does not have.
+            that the task does not have, or an end that the episodes do not reach.
         """
         episode = num_decisions if episode_decisions is None else episode_decisions
         counts = {
@@ -89,7 +88,7 @@ class Env:
             "interval": interval,
             "episode_decisions": episode,
             "num_measured": num_measured,
-            "num_validation": num_validation,
+            "num_reward": num_reward,
         }
         for name, count in counts.items():
             if not hasattr(count, "__index__"):
@@ -104,21 +103,36 @@ class Env:
             raise ValueError(
                 f"an episode of {episode} decisions is longer than the training's {num_decisions}."
             )
-        if isinstance(reward, TerminalAccuracy) and not training.has_accuracy:
+        name = type(reward).__name__
+        if getattr(reward, "at_end", False) and episode < num_decisions:
             raise ValueError(
-                f"`TerminalAccuracy` needs an accuracy, which {training.family.name} does not have; "
+                f"`{name}` is paid at the end of a training, which an episode of {episode} of {num_decisions} "
+                "decisions does not reach; `LogLossDecrease` is paid for every decision."
+            )
+        if getattr(reward, "needs_accuracy", False) and not training.has_accuracy:
+            raise ValueError(
+                f"`{name}` needs an accuracy, which {training.family.name} does not have; "
                 "`TerminalLogLoss` needs none."
             )
-        available = training.family.dataset.validation.num_examples
+        num_reward = max(1, min(num_reward, training.family.dataset.train.num_examples // 4))
         return cls(
-            training=training,
+            training=_with_reward_examples(training, num_reward),
             reward=reward,
             num_decisions=num_decisions,
             interval=interval,
             episode_decisions=episode,
             num_measured=min(num_measured, interval),
-            num_validation=min(num_validation, available),
         )
+
+    def for_evaluation(self) -> "Env":
+        """The same trainings on all training examples: none is set aside, nothing is measured for a reward."""
+        training = _with_reward_examples(self.training, 0)
+        return self.replace(training=training, reward=LogLossDecrease(on="train"))
+
+    @property
+    def num_reward(self) -> int:
+        """Training examples that every training sets aside for its rewards."""
+        return self.training.family.num_reward
 
     @property
     def num_layers(self) -> int:
@@ -149,9 +163,8 @@ class Env:
             inner=inner,
             memory=memory,
             observation=observation,
+            first=outcome,
             outcome=outcome,
-            rates=rates,
-            first_loss=summary.loss,
             decision=jnp.zeros((), jnp.int32),
         )
         nothing = jnp.zeros((), bool)
@@ -172,18 +185,20 @@ class Env:
         Returns:
           The new state, and what it shows. A training whose losses, statistics or parameters are not finite, or whose
           loss exploded, is put back to the window's start, marked as diverged and terminated, and rewarded with
-          the reward's penalty; from then on its reward is zero.
+          as the reward says; from then on its reward is zero. Its observation stays the last healthy one.
         """
         rates = jnp.broadcast_to(rates, (self.interval, self.num_layers))
         was_diverged = state.outcome.diverged
         inner, summary, outcome = self._transition(state, rates)
         decision = state.decision + 1
         context = RewardContext(
+            first=state.first,
             before=state.outcome,
             after=outcome,
-            is_last=decision >= self.num_decisions,
-            rates_before=state.rates,
+            remaining=self.num_decisions - state.decision,
+            rates_before=state.observation.rates,
             rates=rates,
+            explosion=self.explosion,
         )
         reward = self.reward(context, lambda other: self._transition(state, other)[2])
         reward = jnp.where(was_diverged, 0.0, reward)
@@ -191,18 +206,15 @@ class Env:
         memory, observation = self._observe(state.memory, summary, rates[-1], inner)
         diverged = outcome.diverged
         memory = select(diverged, state.memory, memory)
-        observation = observation.replace(
-            features=jnp.where(diverged, state.observation.features, observation.features)
-        )
+        observation = select(diverged, state.observation, observation)
         terminated = diverged | (decision >= self.num_decisions)
         truncated = ~terminated & (decision >= self.episode_decisions)
         state = EnvState(
             inner=inner,
             memory=memory,
             observation=observation,
+            first=state.first,
             outcome=outcome,
-            rates=rates[-1],
-            first_loss=state.first_loss,
             decision=decision,
         )
         return state, TimeStep(observation, reward, terminated, truncated, outcome)
@@ -213,21 +225,25 @@ class Env:
         """One window from `state`, with divergence taken care of."""
         inner, summary = self.training.window(state.inner, rates, self.num_measured)
         outcome = self._outcome(inner, summary)
-        # The window's losses are taken before its steps: only the validation loss shows what the last one did.
-        sane = _all_finite(summary) & jnp.isfinite(outcome.validation_loss)
-        sane = sane & (summary.loss <= self.explosion * state.first_loss)
+        sane = _all_finite(summary) & (summary.loss <= self.explosion * state.first.train_loss)
+        if (
+            self.num_reward
+        ):  # the window's losses are taken before its steps: this one shows what the last one did
+            sane = sane & jnp.isfinite(outcome.reward_loss)
         diverged = state.outcome.diverged | ~sane
         inner = select(diverged, state.inner, inner)
         outcome = select(diverged, state.outcome, outcome).replace(diverged=diverged)
         return inner, summary, outcome
 
     def _outcome(self, inner: InnerState, summary: Summary) -> Outcome:
-        split = self.training.family.dataset.validation
-        loss, accuracy = self.training.evaluate(inner, split, self.num_validation)
+        loss = accuracy = jnp.full((), jnp.nan)
+        if self.num_reward:
+            batch = self.training.family.reward_batch(inner.task)
+            loss, accuracy = self.training.measure(inner, batch)
         return Outcome(
             train_loss=summary.loss,
-            validation_loss=loss,
-            validation_accuracy=accuracy,
+            reward_loss=loss,
+            reward_accuracy=accuracy,
             instability=jnp.log(
                 jnp.maximum(summary.loss_largest, 1e-8) / jnp.maximum(summary.loss, 1e-8)
             ),
@@ -251,6 +267,10 @@ class Env:
             self.training.layers,
             self.interval,
         )
+
+
+def _with_reward_examples(training: Training, num_reward: int) -> Training:
+    return training.replace(family=training.family.replace(num_reward=num_reward))
 
 
 def _all_finite(tree: Any) -> Bool[Array, ""]:

@@ -151,8 +151,8 @@ class MultiAgentEnv:
             "truncated": timestep.truncated,
             "diverged": timestep.outcome.diverged,
             "train_loss": timestep.outcome.train_loss,
-            "validation_loss": timestep.outcome.validation_loss,
-            "validation_accuracy": timestep.outcome.validation_accuracy,
+            "reward_loss": timestep.outcome.reward_loss,
+            "reward_accuracy": timestep.outcome.reward_accuracy,
         }
         return self._observations(timestep), state, rewards, dones, infos
 

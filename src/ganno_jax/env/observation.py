@@ -40,7 +40,7 @@ LAYER_FEATURES = (
     "depth",  # 0 first layer, 1 last
     "is_first",
     "is_last",
-    "size",  # log10 number of parameters, / 7
+    "size",  # log10 number of parameters in use, / 7
     *(f"kind_{kind}" for kind in KINDS),
 )
 FEATURES = GLOBAL_FEATURES + LAYER_FEATURES
@@ -169,7 +169,7 @@ def observe(
             depth,
             (jnp.arange(num_layers) == 0).astype(jnp.float32),
             (jnp.arange(num_layers) == num_layers - 1).astype(jnp.float32),
-            jnp.log10(jnp.asarray(layers.sizes, jnp.float32)) / 7,
+            _log10(summary.sizes) / 7,
         ],
         axis=-1,
     )

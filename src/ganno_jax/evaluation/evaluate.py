@@ -31,7 +31,7 @@ class Curves:
     report_loss: Float[Array, "*run decision_plus_one"]  # on the first examples of the report split
     report_accuracy: Float[Array, "*run decision_plus_one"]
     rates: Float[Array, "*run decision layer"]  # at the end of each window
-    diverged: Bool[Array, "*run"]
+    diverged: Bool[Array, "*run"]  # stopped by the env, or without a finite loss at the end
     initial_rate: Float[Array, "*run"]
     final_loss: Float[Array, "*run"]  # on the whole report split, `Dataset.test`
     final_accuracy: Float[Array, "*run"]
@@ -52,7 +52,10 @@ def run_training(
     initial_rate: Float[Array, ""] | None = None,
     chunk: int | None = None,
 ) -> Curves:
-    """One whole training under a policy.
+    """One whole training under a policy, on all training examples: none is set aside for rewards.
+
+    The points of the curves are taken on as many examples of the report split as the env has reward examples, the
+    final numbers on the whole splits.
 
     Args:
       env: whose training it is.
@@ -61,14 +64,15 @@ def run_training(
       initial_rate: instead of the drawn one.
       chunk: examples per pass in the final evaluation, to bound the memory.
     """
-    training, dataset = env.training, env.training.family.dataset
-    num_shown = min(env.num_validation, dataset.test.num_examples)
+    dataset = env.training.family.dataset
+    num_shown = min(env.num_reward or dataset.test.num_examples, dataset.test.num_examples)
+    env = env.for_evaluation()
     state, timestep = env.reset(jax.random.fold_in(key, 0), initial_rate)
     policy_key = jax.random.fold_in(key, 1)
 
     def shown(state: EnvState) -> dict[str, Array]:
         """One point of every curve; NaN once the training has diverged."""
-        loss, accuracy = training.evaluate(state.inner, dataset.test, num_shown)
+        loss, accuracy = env.training.evaluate(state.inner, dataset.test, num_shown)
         point = {
             "train_loss": state.outcome.train_loss,
             "report_loss": loss,
@@ -80,22 +84,22 @@ def run_training(
         state, memory, observation = carry
         memory, rates = policy.act(memory, observation, jax.random.fold_in(policy_key, number))
         state, timestep = env.step(state, rates)
-        return (state, memory, timestep.observation), (shown(state), state.rates)
+        return (state, memory, timestep.observation), (shown(state), state.observation.rates)
 
     memory, first = policy.init(timestep.observation), shown(state)
     (state, _, _), (points, rates) = jax.lax.scan(
         decide, (state, memory, timestep.observation), jnp.arange(env.num_decisions)
     )
-    final_loss, final_accuracy = training.evaluate(
+    final_loss, final_accuracy = env.training.evaluate(
         state.inner, dataset.test, dataset.test.num_examples, chunk
     )
-    selection_loss, selection_accuracy = training.evaluate(
+    selection_loss, selection_accuracy = env.training.evaluate(
         state.inner, dataset.validation, dataset.validation.num_examples, chunk
     )
     return Curves(
         **{name: jnp.concatenate([x[None], points[name]]) for name, x in first.items()},
         rates=rates,
-        diverged=state.outcome.diverged,
+        diverged=state.outcome.diverged | ~jnp.isfinite(selection_loss),
         initial_rate=state.inner.hyperparameters.initial_rate,
         final_loss=final_loss,
         final_accuracy=final_accuracy,

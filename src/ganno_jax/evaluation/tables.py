@@ -278,7 +278,8 @@ def speedup(
     """How much earlier a policy is where another one ends.
 
     The number of inner steps after which the reference's mean log-loss curve first is at its last value, over the
-    number of steps after which this policy's mean curve is there; `nan` if it never is.
+    number of steps after which this policy's mean curve is there; `nan` if it never is. Where both are there before
+    the first step, because the reference ends above its start, it is 1.
 
     Args:
       result: of this policy.
@@ -287,7 +288,10 @@ def speedup(
     """
     curve = _mean_log_curve(reference, chance)
     theirs = _first_step(reference, curve, curve[-1])
-    return theirs / _first_step(result, _mean_log_curve(result, chance), curve[-1])
+    ours = _first_step(result, _mean_log_curve(result, chance), curve[-1])
+    if ours == 0:
+        return 1.0 if theirs == 0 else math.inf
+    return theirs / ours
 
 
 def _first_step(

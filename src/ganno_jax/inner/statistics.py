@@ -51,6 +51,7 @@ class Summary:
     weight_rms: Float[Array, " layer"]
     agreement: Float[Array, " layer"]  # mean cosine of successive gradients, [-1, 1]
     alignment: Float[Array, " layer"]  # mean cosine of direction and gradient, [-1, 1]
+    sizes: Float[Array, " layer"]  # parameters in use
     # Raw `inner.example_statistics` of the window's last step; None unless `Training.example_features`.
     example_features: Float[Array, "layer 2"] | None = None
 
@@ -119,14 +120,26 @@ def record_layers(
 
 
 def summarize(
-    losses: LossRecord, measured: LayerRecord, params: PyTree, layers: LayerMap
+    losses: LossRecord,
+    measured: LayerRecord,
+    params: PyTree,
+    layers: LayerMap,
+    sizes: Float[Array, " layer"] | None = None,
 ) -> Summary:
     """Close a window: means over its steps. Safe for a window without steps: zeros, but for the
-    largest loss, minus infinity."""
+    largest loss, minus infinity.
+
+    Args:
+      losses: of every step.
+      measured: of the measured steps.
+      params: after the last step.
+      layers: the groups of leaves.
+      sizes: parameters in use, over which root mean squares are taken; by default all of each layer.
+    """
     count = jnp.maximum(losses.count, 1.0)
     offset = losses.total / count
     variance = jnp.maximum(losses.total_square / count - jnp.square(offset), 0.0)
-    sizes = jnp.asarray(layers.sizes, jnp.float32)
+    sizes = jnp.asarray(layers.sizes, jnp.float32) if sizes is None else sizes
     steps = jnp.maximum(measured.count, 1.0)
     return Summary(
         loss=losses.first + offset,
@@ -138,6 +151,7 @@ def summarize(
         weight_rms=jnp.sqrt(squared_norms(params, layers) / sizes),
         agreement=measured.agreement / jnp.maximum(measured.agreement_count, 1.0),
         alignment=measured.alignment / steps,
+        sizes=sizes,
     )
 
 

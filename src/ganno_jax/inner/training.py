@@ -10,8 +10,10 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ganno_jax.inner.directions import Hyperparameters, InnerOptimizer
 from ganno_jax.inner.example_statistics import example_features, example_features_by_layer
-from ganno_jax.inner.layers import LayerMap, apply_rates, by_module
+from ganno_jax.inner.layers import LayerMap, apply_rates, by_module, sizes_in_use
 from ganno_jax.inner.statistics import (
+    LayerRecord,
+    LossRecord,
     Summary,
     empty_layer_record,
     empty_loss_record,
@@ -19,7 +21,7 @@ from ganno_jax.inner.statistics import (
     record_loss,
     summarize,
 )
-from ganno_jax.tasks.dataset import Split
+from ganno_jax.tasks.dataset import Batch, Split
 from ganno_jax.tasks.family import TaskFamily
 from ganno_jax.tasks.task import Params, Task
 
@@ -99,7 +101,7 @@ class Training:
 
         def metrics(key: PRNGKeyArray) -> dict[str, Array]:
             task = self.family.sample(key)
-            batch = self.family.dataset.gather(self.family.dataset.validation, jnp.arange(1))
+            batch = self.family.dataset.gather(self.family.dataset.train, jnp.arange(1))
             params, model_state = task.init(key)
             return task.loss(params, model_state, batch, key, False)[1][1]
 
@@ -216,12 +218,18 @@ class Training:
         carry = (*carry, empty_layer_record(self.layers), no_gradient, *last_step)
         carry, _ = jax.lax.scan(measured, carry, (rates[num_bare:], indices[num_bare:]))
         state, losses, record, _, *last_step = carry
-        summary = summarize(losses, record, state.params, self.layers)
+        summary = self._summarize(losses, record, state)
         if self.example_features:
             apart = len(indices) > 1
             features = self._example_features(*last_step, rates[-1], indices[-1], apart)
             summary = summary.replace(example_features=features)
         return state, summary
+
+    def _summarize(self, losses: LossRecord, record: LayerRecord, state: InnerState) -> Summary:
+        # Where units are masked, features are those of the network that is really narrower.
+        masked = self.family.width is not None
+        sizes = sizes_in_use(state.params, self.layers) if masked else None
+        return summarize(losses, record, state.params, self.layers, sizes)
 
     def _example_features(
         self,
@@ -260,34 +268,42 @@ class Training:
         record = empty_layer_record(self.layers)
         record = record_layers(record, gradient, gradient, direction, self.layers)
         losses = record_loss(empty_loss_record(), loss)
-        summary = summarize(losses, record, state.params, self.layers)
+        summary = self._summarize(losses, record, state)
         if self.example_features:  # none before the first step
             summary = summary.replace(example_features=jnp.zeros((self.num_layers, 2)))
         return summary
+
+    def measure(self, state: InnerState, batch: Batch) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Mean loss and accuracy of these examples; the accuracy is NaN where the task has none."""
+        params, evaluation_params_fn = state.params, self.optimizer.evaluation_params_fn
+        if evaluation_params_fn is not None:
+            params = evaluation_params_fn(state.optimizer_state, params)
+        loss, (_, metrics) = state.task.loss(params, state.model_state, batch, state.key, False)
+        return loss, metrics.get("accuracy", jnp.full((), jnp.nan))
 
     def evaluate(
         self, state: InnerState, split: Split, num_examples: int, chunk: int | None = None
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Mean loss and accuracy over the first `num_examples` of a split; accuracy is NaN without one.
 
-        `chunk` bounds the memory: that many examples are evaluated at a time (a remainder is left out).
+        `chunk` bounds the memory: so many examples are evaluated at a time, what is left over after them.
         """
         chunk = min(chunk or num_examples, num_examples)
-        params, evaluation_params_fn = state.params, self.optimizer.evaluation_params_fn
-        if evaluation_params_fn is not None:
-            params = evaluation_params_fn(state.optimizer_state, params)
+        num_chunks, num_left = divmod(num_examples, chunk)
 
-        def one(start: Int[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-            indices = start + jnp.arange(chunk)
-            batch = self.family.dataset.gather(split, indices)
-            loss, (_, metrics) = state.task.loss(params, state.model_state, batch, state.key, False)
-            return loss, metrics.get("accuracy", jnp.full((), jnp.nan))
+        def one(start: Int[Array, ""] | int, size: int) -> tuple[Array, Array]:
+            indices = start + jnp.arange(size)
+            return self.measure(state, self.family.dataset.gather(split, indices))
 
-        if chunk == num_examples:
-            return one(jnp.zeros((), jnp.int32))
-        starts = jnp.arange(0, num_examples - chunk + 1, chunk)
-        losses, accuracies = jax.lax.map(one, starts)
-        return jnp.mean(losses), jnp.mean(accuracies)
+        if num_chunks == 1 and not num_left:
+            return one(0, chunk)
+        chunks = jax.lax.map(lambda start: one(start, chunk), jnp.arange(num_chunks) * chunk)
+        left = one(num_examples - num_left, num_left) if num_left else (0.0, 0.0)
+        loss, accuracy = (
+            (chunk * jnp.sum(whole) + num_left * rest) / num_examples
+            for whole, rest in zip(chunks, left, strict=True)
+        )
+        return loss, accuracy
 
 
 def select(keep: Bool[Array, ""], kept: Any, otherwise: Any) -> Any:

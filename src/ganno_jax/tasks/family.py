@@ -21,7 +21,9 @@ from ganno_jax.tasks.task import InitFn, LossFn, ModelState, Params, Task
 class TaskFamily:
     """Draws training problems and their batches.
 
-    The data set is a leaf of the family and never of a task: a `vmap` over tasks shares it.
+    The data set is a leaf of the family and never of a task: a `vmap` over tasks shares it. With `num_reward` every
+    task sets that many examples of the training split aside, others than the next task: they are in none of its
+    batches, and what is learned about the examples of one task is of no use in another.
     """
 
     init_fn: InitFn = struct.field(pytree_node=False)
@@ -33,6 +35,13 @@ class TaskFamily:
     weight_scale: Distribution | None = None  # factor on the initial kernels, > 0
     rescaling: Distribution | None = None  # see `Task.init`, > 0
     name: str = struct.field(pytree_node=False, default="task")
+    # Training examples of each task that only pay whoever trains it; below the size of the split.
+    num_reward: int = struct.field(pytree_node=False, default=0)
+
+    @property
+    def num_trainable(self) -> int:
+        """Training examples that a task may use: all but those it sets aside."""
+        return self.dataset.train.num_examples - self.num_reward
 
     def sample(self, key: PRNGKeyArray) -> Task:
         """Draw one training problem."""
@@ -42,7 +51,7 @@ class TaskFamily:
         num_examples = None
         if self.data_fraction is not None:
             fraction = self.data_fraction.sample(fraction_key)
-            total = self.dataset.train.num_examples
+            total = self.num_trainable
             num_examples = jnp.clip(jnp.round(fraction * total), 1, total).astype(jnp.int32)
         return Task(
             init_fn=self.init_fn,
@@ -62,12 +71,21 @@ class TaskFamily:
 
         Each epoch visits every example in use exactly once, in a new order.
         """
-        total = self.dataset.train.num_examples
-        num_examples = jnp.int32(total) if task.num_examples is None else task.num_examples
+        total, some = self.dataset.train.num_examples, task.num_examples
+        num_examples = jnp.int32(self.num_trainable) if some is None else some
         indices = sampling.batch_indices(step, batch_size, num_examples, task.key)
-        if task.num_examples is not None:
-            indices = sampling.subset(indices, total, task.key)
-        return indices
+        if some is None and not self.num_reward:
+            return indices
+        return sampling.subset(indices, total, task.key)
+
+    def reward_indices(self, task: Task) -> Int[Array, " reward"]:
+        """Which training examples the task sets aside: the last places of the permutation whose first it uses."""
+        total = self.dataset.train.num_examples
+        return sampling.subset(jnp.arange(self.num_trainable, total), total, task.key)
+
+    def reward_batch(self, task: Task) -> Batch:
+        """The examples that the task sets aside, with their true labels."""
+        return self.dataset.gather(self.dataset.train, self.reward_indices(task))
 
     def train_batch(self, task: Task, indices: Int[Array, " batch"]) -> Batch:
         """These training examples, with the task's label noise."""

@@ -65,7 +65,8 @@ def subset(
 
     A permutation of all `num_examples`, fixed by `key`: its first `num_active` values are a random
     subset of that size, and a larger subset contains the smaller one. So a training on `num_active`
-    (traced) of N examples reads `subset(batch_indices(step, batch, num_active, key), N, key)`.
+    (traced) of N examples reads `subset(batch_indices(step, batch, num_active, key), N, key)`, and its
+    last values are examples that such a training never sees.
     """
     size = jnp.maximum(jnp.asarray(num_examples), 1).astype(jnp.uint32)
     place = jnp.minimum(jnp.asarray(indices).astype(jnp.uint32), size - 1)
