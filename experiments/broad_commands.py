@@ -1,4 +1,4 @@
-"""Commands of broad meta-training: one controller from many kinds of problems, examined on the held-out suite."""
+"""Commands of broad meta-training: one controller from many kinds of problems, examined on the development suite."""
 
 import dataclasses
 import json
@@ -30,6 +30,7 @@ from experiments.results import save_controller
 from experiments.session import Session, mesh_of
 from experiments.signals import StopRequest
 from experiments.suite_commands import check_suite, examine, present_stored
+from experiments.suite_problems import problems_of
 from ganno_jax.controllers import Controller, load
 from ganno_jax.env import Env
 from ganno_jax.env.batching import to_mesh
@@ -56,7 +57,7 @@ def train(config: BroadExperiment, arguments: Sequence[str]) -> None:
         if not (config.suite.after_training and hosts.leads()):
             return
         stop.waits = False  # the controller is saved, and finished cells are kept
-        examine(folder, controller, config.suite, config.scale)
+        examine(folder, controller, config.suite, "development", _suite_problems(config))
 
 
 def evaluate(config: BroadExperiment, arguments: Sequence[str]) -> None:
@@ -67,14 +68,19 @@ def evaluate(config: BroadExperiment, arguments: Sequence[str]) -> None:
     message = f"stopped; go on with: {command(arguments)}"
     with folders.held(folder), StopRequest(message) as stop:
         stop.waits = False
-        examine(folder, controller, config.suite, config.scale)
+        examine(folder, controller, config.suite, "development", _suite_problems(config))
 
 
 def plot(config: BroadExperiment, arguments: Sequence[str]) -> None:
     """Tables, figures and report from the cells that are finished."""
     del arguments
     folder = folders.of(config)
-    present_stored(folder, _finished(folder), config.suite, config.scale)
+    problems = _suite_problems(config)
+    present_stored(folder, _finished(folder), config.suite, "development", problems)
+
+
+def _suite_problems(config: BroadExperiment) -> tuple[Problem, ...]:
+    return problems_of("development", config.scale, config.suite.problems)
 
 
 def _check(config: BroadConfig) -> None:

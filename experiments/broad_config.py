@@ -1,4 +1,4 @@
-"""Configurations of broad meta-training and of the held-out suite. Frozen dataclasses; imports nothing heavy."""
+"""Configurations of broad meta-training and of the suites. Frozen dataclasses; imports nothing heavy."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 import tyro
 
 from experiments.config import NOISY_FEATURES, PlaceConfig, Scale, Shape
+
+SUITES = ("development", "unseen")
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class BroadConfig:
     recurrent: bool = False
     """GRU memories in the agents instead of feed-forward networks."""
     hidden_features: tuple[str, ...] = NOISY_FEATURES
-    """Features that the agents do not see, or all."""
+    """Features that the agents do not see; all: none, agents that see nothing, for --suite.blind."""
     kinds: tuple[str, ...] = ()
     """Only problems whose names contain one of these; all by default."""
     direction: str = "own"
@@ -82,35 +84,43 @@ class BroadConfig:
 
 @dataclass(frozen=True)
 class Effort:
-    """How many runs stand behind every number of the held-out suite."""
+    """How many runs stand behind every number of a suite."""
 
     num_seeds: int = 10
-    """Reported runs per method and problem, >= 4; their initial rates cover the range."""
-    tuning_seeds: int = 2
-    """Runs per candidate where a method is tuned; others than the reported ones."""
-    num_peaks: int = 7
-    """Peak rates per schedule."""
-    num_trials: int = 30
+    """Reported runs per method and problem, >= 4."""
+    tuning_seeds: int = 20
+    """Runs of each of the last candidates where a method is tuned; others than the reported ones."""
+    peak_factor: float = 1.8
+    """Peak rates are at most this factor apart around the best one, > 1."""
+    num_trials: int = 100
     """Random settings of NAdamW."""
 
 
 @dataclass(frozen=True)
 class SuiteConfig(Effort):
-    """The held-out suite."""
+    """A suite of problems."""
 
     data_dir: str | None = None
     """Folder with the data sets; problems whose data are missing are left out, and that is said."""
+    problems: str | None = None
+    """Python file with a tuple PROBLEMS of experiments.problems.Problem, in the place of the suite's own."""
+    methods: tuple[str, ...] = ()
+    """Only methods whose names contain one of these words, besides the controller and the best tuned schedule."""
+    blind: str | None = None
+    """Controller file of agents without features (--broad.hidden_features all), with as many updates."""
+    more: tuple[str, ...] = ()
+    """Controller files of the same recipe with other seeds: learner seeds."""
     velo: str | None = None
     """File with the weights of VeLO, which then takes part (docs/learned_optimizers.md)."""
     after_training: bool = True
-    """Whether `train broad` ends with the suite."""
-    sweeps: bool = True
-    """Also vary one setting at a time: initial rate, weight decay, optimizer, batch, budget, network."""
+    """Whether `train broad` ends with the development suite."""
+    sweeps: bool = False
+    """Also vary one setting of the first development problem at a time: decay, optimizer, batch, budget, network."""
 
 
 @dataclass(frozen=True)
 class BroadExperiment:
-    """Meta-training on many kinds of problems, then the held-out suite."""
+    """Meta-training on many kinds of problems, then the development suite."""
 
     preset: Annotated[str, tyro.conf.Suppress] = "broad"
     scale: Scale = "small"
@@ -126,19 +136,20 @@ class BroadExperiment:
 
 
 @dataclass(frozen=True)
-class HeldOutExperiment:
-    """A finished controller, zero-shot on the held-out suite."""
+class SuiteExperiment:
+    """A finished controller on a suite of problems, in plain Optax loops."""
 
-    preset: Annotated[str, tyro.conf.Suppress] = "held-out"
+    preset: Annotated[str, tyro.conf.Suppress] = "development"
+    """Which suite."""
     controller: Annotated[str, tyro.conf.Suppress] = ""
     scale: Scale = "small"
-    """small: minutes on two CPU cores; paper: for an accelerator."""
+    """small: minutes to hours on two CPU cores; paper: for an accelerator."""
     suite: SuiteConfig = field(default_factory=SuiteConfig)
     run: PlaceConfig = field(default_factory=PlaceConfig)
 
     @property
     def run_name(self) -> str:
-        """Of the run's folder: each scale has its own."""
+        """Of the run's folder: each suite and scale has its own."""
         return self.run.name or (
             self.preset if self.scale == "small" else f"{self.preset}_{self.scale}"
         )

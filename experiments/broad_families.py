@@ -1,6 +1,6 @@
 """The training problems of the broad controller: cheap, and different from each other; `LARGE` ones for an accelerator.
 
-Digits and MNIST only: every other data set stays unseen for the held-out suite. The smaller the images of MNIST, the
+Digits and MNIST only: every other data set is left to the suites. The smaller the images of MNIST, the
 more classes overlap; with few examples or wrong labels small updates protect from overfitting, with many examples the
 best updates are three times larger (docs/ablations.md). Agents that see only one kind are too timid or too bold
 on the other.

@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from experiments.broad_config import BroadExperiment, HeldOutExperiment
+from experiments.broad_config import BroadExperiment, SuiteExperiment
 from experiments.config import Config, from_dict
 from experiments.systems import RuleSearchExperiment, StepSizeExperiment
 
-AnyConfig = Config | StepSizeExperiment | RuleSearchExperiment | BroadExperiment | HeldOutExperiment
+AnyConfig = Config | StepSizeExperiment | RuleSearchExperiment | BroadExperiment | SuiteExperiment
 
 # What makes a stored configuration one of its kind, its type, its commands; agents are the default.
 KINDS: dict[str, tuple[type, str]] = {
     "step_size": (StepSizeExperiment, "experiments.step_size_commands"),
     "search": (RuleSearchExperiment, "experiments.rule_search_commands"),
     "broad": (BroadExperiment, "experiments.broad_commands"),
-    "suite": (HeldOutExperiment, "experiments.suite_commands"),
+    "suite": (SuiteExperiment, "experiments.suite_commands"),
     "learner": (Config, "experiments.commands"),
 }
 

@@ -233,7 +233,7 @@ def _evaluate(small: bool) -> EvaluateConfig:
 
 
 def broad(scale: Scale = "small") -> BroadExperiment:
-    """One controller from 25 kinds of trainings, then the held-out suite of unseen data and networks.
+    """One controller from 25 kinds of trainings, then the development suite: other data or networks.
 
     Dense, convolutional and residual networks on digits and MNIST, seven optimizers, 90 to 3000
     steps. Paper: six larger kinds (whole images, up to 5,000 steps), more trainings per update, more updates, and

@@ -1,4 +1,4 @@
-"""Training problems as plain values: those that the broad controller learns on, those that the held-out suite asks."""
+"""Training problems as plain values: those that the broad controller learns on, those that the suites ask."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -20,14 +20,14 @@ from types import TracebackType
 import tyro
 
 from experiments import devices, folder, hosts, presets
-from experiments.broad_config import HeldOutExperiment
+from experiments.broad_config import SUITES, SuiteExperiment
 from experiments.config import PROGRAM, Scale, flags, options
 from experiments.errors import Interrupted, UserError
 from experiments.kinds import AnyConfig, commands_of, takes_processes
 
 COMMANDS = {
     "train": "train or search, evaluate what was found, write the run folder",
-    "evaluate": "evaluate what a finished run found again, or CONTROLLER --suite held-out",
+    "evaluate": "evaluate what a finished run found again, or CONTROLLER --suite development",
     "plot": "draw figures and report of an evaluated run again",
     "list": "the presets with their cost and expected result",
 }
@@ -123,17 +123,17 @@ def parse(command: str, words: Sequence[str]) -> AnyConfig | None:
 
 
 def _parse_suite(command: str, controller: str, words: Sequence[str]) -> AnyConfig | None:
-    """What `evaluate CONTROLLER --suite held-out` and `plot CONTROLLER --suite held-out` describe."""
+    """What `evaluate CONTROLLER --suite NAME` and `plot CONTROLLER --suite NAME` describe."""
     suite = _value(words, "--suite")
-    if suite != "held-out":
-        raise UserError(f"no suite {suite!r}; there is: held-out")
+    if suite not in SUITES:
+        raise UserError(f"no suite {suite!r}; there are: {', '.join(SUITES)}")
     at = next(i for i, word in enumerate(words) if word.split("=")[0] == "--suite")
     rest = [*words[:at], *words[at + (1 if "=" in words[at] else 2) :]]
-    default = HeldOutExperiment(controller=controller)
+    default = SuiteExperiment(preset=suite, controller=controller)
     wants_help = "-h" in rest or "--help" in rest
-    _check_options([] if wants_help else rest, HeldOutExperiment)
-    program = f"{PROGRAM} {command} CONTROLLER --suite held-out"
-    return _parse(program, HeldOutExperiment, rest, default)
+    _check_options([] if wants_help else rest, SuiteExperiment)
+    program = f"{PROGRAM} {command} CONTROLLER --suite {suite}"
+    return _parse(program, SuiteExperiment, rest, default)
 
 
 def _parse(

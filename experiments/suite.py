@@ -1,4 +1,4 @@
-"""The held-out suite: every method on every problem, a cell at a time; finished cells are kept and not repeated."""
+"""A suite: every method on every problem, a cell at a time; finished cells are kept and not repeated."""
 
 import dataclasses
 import hashlib
@@ -9,48 +9,59 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 
+from experiments import problems
 from experiments.broad_config import Effort
 from experiments.folder import plain, write_json
 from experiments.problems import Problem
-from experiments.suite_methods import SAME_DIRECTION, Bench, Info, methods
-from ganno_jax.baselines import LearnedWeights, load_weights
+from experiments.suite_methods import (
+    BASE,
+    BLIND,
+    OURS,
+    REFERENCE,
+    REPLAY,
+    SAME_DIRECTION,
+    Bench,
+    Info,
+    learner_seed,
+    methods,
+)
+from ganno_jax.baselines import LearnedWeights
 from ganno_jax.controllers import Controller, fingerprint
 from ganno_jax.env import make_mesh
-from ganno_jax.evaluation.evaluate import Curves
-from ganno_jax.evaluation.statistics import area_under_curve
-from ganno_jax.evaluation.tables import PolicyResult
-from ganno_jax.policies import SCHEDULES
+from ganno_jax.env.observation import FEATURE_VERSION
+from ganno_jax.evaluation.optax_loop import LoopResult, Plan
+from ganno_jax.inner import Training
+from ganno_jax.tasks.dataset import Dataset
 
-FIRST = "schedules"  # what others of the same problem need
-OF_CONTROLLER = ("controller", "untrained agents")
-KIND = {"controller": "agents", "untrained agents": "control"}
-TUNED = (
-    "best tuned schedule",
-    SAME_DIRECTION,
-    "tuned constant",
-    "tuned Adam",
-    "hypergradient Adam",
-    "NAdamW, random search",
-)
+# To be raised when a change makes methods do something else: cells of another number are made again.
+CELL_VERSION = 1
 # Every method is a program of its own. A process that keeps 17 of a residual network runs out of memory mappings
 # (65,530 on Linux), so programs are let go of once each device has run so many.
 PROGRAMS_PER_DEVICE = 3
+_STORED = tuple(f.name for f in dataclasses.fields(LoopResult) if f.name != "observed")
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """What one method did on one problem."""
 
-    result: PolicyResult | None  # None for the tuning itself
-    first_loss: np.ndarray  # report loss before the first step, by run
+    result: LoopResult  # arrays `[run, ...]`
+    marks: Int[np.ndarray, " mark_plus_one"]  # steps of the curves' points
     info: Info
     seconds: float
+
+    @property
+    def first_loss(self) -> Float[np.ndarray, " run"]:
+        """Report loss before the first step."""
+        return np.asarray(self.result.curve)[:, 0]
 
 
 class Suite:
@@ -61,11 +72,9 @@ class Suite:
       controller: what is examined.
       data_dir: folder with the data sets.
       effort: how many runs stand behind every number.
-      velo: file with the weights of VeLO, which is left out without one.
-
-    Raises:
-      ValueError: the file holds no such weights.
-      FileNotFoundError: it is not there.
+      blind: agents that see nothing, with as many updates as the controller's.
+      more: controllers of the same recipe with other seeds.
+      velo: weights of VeLO, which is left out without them.
     """
 
     def __init__(
@@ -74,16 +83,26 @@ class Suite:
         controller: Controller,
         data_dir: str | None,
         effort: Effort,
-        velo: str | None = None,
+        blind: Controller | None = None,
+        more: Sequence[Controller] = (),
+        velo: LearnedWeights | None = None,
     ):
-        self.folder, self.data_dir, self.effort = folder, data_dir, effort
-        weights = None if velo is None else load_weights(Path(velo).expanduser())
-        self.methods = methods(controller, weights)
-        self._made_of = {name: fingerprint(controller) for name in OF_CONTROLLER}
+        self.folder, self.data_dir = folder, data_dir
+        self.effort = Effort(
+            **{f.name: getattr(effort, f.name) for f in dataclasses.fields(Effort)}
+        )
+        self.methods = methods(controller, blind, tuple(more), velo)
+        self._made_of: dict[str, Any] = dict.fromkeys((OURS, BASE, REPLAY), fingerprint(controller))
+        if blind is not None:
+            self._made_of[BLIND] = fingerprint(blind)
+        for number, other in enumerate(more, 2):
+            self._made_of[learner_seed(number)] = fingerprint(other)
+        self._made_of[REFERENCE] = controller.direction is not None  # whether decay is tuned
         if controller.direction is not None:
-            self._made_of[SAME_DIRECTION] = json.dumps(dataclasses.asdict(controller.direction))
-        if weights is not None:
-            self._made_of["velo"] = digest_of(weights)
+            self._made_of[SAME_DIRECTION] = dataclasses.asdict(controller.direction)
+        if velo is not None:
+            self._made_of["velo"] = digest_of(velo)
+        self._digests: dict[str, str] = {}
 
     def run(
         self,
@@ -98,7 +117,7 @@ class Suite:
         Args:
           problem: what is trained.
           names: of the methods.
-          done_fn: told of every cell, from any thread, one at a time; None for a method that cannot be run on it.
+          done_fn: told of every cell, from any thread, one at a time.
 
         Raises:
           FileNotFoundError: the data set is not there.
@@ -106,6 +125,8 @@ class Suite:
         devices: queue.Queue[Any] = queue.Queue()
         for device in jax.local_devices():
             devices.put(device)
+        training = problems.build(problem, self.data_dir).training
+        data = digest_of(training.family.dataset)
         cells: dict[str, Cell] = {}
         lock, stop = threading.Lock(), threading.Event()
 
@@ -114,7 +135,7 @@ class Suite:
                 return
             device = devices.get()
             try:
-                cell = self._cell(problem, name, device, cells)
+                cell = self._cell(problem, training, data, name, device)
                 with lock:
                     cells[name] = cell
                     done_fn(name, cell)
@@ -124,14 +145,15 @@ class Suite:
             finally:
                 devices.put(device)
 
-        if FIRST in names:
-            one(FIRST)
-        rest = [name for name in names if name != FIRST]
         some = PROGRAMS_PER_DEVICE * devices.qsize()
+        missing = [name for name in names if self._read(problem, name, data) is None]
         with ThreadPoolExecutor(devices.qsize()) as pool:
             try:
-                for start in range(0, len(rest), some):
-                    for _ in pool.map(one, rest[start : start + some]):
+                for name in names:
+                    if name not in missing:
+                        one(name)
+                for start in range(0, len(missing), some):
+                    for _ in pool.map(one, missing[start : start + some]):
                         pass
                     jax.clear_caches()
             except BaseException:
@@ -140,101 +162,100 @@ class Suite:
         return {name: cells[name] for name in names if name in cells}
 
     def stored(self, problem: Problem, names: Sequence[str]) -> dict[str, Cell]:
-        """Those of the cells that are finished."""
-        found = {name: self._read(problem, name) for name in names}
+        """Those of the cells that are finished; data that are not there are not compared."""
+        try:
+            data = self._data_digest(problem)
+        except FileNotFoundError:
+            data = None
+        found = {name: self._read(problem, name, data) for name in names}
         return {name: cell for name, cell in found.items() if cell is not None}
 
-    def _cell(self, problem: Problem, name: str, device: Any, cells: Mapping[str, Cell]) -> Cell:
-        cell = self._read(problem, name)
+    def outdated(self, problem: Problem, names: Sequence[str]) -> int:
+        """How many cells are there that were made with other settings, versions or data."""
+        there = sum(self._path(problem, name).is_file() for name in names)
+        return there - len(self.stored(problem, names))
+
+    def _cell(
+        self, problem: Problem, training: Training, data: str, name: str, device: Any
+    ) -> Cell:
+        cell = self._read(problem, name, data)
         if cell is not None:
             return cell
         start = time.monotonic()
-        tuned = cells[FIRST].info if FIRST in cells else {}
-        bench = Bench(problem, self.data_dir, make_mesh([device]), self.effort, tuned)
-        curves, info = self.methods[name](bench)
+        bench = Bench(problem, training, make_mesh([device]), self.effort)
+        result, info = bench.execute(self.methods[name])
+        trainings = info["tuning_runs"] + self.effort.num_seeds
         values = {
-            "settings": self._settings(problem, name),
-            "info": info,
+            "settings": {**self._settings(problem, name), "data": data},
+            "info": {**info, "inner_steps": trainings * problem.total_steps},
             "seconds": time.monotonic() - start,
-            "curves": None if curves is None else _stored(curves),
+            "marks": Plan.of(training, problem.total_steps).marks,
+            "result": {field: np.asarray(getattr(result, field)) for field in _STORED},
         }
         write_json(self._path(problem, name), values)
-        return _loaded(problem, name, plain(values))
+        return _loaded(plain(values))
 
-    def _read(self, problem: Problem, name: str) -> Cell | None:
+    def _read(self, problem: Problem, name: str, data: str | None) -> Cell | None:
         try:
             values = json.loads(self._path(problem, name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            settings = values["settings"]
+            expected = {**self._settings(problem, name), "data": data or settings["data"]}
+            return _loaded(values) if settings == plain(expected) else None
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        if values.get("settings") != plain(self._settings(problem, name)):
-            return None
-        return _loaded(problem, name, values)
 
     def _settings(self, problem: Problem, name: str) -> dict[str, Any]:
         """A cell made with other settings is made again."""
         settings = {
             "problem": {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)},
-            "effort": {f.name: getattr(self.effort, f.name) for f in dataclasses.fields(Effort)},
+            "effort": dataclasses.asdict(self.effort),
+            "versions": {
+                "cells": CELL_VERSION,
+                "features": FEATURE_VERSION,
+                **{library: version(library) for library in ("jax", "optax", "flax")},
+            },
         }
         if name in self._made_of:
             settings["made_of"] = self._made_of[name]
         return settings
 
+    def _data_digest(self, problem: Problem) -> str:
+        key = repr(problem)
+        if key not in self._digests:
+            dataset: Dataset = problems.build(problem, self.data_dir).training.family.dataset
+            self._digests[key] = digest_of(dataset)
+        return self._digests[key]
+
     def _path(self, problem: Problem, name: str) -> Path:
-        return self.folder / _slug(problem.name) / f"{_slug(name)}.json"
+        return self.folder / slug(problem.name) / f"{slug(name)}.json"
 
 
-def digest_of(weights: LearnedWeights) -> str:
-    """Of the numbers in them."""
-    leaves = jax.tree.leaves(weights)
-    digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves))
+def digest_of(tree: Any) -> str:
+    """Sixteen hexadecimal digits of the numbers in a pytree of arrays."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest()[:16]
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """The name of a file for a problem or a method."""
     return re.sub(r"[^a-z0-9.]+", "_", text.lower()).strip("_")
 
 
-def _stored(curves: Curves) -> dict[str, Any]:
-    names = ("report_loss", "report_accuracy", "diverged", "initial_rate")
-    names += ("final_loss", "final_accuracy", "selection_loss", "selection_accuracy")
-    return {name: np.asarray(getattr(curves, name)) for name in names}
+def cost(problems: Sequence[Problem], suite: Suite, names: Sequence[str]) -> tuple[int, int]:
+    """Trainings and inner steps, about, that these cells take if none is finished."""
+    trainings = [
+        sum(suite.methods[name].cost(problem, suite.effort) for name in names)
+        for problem in problems
+    ]
+    steps = [
+        count * problem.total_steps for count, problem in zip(trainings, problems, strict=True)
+    ]
+    return sum(trainings), sum(steps)
 
 
-def _loaded(problem: Problem, name: str, values: Mapping[str, Any]) -> Cell:
-    info, seconds, stored = values["info"], values["seconds"], values["curves"]
-    if stored is None:
-        return Cell(None, np.zeros(0), info, seconds)
-    curves = {key: np.array(value, float) for key, value in stored.items()}  # null becomes nan
-    loss, accuracy = curves["report_loss"], curves["report_accuracy"]
-    result = PolicyResult(
-        name=name,
-        kind=KIND.get(name, "schedule" if name in TUNED else "tuning-free"),
-        peak=info.get("peak"),
-        final_loss=curves["final_loss"],
-        final_accuracy=curves["final_accuracy"],
-        selection_loss=curves["selection_loss"],
-        selection_accuracy=curves["selection_accuracy"],
-        auc=np.array([area_under_curve(row, row[0]) for row in loss]),
-        diverged=curves["diverged"].astype(bool),
-        initial_rate=curves["initial_rate"],
-        loss_curve=loss[:, 1:],
-        accuracy_curve=accuracy[:, 1:],
-        steps=np.arange(1, problem.num_decisions + 1) * problem.interval,
-    )
-    return Cell(result, loss[:, 0], info, seconds)
-
-
-def cost(problems: Sequence[Problem], effort: Effort, names: Sequence[str]) -> int:
-    """Inner steps that these cells take if none is finished: what a run states before it starts."""
-    tuning = effort.tuning_seeds * effort.num_peaks
-    schedules = (len(SCHEDULES) + 1) * tuning
-    per_method = {
-        FIRST: schedules,
-        SAME_DIRECTION: schedules + effort.num_seeds,
-        "tuned Adam": tuning + effort.num_seeds,
-        "hypergradient Adam": tuning + effort.num_seeds,
-        "NAdamW, random search": effort.num_trials * effort.tuning_seeds + effort.num_seeds,
-    }
-    trainings = sum(per_method.get(name, effort.num_seeds) for name in names)
-    return sum(problem.total_steps * trainings for problem in problems)
+def _loaded(values: Mapping[str, Any]) -> Cell:
+    stored = {key: np.array(value, float) for key, value in values["result"].items()}  # null: nan
+    result = LoopResult(**stored, observed=None)
+    return Cell(result, np.asarray(values["marks"]), values["info"], values["seconds"])

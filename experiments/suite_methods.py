@@ -1,11 +1,11 @@
-"""Everything that the held-out suite compares on one problem; all methods meet the same trainings.
+"""Everything that a suite compares on one problem; all methods meet the same trainings, in a plain Optax loop.
 
-A method gets a `Bench`, one problem on one device, and returns its curves and what it cost to tune.
+A method is made on a `Bench`, one problem on one device. What can be tuned is tuned on the selection split in runs of
+its own; the report split of other runs is reported.
 """
 
 import dataclasses
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,37 +15,55 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
-from experiments import problems
+import ganno_jax
+from experiments import suite_rivals as rivals
 from experiments.broad_config import Effort
-from experiments.config import Range
 from experiments.problems import ADAM_PEAKS, Problem
+from experiments.suite_rivals import Settings
 from ganno_jax.baselines import (
     LEARNING_RATE_FREE,
     LearnedWeights,
     celo,
     celo_adam,
-    hypergradient_adam,
     shipped_weights,
     velo,
 )
-from ganno_jax.baselines.hypergradient import multiplicative
 from ganno_jax.controllers import Controller
-from ganno_jax.env import Env
-from ganno_jax.evaluation import evaluate
-from ganno_jax.evaluation.evaluate import Curves
+from ganno_jax.evaluation.halving import Halving, successive_halving
+from ganno_jax.evaluation.optax_loop import LoopOptimizer, LoopResult, Numbers, Plan, run
 from ganno_jax.evaluation.statistics import log_losses
-from ganno_jax.evaluation.tuning import tune_schedules
-from ganno_jax.inner import InnerOptimizer, directions
+from ganno_jax.inner import Training
 from ganno_jax.inner.directions import Direction
-from ganno_jax.policies import SCHEDULES, FixedRates, Policy, ReduceOnPlateau, ScheduleBank
-from ganno_jax.policies.agents import untrained
+from ganno_jax.inner.layers import apply_rates
+from ganno_jax.policies import AgentPolicy, Ensemble
+from ganno_jax.policies.simple import mean_schedule
 from ganno_jax.tasks.distributions import Constant
 
-REPORT_SEED, TUNING_SEED, SEARCH_SEED = 20_000, 10_000, 30_000
-SAME_DIRECTION = "best schedule, same direction"  # for a controller that brings one
-LIKE_ADAM = ("rmsprop", "adam", "adamw", "nadam", "nadamw", "lion")  # directions of elements near 1
+REPORT_SEED, TUNING_SEED = 20_000, 10_000
+RECORDED = 8  # tuning runs whose rates are averaged for the replay
+OURS, BASE = "controller", "its base, no training"
+REPLAY, BLIND = "replay of its mean rates", "state-blind agents"
+REFERENCE, SAME_DIRECTION = "best tuned schedule", "best schedule, same direction"
+ADAMW, MUON = "AdamW, tuned", "Muon, tuned"
+NADAMW, ADAM, HYPERGRADIENT = "NAdamW, random search", "tuned Adam", "hypergradient Adam"
 Info = dict[str, Any]
-Method = Callable[["Bench"], tuple[Curves | None, Info]]
+Maker = Callable[["Bench"], tuple[LoopOptimizer, Numbers]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """How a method is made on a bench: its optimizer and its numbers, or what they are tuned over."""
+
+    make_fn: Maker
+    settings_fn: Callable[[Problem, Effort], Settings] | None = None
+    recorded: int = 0  # further runs that it takes to be made
+
+    def cost(self, problem: Problem, effort: Effort) -> int:
+        """Trainings, about: how many settings join a rung depends on which are good."""
+        trainings = effort.num_seeds + self.recorded
+        if self.settings_fn is not None:
+            trainings += self.settings_fn(problem, effort).cost()
+        return trainings
 
 
 @dataclasses.dataclass
@@ -53,196 +71,267 @@ class Bench:
     """One problem, ready to be trained on."""
 
     problem: Problem
-    data_dir: str | None
+    training: Training
     mesh: Mesh
     effort: Effort
-    tuned: Info = dataclasses.field(default_factory=dict)  # what "schedules" found
 
-    @cached_property
-    def env(self) -> Env:
-        """With the problem's own optimizer."""
-        return problems.build(self.problem, self.data_dir)
+    @property
+    def total_steps(self) -> int:
+        """Of a training."""
+        return self.problem.total_steps
 
-    def grid(self, bounds: Range) -> list[float]:
-        """The peak rates that a schedule is tried with."""
-        return np.geomspace(*bounds, self.effort.num_peaks).tolist()
+    def execute(self, method: Method) -> tuple[LoopResult, Info]:
+        """Tune if there is something to tune, then the reported runs."""
+        optimizer, numbers = method.make_fn(self)
+        info: Info = {"tuning_runs": method.recorded}
+        setting = 0
+        if method.settings_fn is not None:
+            settings = method.settings_fn(self.problem, self.effort)
+            numbers = {name: jnp.asarray(values) for name, values in settings.numbers.items()}
+            found = self.tune(optimizer, numbers, settings)
+            setting = found.best
+            info = {
+                **settings.describe(setting),
+                "tuning_runs": found.trainings,
+                "choice_loss": found.choice_loss,
+                "selection_log_loss": float(found.means[setting]),
+            }
+        runs = self.effort.tuning_seeds + np.arange(self.effort.num_seeds)
+        result = self.train(optimizer, numbers, np.full(runs.size, setting), runs, report=True)
+        return result, info
 
-    def with_optimizer(self, optimizer: InnerOptimizer) -> Env:
-        """The same trainings under another optimizer."""
-        training = self.env.training.replace(optimizer=optimizer)
-        return self.env.replace(training=training)
+    def tune(self, optimizer: LoopOptimizer, numbers: Numbers, settings: Settings) -> Halving:
+        """The setting with the lowest mean log loss on the selection split."""
 
-    def under(self, direction: Direction | None) -> Env:
-        """The same trainings under a controller's direction, if it has one."""
-        if direction is None:
-            return self.env
-        return self.with_optimizer(direction.optimizer(self.env.training.optimizer.initial_rate))
+        def losses(settings: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+            rows, runs = np.repeat(settings, seeds.size), np.tile(seeds, settings.size)
+            found = self.train(optimizer, numbers, rows, runs, report=False)
+            first = found.first_selection_loss
+            return log_losses(found.selection_loss, first, found.diverged).reshape(
+                settings.size, seeds.size
+            )
 
-    def report(self, env: Env, policy: Policy) -> Curves:
-        """The reported runs: seed by seed the initial rates cover the problem's range."""
-        count = self.effort.num_seeds
-        rates = jnp.geomspace(*self.problem.initial_rate, count)
-        return self._run(env, policy, keys(REPORT_SEED, count), rates)
+        return successive_halving(
+            losses,
+            settings.count,
+            settings.rungs,
+            start=settings.start,
+            neighbours=settings.neighbours,
+        )
 
-    def tune(self, env: Env, policy: Policy) -> float:
-        """Mean final log selection loss in the tuning runs."""
-        curves = self._run(env, policy, keys(TUNING_SEED, self.effort.tuning_seeds), None)
-        return float(np.mean(selection_log_losses(curves)))
-
-    def _run(
-        self, env: Env, policy: Policy, run_keys: PRNGKeyArray, rates: jax.Array | None
-    ) -> Curves:
-        return evaluate(env, policy, run_keys, self.mesh, initial_rates=rates, chunk=1000)
-
-
-def selection_log_losses(curves: Curves) -> np.ndarray:
-    """Final log selection losses `[run]`; a diverged run, or one that got worse, costs its first training loss."""
-    first = np.asarray(curves.train_loss)[:, 0].astype(float)
-    return log_losses(curves.selection_loss, first, curves.diverged)
+    def train(
+        self,
+        optimizer: LoopOptimizer,
+        numbers: Numbers,
+        settings: np.ndarray,
+        runs: np.ndarray,
+        report: bool,
+    ) -> LoopResult:
+        """Rows of (setting, run); the runs below `effort.tuning_seeds` are those of tuning."""
+        keys = jnp.concatenate(
+            [
+                keys_of(TUNING_SEED, self.effort.tuning_seeds),
+                keys_of(REPORT_SEED, self.effort.num_seeds),
+            ]
+        )
+        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
+        return run(
+            self.training,
+            optimizer,
+            numbers,
+            keys,
+            settings,
+            runs,
+            Plan.of(self.training, self.total_steps),
+            self.mesh,
+            report=report,
+            block=self.effort.num_seeds if on_cpu else 64,
+        )
 
 
 def methods(
-    controller: Controller, velo_weights: LearnedWeights | None = None
+    controller: Controller,
+    blind: Controller | None = None,
+    more: tuple[Controller, ...] = (),
+    velo_weights: LearnedWeights | None = None,
 ) -> dict[str, Method]:
-    """Every method by name; "schedules" tunes, and those that use what it found come after it.
+    """Every method by name, in the order of the tables.
 
     Args:
       controller: what is examined.
+      blind: agents that see nothing, with as many updates.
+      more: controllers of the same recipe with other seeds.
       velo_weights: adds VeLO, whose weights are not in the package.
     """
-    before = untrained(controller.policy, jax.random.key(0))
-    direction = controller.direction
-    table: dict[str, Method] = {
-        "schedules": lambda bench: (None, _tuned_schedules(bench, bench.env, bench.problem.peaks)),
-        "controller": lambda bench: (bench.report(bench.under(direction), controller.policy), {}),
-        "untrained agents": lambda bench: (bench.report(bench.under(direction), before), {}),
-        "best tuned schedule": _best_schedule,
-        "tuned constant": _tuned_constant,
-        "tuned Adam": lambda bench: _tuned_rate(bench, directions.named("adam", Constant(1.0))),
-        "hypergradient Adam": lambda bench: _tuned_rate(bench, as_direction(_hypergradient_adam())),
-        "NAdamW, random search": _searched_nadamw,
+    table = {
+        OURS: _through_the_door(controller),
+        BASE: _through_the_door(controller.replace(policy=at_rest(controller.policy))),
+        REPLAY: Method(lambda bench: _replay(bench, controller), recorded=RECORDED),
     }
-    if direction is not None:
-        table[SAME_DIRECTION] = lambda bench: _best_schedule_over(bench, direction)
+    if blind is not None:
+        table[BLIND] = _through_the_door(blind)
+    for number, other in enumerate(more, 2):
+        table[learner_seed(number)] = _through_the_door(other)
+    table[REFERENCE] = Method(
+        lambda bench: (
+            rivals.over_direction(
+                bench.training.optimizer, bench.total_steps, controller.direction is not None
+            ),
+            {},
+        ),
+        lambda problem, effort: _schedules_of(problem, effort, controller.direction is not None),
+    )
+    if controller.direction is not None:
+        table[SAME_DIRECTION] = _over(controller.direction)
+    table |= _tuned()
+    for name, (make, evaluated) in rivals.UNTUNED.items():
+        table[name] = _whole(make, evaluated)
     for name, method in LEARNING_RATE_FREE.items():
-        table[name] = _whole_method(
-            lambda steps, method=method: method.make(steps), method.evaluation_params
-        )
-    table["celo_adam"] = _whole_method(lambda n: celo_adam(shipped_weights("celo_adam"), n))
-    table["celo"] = _whole_method(lambda n: celo(shipped_weights("celo"), n))
+        table[name] = _whole(method.make, method.evaluation_params)
+    table["celo_adam"] = _whole(lambda steps: celo_adam(shipped_weights("celo_adam"), steps))
+    table["celo"] = _whole(lambda steps: celo(shipped_weights("celo"), steps))
     if velo_weights is not None:
-        table["velo"] = _whole_method(lambda n: velo(velo_weights, n))
+        table["velo"] = _whole(lambda steps: velo(velo_weights, steps))
     return table
 
 
-def _tuned_schedules(bench: Bench, env: Env, bounds: Range) -> Info:
-    """The best peak of every schedule within these bounds, and what it reached."""
-    run_keys = keys(TUNING_SEED, bench.effort.tuning_seeds)
-    first = evaluate(env, FixedRates(jnp.zeros(env.num_layers)), run_keys, bench.mesh)
-    worst = float(np.mean(first.train_loss[:, 0]))
-    best, table = tune_schedules(env, run_keys, bench.mesh, worst, bench.grid(bounds))
-    lowest = dict(zip(best, table.min(axis=1).tolist(), strict=True))
-    return {"peaks": best, "log_loss": lowest, "tuning_runs": table.size * len(run_keys)}
+def learner_seed(number: int) -> str:
+    """Name of the controller of another learner seed."""
+    return f"{OURS}, learner seed {number}"
 
 
-def _best_schedule(bench: Bench) -> tuple[Curves, Info]:
-    return _report_best(bench, bench.env, bench.tuned)
+def at_rest(policy: AgentPolicy | Ensemble) -> AgentPolicy | Ensemble:
+    """The same agents with actions that are exactly zero, or the factor 1: the base that they correct."""
+    if isinstance(policy, Ensemble):
+        return Ensemble.of([at_rest(member) for member in policy.split()])
+    params = jax.tree.map(jnp.zeros_like, policy.params)
+    if policy.actions.num_actions is not None:
+        keep = jnp.asarray(policy.actions.factors) == 1.0  # most likely where all else is 0
+        params["params"]["logits"]["bias"] = keep.astype(jnp.float32)
+    return policy.replace(params=params)
 
 
-def _best_schedule_over(bench: Bench, direction: Direction) -> tuple[Curves, Info]:
+def through_the_door(bench: Bench, controller: Controller) -> optax.GradientTransformationExtraArgs:
+    """A controller as users get it: default arguments, over its own direction or the problem's."""
+    if controller.direction is not None:
+        return ganno_jax.optimizer(controller, bench.total_steps)
+    return ganno_jax.control(_direction_of(bench, controller), controller, bench.total_steps)
+
+
+def _direction_of(bench: Bench, controller: Controller) -> optax.GradientTransformationExtraArgs:
+    if controller.direction is not None:
+        return controller.direction.transformation()
+    optimizer = bench.training.optimizer
+    return optimizer.transformation(optimizer.sample(jax.random.key(0)))
+
+
+def _through_the_door(controller: Controller) -> Method:
+    """The policy's arrays are the numbers, so that controllers of one shape share compiled programs."""
+
+    def make(bench: Bench) -> tuple[LoopOptimizer, Numbers]:
+        def made(numbers, start):
+            return through_the_door(bench, controller.replace(policy=numbers["policy"]))
+
+        policy = jax.tree.map(lambda x: jnp.asarray(x)[None], controller.policy)
+        return LoopOptimizer(made, observe_fn=_rates), {"policy": policy}
+
+    return Method(make)
+
+
+def _rates(state: Any) -> Any:
+    return state.rates
+
+
+def _replay(bench: Bench, controller: Controller) -> tuple[LoopOptimizer, Numbers]:
+    """The geometric mean of the controller's rates, step by step and layer by layer, over tuning runs."""
+    optimizer, numbers = _through_the_door(controller).make_fn(bench)
+    runs = np.arange(min(RECORDED, bench.effort.tuning_seeds))
+    recorded = bench.train(optimizer, numbers, np.zeros_like(runs), runs, report=False)
+    kept = ~recorded.diverged if not recorded.diverged.all() else recorded.diverged
+    table = mean_schedule(jnp.swapaxes(jnp.asarray(recorded.observed), 0, 1), jnp.asarray(kept))
+
+    def make(numbers, start):
+        def scaled(updates, count, params=None):
+            return apply_rates(updates, bench.training.layers, numbers["rates"][count]), count + 1
+
+        replayed = optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), scaled)
+        return optax.chain(_direction_of(bench, controller), replayed)
+
+    return LoopOptimizer(make), {"rates": table[None]}
+
+
+def _schedules_of(problem: Problem, effort: Effort, tunes_decay: bool) -> Settings:
+    own = float(np.sqrt(np.prod(problem.weight_decay)))
+    decays, start = rivals.decays_of(problem.optimizer, own) if tunes_decay else ((own,), 0)
+    return rivals.schedules_grid(effort, problem.peaks, decays, start)
+
+
+def _over(direction: Direction) -> Method:
     """What the schedules can do with the controller's direction, at the same price."""
-    env = bench.under(direction)
-    bounds = ADAM_PEAKS if direction.name in LIKE_ADAM else bench.problem.peaks
-    return _report_best(bench, env, _tuned_schedules(bench, env, bounds))
+    optimizer = direction.optimizer(Constant(1.0))
 
+    def settings(problem: Problem, effort: Effort) -> Settings:
+        of_gradients = direction.name in ("sgd", "momentum", "nesterov")
+        peaks = problem.peaks if of_gradients else ADAM_PEAKS  # elements of a direction are near 1
+        decays, start = rivals.decays_of(direction.name, direction.weight_decay)
+        return rivals.schedules_grid(effort, peaks, decays, start)
 
-def _report_best(bench: Bench, env: Env, tuned: Info) -> tuple[Curves, Info]:
-    name = min(tuned["log_loss"], key=tuned["log_loss"].get)
-    policy = _schedule(name, tuned["peaks"][name])
-    found = {"schedule": name, "peak": tuned["peaks"][name], "tuning_runs": tuned["tuning_runs"]}
-    return bench.report(env, policy), found
-
-
-def _tuned_constant(bench: Bench) -> tuple[Curves, Info]:
-    peak, share = bench.tuned["peaks"]["constant"], len(bench.tuned["peaks"])
-    info = {"peak": peak, "tuning_runs": bench.tuned["tuning_runs"] // share}
-    return bench.report(bench.env, _schedule("constant", peak)), info
-
-
-def _schedule(name: str, peak: float) -> Policy:
-    if name in SCHEDULES:
-        return ScheduleBank(jnp.int32(list(SCHEDULES).index(name)), jnp.float32(peak))
-    return ReduceOnPlateau(peak=jnp.float32(peak))
-
-
-def _hypergradient_adam() -> optax.GradientTransformation:
-    """Its rate changes by up to 2% per step and starts at 1, times the tuned constant rate."""
-    return hypergradient_adam(1.0, 0.02, multiplicative)
-
-
-def _tuned_rate(bench: Bench, optimizer: InnerOptimizer) -> tuple[Curves, Info]:
-    """An optimizer at the best of the rates that are usual for Adam."""
-    env = bench.with_optimizer(optimizer)
-    peaks = bench.grid(ADAM_PEAKS)
-    losses = [bench.tune(env, _schedule("constant", peak)) for peak in peaks]
-    peak = peaks[int(np.argmin(losses))]
-    runs = len(peaks) * bench.effort.tuning_seeds
-    return bench.report(env, _schedule("constant", peak)), {"peak": peak, "tuning_runs": runs}
-
-
-def _searched_nadamw(bench: Bench) -> tuple[Curves, Info]:
-    """Rate, decays, epsilon and weight decay by random search, under a warm-up cosine.
-
-    As in the comparison of Metz et al. 2022, arXiv:2211.09760, with other ranges and fewer trials.
-    """
-    rng = np.random.default_rng(SEARCH_SEED)
-    trials = []
-    for _ in range(bench.effort.num_trials):
-        numbers = {
-            "momentum": 1 - 10 ** rng.uniform(-2, -0.5),
-            "second_decay": 1 - 10 ** rng.uniform(-3.5, -1),
-            "epsilon": 10 ** rng.uniform(-10, -5),
-            "weight_decay": 10 ** rng.uniform(-5, -1),
-        }
-        env = bench.under(Direction("nadamw", **numbers))
-        policy = _schedule("warmup_cosine", float(10 ** rng.uniform(-4, -1)))
-        trials.append((bench.tune(env, policy), env, policy, numbers))
-    _, env, policy, numbers = min(trials, key=lambda trial: trial[0])
-    runs = len(trials) * bench.effort.tuning_seeds
-    return bench.report(env, policy), {**numbers, "peak": float(policy.peak), "tuning_runs": runs}
-
-
-def _whole_method(
-    make: Callable[[int], optax.GradientTransformation],
-    evaluation_params_fn: Callable[[Any, Any], Any] | None = None,
-) -> Method:
-    def method(bench: Bench) -> tuple[Curves, Info]:
-        optimizer = as_direction(make(bench.env.total_steps), evaluation_params_fn)
-        one = FixedRates(jnp.ones(bench.env.num_layers))
-        return bench.report(bench.with_optimizer(optimizer), one), {}
-
-    return method
-
-
-def as_direction(
-    transformation: optax.GradientTransformation,
-    evaluation_params_fn: Callable[[Any, Any], Any] | None = None,
-) -> InnerOptimizer:
-    """A whole optimizer, learning rate included, as a direction: it takes its own step at rate 1."""
-    inner = optax.with_extra_args_support(transformation)
-
-    def update(gradient, state, params=None, **extra):
-        updates, state = inner.update(gradient, state, params, **extra)
-        return jax.tree.map(jnp.negative, updates), state
-
-    negated = optax.GradientTransformationExtraArgs(inner.init, update)
-    return InnerOptimizer(
-        direction_fn=lambda numbers: negated,
-        initial_rate=Constant(1.0),
-        evaluation_params_fn=evaluation_params_fn,
+    return Method(
+        lambda bench: (rivals.over_direction(optimizer, bench.total_steps, True), {}), settings
     )
 
 
-def keys(seed: int, count: int) -> PRNGKeyArray:
+def _tuned() -> dict[str, Method]:
+    def peaks_and_decays(problem: Problem, effort: Effort) -> Settings:
+        return rivals.grid(effort, (5, 3), ADAM_PEAKS, rivals.DECOUPLED_DECAYS, (2, 4, 6))
+
+    def rates(problem: Problem, effort: Effort) -> Settings:
+        return rivals.rates_grid(effort)
+
+    return {
+        ADAMW: Method(lambda bench: (rivals.adamw(bench.total_steps), {}), peaks_and_decays),
+        MUON: Method(
+            lambda bench: (rivals.muon(bench.training, bench.total_steps), {}), peaks_and_decays
+        ),
+        NADAMW: Method(
+            lambda bench: (rivals.nadamw(bench.total_steps), {}),
+            lambda problem, effort: rivals.nadamw_trials(effort),
+        ),
+        ADAM: Method(lambda bench: (rivals.one_rate(optax.adam), {}), rates),
+        HYPERGRADIENT: Method(lambda bench: (rivals.one_rate(rivals.hypergradient), {}), rates),
+    }
+
+
+def _whole(
+    make: Callable[[int], optax.GradientTransformation],
+    evaluation_params_fn: Callable[[Any, Any], Any] | None = None,
+) -> Method:
+    """A method without settings, of so many steps."""
+    return Method(
+        lambda bench: (
+            LoopOptimizer(lambda numbers, start: make(bench.total_steps), evaluation_params_fn),
+            {},
+        )
+    )
+
+
+def keys_of(seed: int, count: int) -> PRNGKeyArray:
     """One key per run."""
     return jax.random.split(jax.random.key(seed), count)
+
+
+def chosen(names: Mapping[str, Method], words: tuple[str, ...]) -> tuple[str, ...]:
+    """The methods whose names contain one of the words, the controller and the best tuned schedule.
+
+    Raises:
+      ValueError: a word that no name contains.
+    """
+    for word in words:
+        if not any(word.lower() in name.lower() for name in names):
+            raise ValueError(f"no method is named like {word!r}; there are: {'; '.join(names)}")
+    always = (OURS, REFERENCE)
+    return tuple(
+        name
+        for name in names
+        if not words or name in always or any(word.lower() in name.lower() for word in words)
+    )

@@ -1,7 +1,8 @@
-"""The problems of the held-out suite: data sets or networks that no shipped controller was trained on.
+"""The problems of the development suite: settings of shipped controllers were chosen by looking at them.
 
-The broad controller learns on digits and MNIST with dense, convolutional and small residual networks
-(`experiments.broad_families`). Here every problem differs from those in its data set, its kind of network, or both.
+No shipped controller was trained on them: the broad controller learns on digits and MNIST with dense, convolutional
+and small residual networks (`experiments.broad_families`), and here every problem differs from those in its data set,
+its kind of network, or both. docs/looks.md says what was chosen by which look.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ _FASHION_14 = {"name": "fashion_mnist", "image_size": 14, "max_examples": 12_000
 _CIFAR_8 = {"name": "cifar10", "image_size": 8, "max_examples": 12_000}
 _TEXT = {"name": "tinyshakespeare", "sequence_length": 24, "max_examples": 8_000}
 
-SMALL = (
+DEVELOPMENT = (
     Problem("Fashion-MNIST 8x8, MLP, momentum", _FASHION_8, {"name": "mlp", "features": (32,)}),
     Problem(
         "Fashion-MNIST 8x8, wide MLP, SGD, weight decay",
@@ -191,10 +192,8 @@ PAPER = (
 
 def sweeps() -> dict[str, dict[str, Problem]]:
     """One setting at a time, all others as in the first problem: axis, value, problem."""
-    base = SMALL[0]
-    rates = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    base = DEVELOPMENT[0]
     axes: dict[str, dict[str, dict[str, Any]]] = {
-        "initial rate": {f"{rate:g}": {"initial_rate": (rate, rate)} for rate in rates},
         "weight decay": {
             f"{decay:g}": {"weight_decay": (decay, decay)}
             for decay in (0.0, 1e-5, 1e-4, 5e-4, 1e-3, 1e-2)

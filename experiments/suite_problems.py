@@ -1,0 +1,50 @@
+"""Which problems a suite has."""
+
+import runpy
+from pathlib import Path
+
+from experiments.errors import UserError
+from experiments.problems import Problem
+from experiments.suite_tasks import DEVELOPMENT, PAPER
+
+SUITES: dict[str, dict[str, tuple[Problem, ...]]] = {
+    "development": {"small": DEVELOPMENT, "paper": PAPER},
+    "unseen": {},
+}
+"""By suite and scale."""
+
+
+def problems_of(suite: str, scale: str, file: str | None) -> tuple[Problem, ...]:
+    """The problems of a suite, or those of a user's file in their place.
+
+    Raises:
+      UserError: the file is not there or cannot be used, or there are no problems of this scale.
+    """
+    if file is not None:
+        return read(file)
+    found = SUITES[suite].get(scale, ())
+    if not found:
+        raise UserError(
+            f"the suite {suite} has no problems of scale {scale}; name some with --suite.problems FILE"
+        )
+    return found
+
+
+def read(file: str) -> tuple[Problem, ...]:
+    """The tuple `PROBLEMS` of a Python file.
+
+    Raises:
+      UserError: the file is not there, cannot be run, or has no such problems of different names.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise UserError(f"there is no file of problems {path}")
+    try:
+        found = runpy.run_path(str(path)).get("PROBLEMS")
+    except Exception as error:
+        raise UserError(f"{path} cannot be run: {error!r}") from error
+    if not isinstance(found, tuple | list) or not all(isinstance(p, Problem) for p in found):
+        raise UserError(f"{path} must define PROBLEMS, a tuple of experiments.problems.Problem")
+    if not found or len({p.name for p in found}) < len(found):
+        raise UserError(f"{path} needs at least one problem, and names that differ")
+    return tuple(found)
