@@ -1,5 +1,6 @@
 """Decays, the schedules of the search and the sign rules against the published formulas in NumPy."""
 
+import itertools
 import math
 
 import jax
@@ -9,6 +10,8 @@ import optax
 import pytest
 
 import ganno_jax.rules as rules
+from ganno_jax.rules.functions import OPERAND_FNS, RuleConfig, Signals
+from ganno_jax.rules.language import OPERANDS
 
 T = 20
 STEPS = np.arange(T + 6)
@@ -28,6 +31,22 @@ def test_decays_equal_the_published_formulas():
     for n in (1.0, 4.0):
         restart = 0.5 * (1 + np.cos(np.pi * ((n * CLIPPED) % T) / T))
         np.testing.assert_allclose(values(rules.restart_decay(T, n)), restart, atol=1e-6)
+
+
+def test_all_operands_are_different_functions():
+    random = np.random.default_rng(0)
+    normal, uniform, g, w, m = random.normal(size=(5, 16)).astype(np.float32)
+    signals = [
+        Signals(g, w, m, g**2 + 0.1, m**3, normal, uniform, jnp.int32(t), T, RuleConfig())
+        for t in range(T)
+    ]
+    found = {
+        name: np.stack([np.broadcast_to(function(s), 16) for s in signals])
+        for name, function in OPERAND_FNS.items()
+    }
+    assert set(found) == set(OPERANDS)
+    for one, other in itertools.combinations(OPERANDS, 2):
+        assert not np.allclose(found[one], found[other], rtol=1e-3), (one, other)
 
 
 def test_decays_are_cut_to_zero_after_the_given_periods():
@@ -67,7 +86,7 @@ DECAYS = {
     "": (None, lambda t: 1.0),
     "_ld": (rules.linear_decay(T), lambda t: (T - t) / T),
     "_cd": (rules.cosine_decay(T), lambda t: 0.5 * (1 + math.cos(math.pi * t / T))),
-    "_rd": (rules.restart_decay(T), lambda t: 0.5 * (1 + math.cos(math.pi * t / T))),
+    "_rd": (rules.restart_decay(T), lambda t: 0.5 * (1 + math.cos(math.pi * ((2 * t) % T) / T))),
 }
 
 

@@ -34,11 +34,12 @@ def cosine_factor(count: Count, total_steps: Number, num_periods: Number = 0.5) 
 
 
 def restart_factor(
-    count: Count, total_steps: Number, num_periods: Number = 1.0
+    count: Count, total_steps: Number, num_periods: Number = 2.0
 ) -> Float[Array, ""]:
-    r"""`rd`: $\tfrac12 (1 + \cos(\pi\,((n t) \bmod T) / T))$; back to 1 at each of $n$ restarts.
+    r"""`rd`: $\tfrac12 (1 + \cos(\pi\,((n t) \bmod T) / T))$; back to 1 at the start of each of $n$ periods.
 
-    At $t = T$ the formula gives 1 for every whole $n$: the restart that would follow.
+    TensorFlow's default of one period never restarts and is `cosine_factor` of half a period; ours is two. At $t = T$
+    the formula gives 1 for every whole $n$: the restart that would follow.
     """
     fraction = jnp.mod(num_periods * jnp.minimum(count, total_steps), total_steps) / total_steps
     return 0.5 * (1.0 + jnp.cos(jnp.pi * fraction))
@@ -62,7 +63,7 @@ def cosine_decay(
 
 
 def restart_decay(
-    total_steps: Number, num_periods: Number = 1.0, zero_after: Number | None = None
+    total_steps: Number, num_periods: Number = 2.0, zero_after: Number | None = None
 ) -> optax.Schedule:
     """`restart_factor` as a schedule, zero after `zero_after` periods where that is given."""
 

@@ -25,7 +25,8 @@ class RuleConfig:
     annealed_variance: float | Array = 1.0
     annealed_power: float | Array = 0.55
     cosine_periods: float | Array = 0.5
-    restart_periods: float | Array = 1.0
+    restart_periods: float | Array = 2.0
+    """With one period `rd` never restarts, and is `cd` of half a period."""
     debias: bool = struct.field(pytree_node=False, default=True)
     """Divide the moving averages by `1 - decay ** step`."""
 
