@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from experiments.build import load_data, make_network
 from experiments.rule_search import measure
+from experiments.streams import stream
 from experiments.systems import RuleSearchExperiment
 from ganno_jax import rules
 from ganno_jax.env.batching import AXIS, map_trainings
@@ -40,7 +41,6 @@ NAMED = {"sign_sgd": "sign(g)", "sign_momentum": "sign(m)"} | {
     for name, text in SIGN_RULES.items()
     if not name.endswith("_rd")
 }
-_TUNING, _REPORT = 2, 3  # streams of random numbers, beside those of the search
 
 Scores = tuple[Float[Array, " run"], Float[Array, " run"], Float[Array, " run"]]
 
@@ -64,7 +64,7 @@ class Trainer:
     def __init__(self, config: RuleSearchExperiment, mesh: Mesh):
         dataset = load_data(config.data)
         self._family = from_linen(make_network(config.compared_network, dataset), dataset)
-        self._task = self._family.sample(jax.random.key(config.search.seed))
+        self._task = self._family.sample(stream(config.search.seed, "task"))
         self._config, self._mesh = config.search, mesh
         self._init = jax.jit(jax.vmap(lambda key: self._task.init(jax.random.fold_in(key, 0))))
 
@@ -90,9 +90,8 @@ class Trainer:
     def _choose(self, program: Callable[..., Scores], table: Array) -> Chosen:
         """Choose the rate on tuning seeds, then train with it on the reported ones."""
         part = self._config
-        key = jax.random.key(part.seed)
-        tuning = jax.random.split(jax.random.fold_in(key, _TUNING), part.tuning_runs)
-        reported = jax.random.split(jax.random.fold_in(key, _REPORT), part.num_runs)
+        tuning = jax.random.split(stream(part.seed, "tuning"), part.tuning_runs)
+        reported = jax.random.split(stream(part.seed, "report"), part.num_runs)
         rates = np.asarray(part.rates, np.float32)
         most = max(len(rates) * part.tuning_runs, part.num_runs)
         size = -(-most // self._mesh.size) * self._mesh.size  # one program for both

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from experiments.build import load_data, make_network
 from experiments.checks import require_seeds, require_within
+from experiments.streams import stream
 from experiments.systems import RuleSearchConfig, RuleSearchExperiment
 from ganno_jax import rules
 from ganno_jax.env.batching import AXIS
@@ -28,7 +29,6 @@ METHODS = {
     "random": rules.RandomSearch,
 }
 CHUNK = 250  # examples at a time outside of training
-_SEARCH, _CONTROL = range(2)  # streams of random numbers
 
 
 def check(config: RuleSearchExperiment) -> None:
@@ -71,7 +71,7 @@ def child_of(config: RuleSearchExperiment) -> rules.Child:
     """
     part, dataset = config.search, load_data(config.data)
     family = from_linen(make_network(config.network, dataset), dataset)
-    data, task = family.dataset, family.sample(jax.random.key(part.seed))
+    data, task = family.dataset, family.sample(stream(part.seed, "task"))
     if jax.eval_shape(task.init, jax.random.key(0))[1]:
         raise ValueError(
             f"network {config.network.name!r} keeps statistics of its batches, so it cannot be "
@@ -162,7 +162,7 @@ def method_of(config: RuleSearchConfig, name: str) -> rules.Method:
 
 def key_of(config: RuleSearchConfig, *, control: bool = False) -> PRNGKeyArray:
     """Of the search or of its control."""
-    return jax.random.fold_in(jax.random.key(config.seed), _CONTROL if control else _SEARCH)
+    return stream(config.seed, "control" if control else "search")
 
 
 def fitness_key(key: PRNGKeyArray) -> PRNGKeyArray:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -25,6 +24,7 @@ from experiments.signals import StopRequest
 from experiments.step_size_evaluation import EvaluateResult
 from experiments.step_size_evaluation import evaluate as evaluate_controller
 from experiments.step_size_evaluation import write as write_results
+from experiments.streams import stream
 from experiments.systems import StepSizeExperiment, learned_settings
 from ganno_jax.controllers import load
 from ganno_jax.evaluation.tables import Row, read_csv, write_csv
@@ -149,7 +149,7 @@ def _session(
     problems: Mapping[str, ParameterSearch],
     stop: StopRequest,
 ) -> Session:
-    key = jax.random.key(config.step_size.seed)
+    key = stream(config.step_size.seed, "search")
     states = {name: problem.init(key) for name, problem in problems.items()}
     return Session(folder, config.run, learned_settings(config), states, stop)
 

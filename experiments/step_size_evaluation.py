@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float, PRNGKeyArray
 
 from experiments.step_size import environment, initial_rates, optimizer_of, test_family
+from experiments.streams import stream
 from experiments.systems import StepSizeExperiment
 from ganno_jax import evaluation
 from ganno_jax.controllers import Controller, load
@@ -33,7 +34,6 @@ from ganno_jax.policies.schedules import SCHEDULES, named
 from ganno_jax.policies.step_size import REFERENCE, StepSizePolicy, batched, perturbed
 
 SHARE = 0.2  # by which weights are changed
-_TEST, _TUNING = 1, 2  # streams of random numbers
 
 Panel = dict[str, tuple[Float[np.ndarray, " rate"], Float[np.ndarray, "rate seed"]]]
 
@@ -89,7 +89,13 @@ class Test:
     @property
     def seeds(self) -> PRNGKeyArray:
         part = self.config.step_size
-        return jax.random.split(jax.random.key(part.seed + _TEST), part.num_runs)
+        return jax.random.split(stream(part.seed, "test"), part.num_runs)
+
+    @property
+    def tuning_seeds(self) -> PRNGKeyArray:
+        """Of the runs on which peaks are chosen."""
+        part = self.config.step_size
+        return jax.random.split(stream(part.seed, "tuning"), part.tuning_runs)
 
     def run(
         self, policy: Any, env: Env | None = None, num_seeds: int | None = None, **settings: Any
@@ -269,11 +275,10 @@ def _schedules(test: Test) -> list[dict[str, Any]]:
     part = test.config.step_size
     env = environment(test.training, part.test_steps, part.interval)
     mapping = part.at_once or "auto"
-    tuning = jax.random.split(jax.random.key(part.seed + _TUNING), part.tuning_runs)
     upper = 1.0 if test.optimizer == "momentum" else 0.1
     peaks = tuple(float(x) for x in upper * np.geomspace(1e-3, 1.0, 7))
     best, _ = evaluation.tune_schedules(
-        env, tuning, test.mesh, math.log(test.num_classes), peaks, mapping, part.chunk
+        env, test.tuning_seeds, test.mesh, math.log(test.num_classes), peaks, mapping, part.chunk
     )
     names = tuple(SCHEDULES)
     bank = ScheduleBank(

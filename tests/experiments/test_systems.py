@@ -1,6 +1,7 @@
 """Tiny runs of the systems beside the agents: what they leave, and that stopping changes nothing."""
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import rule_comparison, step_size_commands, step_size_evaluation
+from experiments import rule_comparison, step_size_commands, step_size_evaluation, system_presets
 from experiments.folder import RunFolder
 from experiments.progress import Bar
 from experiments.run import main
 from experiments.step_size_evaluation import EvaluateResult
+from experiments.streams import stream
 from ganno_jax.controllers import Controller, load, save
 from ganno_jax.env.actions import DirectRate
 from ganno_jax.env.observation import FEATURES
@@ -47,6 +49,19 @@ def few_optimizers(monkeypatch):
     monkeypatch.setattr(rule_comparison, "NAMED", {"sign_sgd": "sign(g)"})
     few = {name: rule_comparison.OPTIMIZERS[name] for name in ("SGD", "Adam")}
     monkeypatch.setattr(rule_comparison, "OPTIMIZERS", few)
+
+
+def test_no_two_seeds_and_purposes_share_a_training():
+    keys = []
+    for seed in (0, 1):
+        config = system_presets.step_size_digits()
+        part = dataclasses.replace(config.step_size, seed=seed)
+        config = dataclasses.replace(config, step_size=part)
+        test = step_size_evaluation.Test(config, "momentum", None, None)
+        keys += [test.seeds, test.tuning_seeds]
+        keys += [stream(seed, purpose)[None] for purpose in ("search", "control", "task", "team 1")]
+    numbers = np.concatenate([jax.random.key_data(key) for key in keys])
+    assert len(np.unique(numbers, axis=0)) == len(numbers)
 
 
 def rows_of(path):
