@@ -29,14 +29,16 @@ from experiments.progress import Bar, say
 from experiments.results import save_controller
 from experiments.session import Session, mesh_of
 from experiments.signals import StopRequest
+from experiments.streams import stream
 from experiments.suite_commands import check_suite, examine, present_stored
 from experiments.suite_problems import problems_of
+from experiments.updates import require_finite
 from ganno_jax.controllers import Controller, load
 from ganno_jax.env import Env
 from ganno_jax.env.batching import to_mesh
-from ganno_jax.learners import MAPPO
+from ganno_jax.learners import MAPPO, LearnerState
 from ganno_jax.learners import train as train_chunk
-from ganno_jax.learners.state import LearnerState, check_divisible
+from ganno_jax.learners.mappo.config import check_divisible
 from ganno_jax.policies import AgentPolicy, Ensemble
 from ganno_jax.policies.agents import as_one, with_actions
 
@@ -188,6 +190,7 @@ def _learn(
                     team = session.update % count  # all teams side by side
                     states[team], metrics = program(learner, states[team])
                     row = {name: float(np.asarray(value)[0]) for name, value in metrics.items()}
+                    require_finite(row, session.update + 1)
                     session.record("broad", {"team": team, **row}, {"learners": states})
                     bar.show(session.update, "  ".join(f"{n} {row[n]:.3f}" for n in SHOWN))
         session.save()
@@ -207,16 +210,16 @@ def _learn(
     say(f"controller: {folder.controller}  (ganno_jax.load)")
     if settings.own_runs:
         untrained = _together(learner, _fresh(learner, settings, mesh))
-        keys = jax.random.split(jax.random.key(settings.seed + 2**31), settings.own_runs)
+        keys = jax.random.split(stream(settings.seed, "own runs"), settings.own_runs)
         compared = envs[: len(plan.own)]
         own_kinds.compare(folder, plan.own, compared, policy, untrained, keys, mesh)
     return controller
 
 
 def _fresh(learner: MAPPO, settings: BroadConfig, mesh: Mesh) -> list[LearnerState]:
-    """Teams that have learned nothing; team m is that of a run of one team with the seed `seed + m`."""
-    seeds = range(settings.seed, settings.seed + settings.num_members)
-    return [learner.init(jax.random.key(seed), mesh) for seed in seeds]
+    """Teams that have learned nothing; the first ones are those of a run of fewer teams."""
+    keys = [stream(settings.seed, f"team {number}") for number in range(settings.num_members)]
+    return [learner.init(key, mesh) for key in keys]
 
 
 def _together(learner: MAPPO, states: Sequence[LearnerState]) -> AgentPolicy | Ensemble:

@@ -254,7 +254,6 @@ def _learner_settings(config: Config, env: Env) -> MAPPOConfig:
         discount=settings.discount,
         trace_decay=settings.trace_decay,
         clip=settings.clip,
-        value_coefficient=settings.value_coefficient,
         entropy_coefficient=settings.entropy_coefficient,
         max_gradient_norm=settings.max_gradient_norm,
         target_kl=settings.target_kl,

@@ -34,7 +34,6 @@ def check(config: Config) -> None:
         "learner.clip": (learner.clip, 1e-9, math.inf),
         "learner.max_gradient_norm": (learner.max_gradient_norm, 1e-9, math.inf),
         "learner.entropy_coefficient": (learner.entropy_coefficient, 0, math.inf),
-        "learner.value_coefficient": (learner.value_coefficient, 0, math.inf),
         "learner.target_kl": (learner.target_kl, 0, math.inf),
         "learner.noise_correlation": (learner.noise_correlation, 0, 0.999),
         "learner.noise_fall": (learner.noise_fall, 0, math.inf),

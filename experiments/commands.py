@@ -11,6 +11,7 @@ from experiments import folder as folders
 from experiments import hosts, results, training
 from experiments.assess import assess
 from experiments.beginning import command_of, describe, entered, resume_command, unfinished
+from experiments.blind import train_blind
 from experiments.build import Experiment, build, learner_key
 from experiments.config import Config, learned_settings
 from experiments.entrants import Evaluator
@@ -19,6 +20,7 @@ from experiments.folder import RunFolder
 from experiments.progress import console, say
 from experiments.session import restore
 from experiments.signals import StopRequest
+from experiments.updates import Clock, Updates, init, require_planned
 from ganno_jax.checkpoint import Checkpoints
 from ganno_jax.evaluation.tables import format_table
 from ganno_jax.policies import AgentPolicy
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 def train(config: Config, arguments: Sequence[str]) -> None:
     """Train, evaluate, write everything."""
-    clock = training.Clock()
+    clock = Clock()
     folder = folders.claim(config)
     experiment = _build(config)
     devices = list(experiment.mesh.devices.flat)
@@ -48,22 +50,23 @@ def train(config: Config, arguments: Sequence[str]) -> None:
         stop.waits = False  # the agents are saved: from here on a stop loses evaluations only
         blind = None
         if config.evaluate.blind_updates:
-            blind = training.train_blind(experiment, folder, updates, clock, stop)
+            blind = _blind(experiment, folder, updates, clock, stop)
         _finish(experiment, folder, evaluator, trained, blind, clock)
 
 
 def evaluate(config: Config, arguments: Sequence[str]) -> None:
     """Evaluate the agents of a finished run again."""
     del arguments
-    clock = training.Clock()
+    clock = Clock()
     folder = folders.of_process(config)
     experiment = _build(config)
     checkpoints = Checkpoints(folder.checkpoints)
-    updates = training.Updates(experiment)
+    updates = Updates(experiment)
     learner = experiment.learner
-    like = updates.place(updates.start(learner, training.init(learner, learner_key(config))))
+    like = updates.place(updates.start(learner, init(learner, learner_key(config))))
     state, metadata = restore(checkpoints, learned_settings(config), like)
     checkpoints.close()
+    require_planned(int(state.update), config.learner.num_updates, folder)
     if int(state.update) < config.learner.num_updates:
         stands = f"at update {int(state.update)} of {config.learner.num_updates}"
         raise unfinished(config, folder, stands)
@@ -73,7 +76,7 @@ def evaluate(config: Config, arguments: Sequence[str]) -> None:
         stop.waits = False
         blind = None
         if config.evaluate.blind_updates:
-            blind = training.train_blind(experiment, folder, updates, clock, stop)
+            blind = _blind(experiment, folder, updates, clock, stop)
         trained = learner.policy(state)
         _finish(experiment, folder, _evaluator(experiment), trained, blind, clock)
 
@@ -108,20 +111,26 @@ def _evaluator(experiment: Experiment) -> Evaluator:
     )
 
 
+def _blind(
+    experiment: Experiment, folder: RunFolder, updates: Updates, clock: Clock, stop: StopRequest
+) -> tuple[AgentPolicy, int]:
+    """State-blind agents, and for how many updates they learned."""
+    count = experiment.config.evaluate.blind_updates
+    return train_blind(experiment, folder, updates, count, clock, stop), count
+
+
 def _finish(
     experiment: Experiment,
     folder: RunFolder,
     evaluator: Evaluator,
     trained: AgentPolicy,
     blind: tuple[AgentPolicy, int] | None,
-    clock: training.Clock,
+    clock: Clock,
 ) -> None:
     """Evaluate, write and show."""
     from experiments import present  # its figures take a second to import: not before the training
 
-    untrained = experiment.learner.policy(
-        training.init(experiment.learner, learner_key(experiment.config))
-    )
+    untrained = experiment.learner.policy(init(experiment.learner, learner_key(experiment.config)))
     before = evaluator.seconds_compile
     arrays = assess(experiment, evaluator, trained, untrained, blind)
     clock.compiling += evaluator.seconds_compile - before

@@ -170,12 +170,10 @@ class LearnerConfig:
     """Lambda of the advantage estimates, in [0, 1]."""
     clip: float = 0.2
     """Largest change of the probability ratio that pays."""
-    value_coefficient: float = 0.5
-    """Weight of the value loss."""
     entropy_coefficient: float = 0.001
     """Weight of the entropy bonus."""
     max_gradient_norm: float = 0.5
-    """Largest gradient norm."""
+    """Largest norm of the agents' gradient, and of the critic's."""
     target_kl: float = 0.05
     """No further steps in an update once the mean KL divergence is above this."""
     noise_fall: float = 0.0
@@ -183,7 +181,7 @@ class LearnerConfig:
     noise_correlation: float = 0.0
     """Of the noise of successive real-valued actions, in [0, 1)."""
     critic_baseline: bool = True
-    """Whether returns are compared with the critic's values, or with the group's mean alone."""
+    """Whether returns are compared with a critic's values, or with the group's mean alone: then there is no critic."""
 
 
 @dataclass(frozen=True)

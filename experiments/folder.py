@@ -50,6 +50,10 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return (self.shared or self.path) / "checkpoints"
 
+    def blind_checkpoints(self, num_updates: int) -> Path:
+        """Of state-blind agents that are still to learn for so many updates; gone once they have."""
+        return self.checkpoints.with_name(f"checkpoints_blind_{num_updates}")
+
     @property
     def snapshots(self) -> Path:
         """Agents at some updates, small files."""

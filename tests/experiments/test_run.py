@@ -1,7 +1,9 @@
 """Whole runs of a tiny experiment: what they leave, and that stopping them changes nothing."""
 
+import contextlib
 import csv
 import dataclasses
+import itertools
 import json
 import os
 import shlex
@@ -17,10 +19,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from experiments import folder, presets, session
+from experiments import commands, folder, presets, session, training
 from experiments.beginning import command_of, resume_command
 from experiments.progress import Bar
 from experiments.run import main
+from experiments.updates import Updates
 from ganno_jax.checkpoint import Checkpoints
 
 from .tiny import RUN, numbers, read
@@ -123,28 +126,92 @@ def test_evaluate_repeats_the_report_of_the_run(whole):
     assert after["paired_difference_ci95"] == before["paired_difference_ci95"]
 
 
-def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_it_had_not_stopped(
-    whole, tmp_path, monkeypatch, capsys
-):
+@pytest.fixture
+def stopping(monkeypatch):
+    """Sends this process SIGTERM once a bar is somewhere."""
     show = Bar.show
 
-    def show_and_stop(self, done, note=""):
-        show(self, done, note)
-        if self._what == "updates" and done == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+    @contextlib.contextmanager
+    def stopping(what, at):
+        def show_and_stop(self, done, note=""):
+            show(self, done, note)
+            if self._what == what and done == at:
+                os.kill(os.getpid(), signal.SIGTERM)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Bar, "show", show_and_stop)
+        with monkeypatch.context() as patch:
+            patch.setattr(Bar, "show", show_and_stop)
+            yield
+
+    return stopping
+
+
+@pytest.mark.parametrize("stop, per_call", [(2, "1"), (1, "3")])
+def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_it_had_not_stopped(
+    whole, tmp_path, stopping, capsys, stop, per_call
+):
+    with stopping("updates", stop):
         assert main(arguments(tmp_path)) == 143
     error = capsys.readouterr().err
     assert "--run.resume" in error
     assert len(error.splitlines()) == 1
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert Checkpoints(tmp_path / "digits" / "checkpoints").latest == 2
-    assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 0
+    assert Checkpoints(tmp_path / "digits" / "checkpoints").latest == stop
+    chunk = ("--run.updates_per_call", per_call)
+    assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN, *chunk)) == 0
     files = ("metrics.jsonl", "curve.jsonl")
     assert numbers(tmp_path / "digits", *files) == numbers(whole, *files)
     assert learned(tmp_path / "digits") == learned(whole)
+
+
+@pytest.mark.slow
+def test_blind_agents_are_the_same_for_any_chunk_length_and_after_a_stop(whole, tmp_path, stopping):
+    kept = []
+    for number, per_call in enumerate(("1", "3")):
+        runs = tmp_path / per_call
+        shutil.copytree(whole, runs / "digits")
+        words = ["evaluate", "digits", "--run.folder", str(runs), "--evaluate.blind_updates", "4"]
+        if number:
+            with stopping("updates of state-blind agents", 2):
+                assert main([*words, "--run.updates_per_call", "1"]) == 143
+            assert Checkpoints(runs / "digits" / "checkpoints_blind_4").latest == 2
+        assert main([*words, "--run.updates_per_call", per_call]) == 0
+        assert not (runs / "digits" / "checkpoints_blind_4").exists()
+        kept.append((runs / "digits" / "snapshots" / "blind_00004.msgpack").read_bytes())
+    assert kept[0] == kept[1]
+
+
+def test_no_chunk_goes_past_an_evaluation_or_the_end():
+    updates = Updates.__new__(Updates)
+    for updates.longest in (1, 4, 7, 100):
+        done, seen = 15, [15]  # where an earlier run stopped
+        while done < 45:
+            done = updates.end(done, 45, every=20)
+            seen.append(done)
+        assert {20, 40, 45} <= set(seen)
+        assert max(seen) == 45
+        assert max(b - a for a, b in itertools.pairwise(seen)) <= updates.longest
+    assert updates.end(15, 45) == 45  # no evaluations
+
+
+def test_a_run_beyond_its_plan_is_refused(whole, monkeypatch, capsys):
+    def restored(*given):
+        state, metadata = session.restore(*given)
+        return state.replace(update=state.update + 1), metadata
+
+    for module in (commands, training):
+        monkeypatch.setattr(module, "restore", restored)
+    assert main(arguments(whole.parent, "--run.resume")) == 2
+    assert_one_line(capsys, "has made 5 updates, more than the 4 of its plan")
+    assert main(["evaluate", "digits", "--run.folder", str(whole.parent)]) == 2
+    assert_one_line(capsys, "has made 5 updates, more than the 4 of its plan")
+
+
+def test_a_learner_that_is_not_finite_stops_and_says_since_when(tmp_path, capsys):
+    words = arguments(tmp_path, ONLY_TRAIN, "--learner.learning_rate", "1e30")
+    assert main(words) == 2
+    assert_one_line(capsys, "not finite since update 1: stopped")
+    assert read(tmp_path / "digits" / "metrics.jsonl") == []
+    assert not Checkpoints(tmp_path / "digits" / "checkpoints").numbers
 
 
 def test_a_killed_run_can_be_resumed_and_ends_as_if_it_had_not_been_killed(

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ganno_jax.learners.advantages import generalized_advantages, subtract_group_mean
-from ganno_jax.learners.losses import approximate_kl, clipped_policy_loss, clipped_value_loss
+from ganno_jax.learners.mappo.advantages import generalized_advantages, subtract_group_mean
+from ganno_jax.learners.mappo.losses import approximate_kl, clipped_policy_loss, clipped_value_loss
 
 RANDOM = np.random.default_rng(0)
 REWARDS = jnp.asarray(RANDOM.normal(size=6), jnp.float32)

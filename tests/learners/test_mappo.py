@@ -12,17 +12,19 @@ from jax.sharding import PartitionSpec
 from ganno_jax.env import make_mesh
 from ganno_jax.env.actions import DirectRate, RateMultipliers
 from ganno_jax.env.batching import AXIS
-from ganno_jax.learners import MAPPO, MAPPOConfig, train
-from ganno_jax.learners.experience import (
+from ganno_jax.learners import MAPPO, MAPPOConfig, train, train_some
+from ganno_jax.learners.mappo.baseline import Baseline
+from ganno_jax.learners.mappo.batch import (
     experience_metrics,
     join,
+    judge,
     normalize_advantages,
-    prepare,
-    update_normalizers,
+    with_features,
+    with_targets,
 )
-from ganno_jax.learners.minibatch import minibatch_step
-from ganno_jax.learners.rollout import collect, pad_layers, start
-from ganno_jax.learners.state import check_divisible
+from ganno_jax.learners.mappo.config import check_divisible
+from ganno_jax.learners.mappo.epochs import Learned, gradient_step, loss_sums
+from ganno_jax.learners.mappo.rollout import collect, pad_layers, start
 from ganno_jax.policies.agents import to_distribution
 from ganno_jax.policies.networks import empty_memory, unroll
 
@@ -91,10 +93,10 @@ def experience():
     @partial(quick_jit, static_argnums=1)
     def roll(state, number):
         env, policy = agents.envs[number], agents.policy(state)
-        begin = start(env, policy, agents.critic, "vmap", jax.random.split(state.key, 4))
+        baseline = agents.baseline(state)
+        begin = start(env, policy, baseline, "vmap", jax.random.split(state.key, 4))
         keys = jax.random.split(jax.random.key(1), 4)
-        critic = state.params["critic"]
-        _, rollout = collect(env, policy, agents.critic, critic, "vmap", begin, 4, keys)
+        _, rollout = collect(env, policy, baseline, "vmap", begin, 4, keys)
         return pad_layers(rollout, agents.num_layers)
 
     rollouts = [roll(state, number) for number in range(2)]
@@ -106,11 +108,17 @@ def stepper():
     agents, _, _ = experience()
 
     def step(state, rollouts):
-        batch = join([normalize_advantages(prepare(agents, state, r)) for r in rollouts])
-        carry = (state.params, state.optimizer_state, jnp.zeros((), bool))
-        (params, _, _), metrics = minibatch_step(agents, state, carry, batch, jnp.float32(0.01))
-        normalizers = update_normalizers(agents, state, rollouts, batch)
-        return params, metrics, (normalizers.normalizer, normalizers.value_normalizer)
+        config, policy, baseline = agents.config, agents.policy(state), agents.baseline(state)
+        batch = join([normalize_advantages(judge(config, baseline, r)) for r in rollouts])
+        learned = Learned(state.params, state.optimizer_state, jnp.zeros((), bool))
+        learned, metrics = gradient_step(
+            config, policy, baseline, learned, batch, jnp.float32(0.01)
+        )
+        normalizers = (
+            with_features(state.normalizer, batch),
+            with_targets(state.value_normalizer, batch),
+        )
+        return learned.params, metrics, normalizers
 
     return one_device(step)
 
@@ -132,10 +140,14 @@ def test_what_stands_in_padded_layers_does_not_matter():
 
 
 def test_without_a_critic_advantages_are_returns_to_go_minus_the_mean_of_the_group():
-    agents, state, rollouts = experience()
+    _, _, rollouts = experience()
     config = CONFIG.replace(critic_baseline=False, trace_decay=1.0, discount=1.0)
-    batch = prepare(agents.replace(config=config), state, rollouts[1])
     t = rollouts[1].trajectory
+    silent = rollouts[1].replace(
+        trajectory=t.replace(value=jnp.zeros_like(t.value)),
+        last_value=jnp.zeros_like(rollouts[1].last_value),
+    )
+    batch = judge(config, Baseline(None), silent)
     assert t.terminated[-1].all()
     assert t.alive.all()
     returns = np.cumsum(np.asarray(t.reward)[::-1], axis=0)[::-1]
@@ -145,12 +157,67 @@ def test_without_a_critic_advantages_are_returns_to_go_minus_the_mean_of_the_gro
     np.testing.assert_allclose(batch.target, returns, rtol=1e-4, atol=1e-5)
 
 
+def test_a_critic_that_is_no_baseline_is_not_there():
+    config, mesh = CONFIG.replace(critic_baseline=False), make_mesh(jax.devices()[:1])
+    agents = learner((shallow_env(),), config, recurrent=False)
+    state = agents.init(jax.random.key(0))
+    state, metrics = jax.eval_shape(lambda state: train(agents, state, 1, mesh), state)
+    assert agents.critic is None
+    assert set(state.params) == set(state.optimizer_state) == {"actor"}
+    assert state.value_normalizer is None
+    assert "value_loss" not in metrics
+
+
+def test_the_agents_step_does_not_depend_on_the_critic():
+    agents, state, rollouts = experience()
+    params, _, _ = stepper()(state, rollouts)
+
+    def alone(state, rollouts):
+        config, policy, baseline = agents.config, agents.policy(state), agents.baseline(state)
+        batch = join([normalize_advantages(judge(config, baseline, r)) for r in rollouts])
+        kept = [{"actor": x["actor"]} for x in (state.params, state.optimizer_state)]
+        learned = Learned(*kept, jnp.zeros((), bool))
+        return gradient_step(config, policy, baseline, learned, batch, jnp.float32(0.01))[0].params
+
+    found = one_device(alone)(state, rollouts)
+    close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7)  # fused differently
+    jax.tree.map(close, found["actor"], params["actor"])
+
+
+def test_a_training_weighs_as_much_as_another_however_many_layers_it_has():
+    agents, state, rollouts = experience()
+    batches = [judge(agents.config, agents.baseline(state), rollout) for rollout in rollouts]
+    shallow, deep = (np.asarray(batch.weight) for batch in batches)
+    np.testing.assert_allclose(shallow, np.broadcast_to([1 / 2, 1 / 2, 0], shallow.shape))
+    np.testing.assert_allclose(deep, 1 / 3, rtol=1e-6)
+
+    # At ratio 1 the loss is -A: by hand, where each of four trainings of each depth decides four times.
+    batch = join(
+        [
+            b.replace(advantage=jnp.full_like(b.advantage, x))
+            for b, x in zip(batches, (1.0, 5.0), strict=True)
+        ]
+    )
+
+    def sums(state, batch):
+        policy, baseline = agents.policy(state), agents.baseline(state)
+        return loss_sums(agents.config, policy, baseline, batch, state.params)[1]
+
+    found = one_device(sums)(state, batch)
+    assert float(found["count"]) == pytest.approx(2 * 4 * 4)
+    assert float(found["policy_loss"]) == pytest.approx(-(4 * 4 * 1.0 + 4 * 4 * 5.0), rel=1e-4)
+
+
 def test_a_divergence_counts_in_whichever_decision_it_happens():
     agents, state, rollouts = experience()
     diverged = jnp.zeros((4, 4), bool).at[3, 0].set(True).at[1:, 2].set(True)
     t = rollouts[0].trajectory.replace(diverged=diverged)
-    count = one_device(lambda state, rollouts: experience_metrics(agents, state, rollouts))
-    metrics = count(state, [rollouts[0].replace(trajectory=t)])
+    count = one_device(
+        lambda state, rollout: experience_metrics(
+            judge(agents.config, agents.baseline(state), rollout)
+        )
+    )
+    metrics = count(state, rollouts[0].replace(trajectory=t))
     assert metrics["share_diverged"] == 0.5
 
 
@@ -217,9 +284,9 @@ def test_the_compiled_rollout_has_no_collective():
 
     def roll(state, keys):
         policy, env = agents.policy(state), agents.envs[0]
-        begin = start(env, policy, agents.critic, "vmap", keys)
-        critic = state.params["critic"]
-        return collect(env, policy, agents.critic, critic, "vmap", begin, 4, keys)[1].last_value
+        baseline = agents.baseline(state)
+        begin = start(env, policy, baseline, "vmap", keys)
+        return collect(env, policy, baseline, "vmap", begin, 4, keys)[1].last_value
 
     over, whole = PartitionSpec(AXIS), PartitionSpec()
     program = jax.jit(
@@ -263,14 +330,33 @@ def test_truncated_rollouts_go_on_where_they_stopped():
     np.testing.assert_array_equal(alive, np.repeat([[True], [False], [True]], 8, axis=1))
 
 
-def test_several_updates_of_truncated_rollouts_run_in_one_call():
+def test_weights_or_losses_that_are_not_finite_are_said_in_their_update():
     agents, mesh = short_rollouts(), make_mesh(jax.devices()[:1])
-    at_once, _ = quick_train(agents, agents.init(jax.random.key(0)), 2, mesh)
     state = agents.init(jax.random.key(0), mesh)
-    for _ in range(2):
-        state, _ = quick_train(agents, state, 1, mesh)
-    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)  # fused differently
-    jax.tree.map(close, jax.device_get(at_once.params), jax.device_get(state.params))
+    state, metrics = quick_train(agents, state, 1, mesh)
+    assert metrics["finite"] == 1.0
+    wild = agents.replace(config=agents.config.replace(learning_rate=1e30))
+    state, _ = quick_train(wild, state, 1, mesh)
+    state, metrics = quick_train(wild, state, 1, mesh)
+    assert metrics["finite"] == 0.0
+
+
+def test_chunks_of_any_length_make_the_same_updates():
+    agents, mesh = short_rollouts(), make_mesh(jax.devices()[:1])
+    some = partial(quick_jit, static_argnums=(3, 4))(train_some.__wrapped__)
+    state, rows = agents.init(jax.random.key(0), mesh), []
+    for _ in range(3):
+        state, metrics = quick_train(agents, state, 1, mesh)
+        rows.append(metrics["kl"])
+    one_by_one = jax.device_get((state.params, state.update, np.concatenate(rows)))
+    for chunks in ((3,), (1, 2)):
+        state, rows = agents.init(jax.random.key(0), mesh), []
+        for count in chunks:
+            state, metrics = some(agents, state, np.int32(count), 4, mesh)
+            rows.append(metrics["kl"][:count])
+        found = jax.device_get((state.params, state.update, np.concatenate(rows)))
+        jax.tree.map(np.testing.assert_array_equal, found, one_by_one)
+    assert some._cache_size() == 1
 
 
 def test_an_end_in_one_training_does_not_touch_the_memories_of_others():
@@ -279,16 +365,15 @@ def test_an_end_in_one_training_does_not_touch_the_memories_of_others():
     env = agents.envs[0]
 
     def roll(rate):
-        policy = agents.policy(state)
-        begin = start(env, policy, agents.critic, "vmap", jax.random.split(jax.random.key(2), 3))
+        policy, baseline = agents.policy(state), agents.baseline(state)
+        begin = start(env, policy, baseline, "vmap", jax.random.split(jax.random.key(2), 3))
         observation = begin.timestep.observation
         rates = observation.rates.at[1].set(rate)  # its next rate is a multiple of this one
         begin = begin.replace(
             timestep=begin.timestep.replace(observation=observation.replace(rates=rates))
         )
         keys = jax.random.split(jax.random.key(3), 3)
-        critic = state.params["critic"]
-        return collect(env, policy, agents.critic, critic, "vmap", begin, 4, keys)
+        return collect(env, policy, baseline, "vmap", begin, 4, keys)
 
     roll = quick_jit(roll)
     (calm, _), (ended, rollout) = roll(0.01), roll(1000.0)
@@ -303,7 +388,9 @@ def test_a_fresh_start_has_empty_memories_of_actor_and_critic():
     agents, state, _ = experience()
     keys = jax.random.split(state.key, 2)
     begin = quick_jit(
-        lambda keys: start(agents.envs[0], agents.policy(state), agents.critic, "vmap", keys)
+        lambda keys: start(
+            agents.envs[0], agents.policy(state), agents.baseline(state), "vmap", keys
+        )
     )(keys)
     for module, memory in (
         (agents.actor, begin.actor_memory),
@@ -337,6 +424,10 @@ def test_trainings_that_do_not_divide_are_an_error_with_the_next_number_that_doe
         ({"config": CONFIG.replace(learning_rate=float("nan"))}, "`learning_rate` and `clip` must"),
         ({"config": CONFIG.replace(discount=1.5)}, r"`discount` must be in \[0, 1\]; got 1.5"),
         ({"initial_log_std": float("nan")}, r"`initial_log_std` must be in \[-20, 5\]; got nan"),
+        (
+            {"config": CONFIG.replace(critic_baseline=False, rollout_decisions=2)},
+            "a whole episode of 4 decisions; got 2",
+        ),
         ({"hidden": 0}, "`hidden` must be at least 1; got 0"),
         ({"hidden_features": "all"}, "`hidden_features` is a tuple of names; got 'all'"),
     ],

@@ -1,7 +1,7 @@
 """How a policy improves."""
 
 from ganno_jax.env.batching import make_mesh
-from ganno_jax.learners.mappo import MAPPO, train
-from ganno_jax.learners.state import LearnerState, MAPPOConfig
+from ganno_jax.learners.mappo import MAPPO, LearnerState, MAPPOConfig
+from ganno_jax.learners.training import train, train_some
 
-__all__ = ["MAPPO", "LearnerState", "MAPPOConfig", "make_mesh", "train"]
+__all__ = ["MAPPO", "LearnerState", "MAPPOConfig", "make_mesh", "train", "train_some"]

@@ -28,8 +28,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ganno_jax.env.actions import ActionSpace
 from ganno_jax.env.batching import AXIS, Mapping, map_trainings, padded_rows
 from ganno_jax.env.environment import Env
-from ganno_jax.learners.mappo import MAPPO
-from ganno_jax.learners.state import LearnerState
+from ganno_jax.learners.mappo import MAPPO, LearnerState
 from ganno_jax.policies.networks import empty_memory
 from ganno_jax.policies.normalizer import deviation_sums
 

@@ -9,7 +9,7 @@ from flax import struct
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from ganno_jax.env.actions import ActionSpace
-from ganno_jax.env.observation import Observation
+from ganno_jax.env.observation import FEATURES, Observation
 from ganno_jax.policies.distributions import Distribution, categorical, gaussian
 from ganno_jax.policies.networks import Actor, empty_memory
 from ganno_jax.policies.normalizer import Normalizer
@@ -188,3 +188,18 @@ def with_actions(policy: Agents, change: Callable[[Any], ActionSpace]) -> Agents
 def init_actor(actor: Actor, num_features: int, key: PRNGKeyArray) -> Any:
     """Initial parameters of an actor."""
     return actor.init(key, empty_memory(actor, 1), jnp.zeros((1, num_features)))
+
+
+def shown_features(hidden: Sequence[str]) -> Float[Array, " feature"]:
+    """The `feature_mask` of agents that must not see the features with these names; `("all",)` blinds them.
+
+    Raises:
+      ValueError: an unknown name, or one string instead of several.
+    """
+    if isinstance(hidden, str):
+        raise ValueError(f"`hidden_features` is a tuple of names; got {hidden!r}.")
+    unknown = set(hidden) - set(FEATURES) - {"all"}
+    if unknown:
+        raise ValueError(f"no feature {sorted(unknown)[0]!r}; there are: {', '.join(FEATURES)}")
+    blind = "all" in hidden
+    return jnp.asarray([float(not blind and name not in hidden) for name in FEATURES])

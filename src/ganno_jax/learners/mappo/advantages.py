@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 
 def generalized_advantages(
@@ -41,16 +41,16 @@ def generalized_advantages(
 
 
 def subtract_group_mean(
-    x: Float[Array, "time env layer"], weight: Float[Array, "time env layer"], group_size: int
+    x: Float[Array, "time env layer"], counts: Bool[Array, "time env layer"], group_size: int
 ) -> Float[Array, "time env layer"]:
-    """Subtract the weighted mean over each group of `group_size` neighbouring envs, at each time and layer.
+    """Subtract the mean over those that count in each group of `group_size` neighbouring envs, at each time and layer.
 
     Envs of a group run the same training (same initialization, same batches) with different actions, so the mean
     over the group is a baseline that knows how hard that very training is (common random numbers).
     """
     time, num_envs, num_layers = x.shape
     grouped = x.reshape(time, num_envs // group_size, group_size, num_layers)
-    weights = weight.reshape(grouped.shape)
+    weights = counts.reshape(grouped.shape).astype(x.dtype)
     total = jnp.sum(grouped * weights, 2, keepdims=True)
     mean = total / jnp.maximum(jnp.sum(weights, 2, keepdims=True), 1.0)
     return (grouped - mean).reshape(x.shape)

@@ -1,7 +1,5 @@
 """Collect experience: agents act in a batch of trainings, all inside one scan."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -9,9 +7,10 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ganno_jax.env.batching import Mapping, advance_trainings, map_trainings
 from ganno_jax.env.environment import Env, EnvState, TimeStep
+from ganno_jax.learners.mappo.baseline import Baseline
 from ganno_jax.policies.agents import AgentPolicy
 from ganno_jax.policies.distributions import sample_correlated
-from ganno_jax.policies.networks import Critic, empty_memory
+from ganno_jax.policies.networks import empty_memory
 
 
 @struct.dataclass
@@ -51,7 +50,7 @@ class Rollout:
 
 
 def start(
-    env: Env, policy: AgentPolicy, critic: Critic, mapping: Mapping, keys: PRNGKeyArray
+    env: Env, policy: AgentPolicy, baseline: Baseline, mapping: Mapping, keys: PRNGKeyArray
 ) -> RolloutState:
     """Reset a batch of trainings, one per key."""
     state, timestep = map_trainings(env.reset, mapping, keys)
@@ -60,7 +59,7 @@ def start(
         env=state,
         timestep=timestep,
         actor_memory=empty_memory(policy.actor, *shape),
-        critic_memory=empty_memory(critic, *shape),
+        critic_memory=baseline.init(*shape),
         alive=jnp.ones(keys.shape[0], bool),
     )
 
@@ -68,8 +67,7 @@ def start(
 def collect(
     env: Env,
     policy: AgentPolicy,
-    critic: Critic,
-    critic_params: Any,
+    baseline: Baseline,
     mapping: Mapping,
     state: RolloutState,
     num_decisions: int,
@@ -81,8 +79,7 @@ def collect(
     Args:
       env: the env of one training.
       policy: the agents; actions are sampled.
-      critic: its network.
-      critic_params: of the critic.
+      baseline: whose values are recorded.
       mapping: over trainings.
       state: where the trainings stand.
       num_decisions: length of the rollout.
@@ -99,7 +96,7 @@ def collect(
 
     def evaluate(memory, observation):
         features = policy.prepare(observation.features)
-        return critic.apply(critic_params, memory, features, observation.mask)
+        return baseline(memory, features, observation.mask)
 
     def one_decision(carry, number: Int[Array, ""]):
         state, noise = carry

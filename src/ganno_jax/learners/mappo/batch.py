@@ -1,0 +1,112 @@
+"""What actions were worth: advantages, value targets and weights, on one device's share of the trainings."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from ganno_jax.env.batching import AXIS
+from ganno_jax.learners.mappo.advantages import generalized_advantages, subtract_group_mean
+from ganno_jax.learners.mappo.baseline import Baseline
+from ganno_jax.learners.mappo.config import MAPPOConfig
+from ganno_jax.learners.mappo.rollout import Rollout
+from ganno_jax.policies.normalizer import Normalizer, deviation_sums
+
+
+@struct.dataclass
+class Batch:
+    """Experience with its advantages, [time, env, layer, ...]."""
+
+    rollout: Rollout
+    advantage: Float[Array, "time env layer"]
+    target: Float[Array, "time env layer"]  # natural units
+    weight: Float[
+        Array, "time env layer"
+    ]  # adds up to 1 over the layers of a training that goes on
+
+
+def judge(config: MAPPOConfig, baseline: Baseline, rollout: Rollout) -> Batch:
+    """Advantages and value targets of one env's rollout.
+
+    However many layers a network has, its training weighs as much as another: each agent one over their number.
+    """
+    t = rollout.trajectory
+    values = baseline.natural(jnp.concatenate([t.value, rollout.last_value[None]], axis=0))
+    discounts = config.discount * (1.0 - t.terminated.astype(jnp.float32))
+    discounts = jnp.broadcast_to(discounts[..., None], t.reward.shape)
+    over_batch = jax.vmap(jax.vmap(generalized_advantages, (1, 1, 1, None), 1), (1, 1, 1, None), 1)
+    advantage = over_batch(t.reward, values, discounts, config.trace_decay)
+    target = advantage + values[:-1]
+    counts = t.alive[..., None] & t.mask
+    if config.group_size > 1:
+        advantage = subtract_group_mean(advantage, counts, config.group_size)
+    layers = jnp.maximum(jnp.sum(t.mask, -1, keepdims=True), 1)
+    return Batch(rollout, advantage, target, counts / layers)
+
+
+def normalize_advantages(batch: Batch) -> Batch:
+    """Advantages to zero mean and unit variance over all devices."""
+    total = jax.lax.psum(jnp.sum(batch.weight), AXIS)
+    mean = jax.lax.psum(jnp.sum(batch.advantage * batch.weight), AXIS) / jnp.maximum(total, 1.0)
+    centered = batch.advantage - mean
+    variance = jax.lax.psum(jnp.sum(jnp.square(centered) * batch.weight), AXIS)
+    scale = jnp.sqrt(variance / jnp.maximum(total, 1.0)) + 1e-8
+    return batch.replace(advantage=centered / scale)
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """The envs' experience side by side."""
+    return over_envs(lambda *parts: jnp.concatenate(parts[:-1], axis=parts[-1]), *batches)
+
+
+def over_envs(function: Callable[..., Array], *batches: Batch) -> Batch:
+    """Apply `function(*leaves, axis)` to all leaves, where `axis` is that of the envs."""
+
+    def at(axis: int, *trees: Any) -> Any:
+        return jax.tree.map(lambda *leaves: function(*leaves, axis), *trees)
+
+    rollouts = [b.rollout for b in batches]
+    rollout = Rollout(
+        trajectory=at(1, *[r.trajectory for r in rollouts]),
+        last_value=at(0, *[r.last_value for r in rollouts]),
+        actor_memory=at(0, *[r.actor_memory for r in rollouts]),
+        critic_memory=at(0, *[r.critic_memory for r in rollouts]),
+    )
+    rest = [(b.advantage, b.target, b.weight) for b in batches]
+    return Batch(rollout, *at(1, *rest))
+
+
+def with_features(normalizer: Normalizer, batch: Batch) -> Normalizer:
+    """Of features, with those of a batch on all devices; diverged trainings and padding do not count."""
+    counts = (batch.weight > 0).astype(jnp.float32)
+    features = batch.rollout.trajectory.features
+    sums = jax.lax.psum(deviation_sums(features, normalizer.mean, counts), AXIS)
+    return normalizer.merged(*sums, 1e6)
+
+
+def with_targets(normalizer: Normalizer, batch: Batch) -> Normalizer:
+    """Of values, with the targets of a batch on all devices; two batches on it is forgotten."""
+    sums = deviation_sums(batch.target[..., None], normalizer.mean, batch.weight)
+    sums = jax.lax.psum(sums, AXIS)
+    return normalizer.merged(*sums, 2.0 * sums[0])
+
+
+def experience_metrics(batch: Batch) -> dict[str, Float[Array, ""]]:
+    """Means over trainings, reduced here so that nothing grows with the number of updates.
+
+    Returns:
+      `return`: the sum of rewards, mean over the layers; `episode_length` in decisions; `share_diverged`.
+    """
+    t = batch.rollout.trajectory
+    sums = {
+        "return": jnp.sum(t.reward * batch.weight),
+        "episode_length": jnp.sum(t.alive),
+        "share_diverged": jnp.sum(t.diverged[-1]),
+        "count": t.alive.shape[1],
+    }
+    sums = jax.lax.psum(jax.tree.map(jnp.float32, sums), AXIS)
+    total = sums.pop("count")
+    return {name: value / total for name, value in sums.items()}
