@@ -105,7 +105,7 @@ def load_data(data: DataConfig) -> Dataset:
     """The data set that the options name.
 
     Raises:
-      ValueError, FileNotFoundError: as `sources.load`; there is one class only.
+      ValueError, FileNotFoundError: as `sources.load`; there are no classes.
     """
     dataset = sources.load(
         data.name,
@@ -115,7 +115,9 @@ def load_data(data: DataConfig) -> Dataset:
         image_size=data.image_size,
     )
     if dataset.num_classes < 2:
-        raise ValueError(f"{dataset.name} has one class only: there is nothing to learn.")
+        raise ValueError(
+            f"{dataset.name} has targets that are no class ids; these experiments train classifiers."
+        )
     return dataset
 
 

@@ -78,7 +78,7 @@ BAD = {
     "train digits --agent.initial_log_std nan": "`initial_log_std` must be in [-20, 5]; got nan",
     "train broad --run.checkpoint_every -1": "`run.checkpoint_every` must be at least 0 seconds",
     "train search_digits --run.checkpoint_every nan": "`run.checkpoint_every` must be at least 0",
-    "train digits --data.path {tmp}/one.npz": "has one class only",
+    "train digits --data.path {tmp}/one.npz": "every target is class 0: with one class there is nothing to learn",
     "train digits --data.path {tmp}/empty.npz": "inputs must not be empty; got the shape (50, 0)",
     "train digits --network.name transformer --network.features None": (
         "network 'transformer' is no classifier of images or tables"

@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_splits_and_another_seed_others():
 )
 def test_training_batches_have_zero_mean_and_unit_variance(shape, dtype, axes):
     x = (np.random.default_rng(0).uniform(0, 256, shape)).astype(dtype)
-    dataset = from_arrays(x, np.zeros(300, int))
+    dataset = from_arrays(x, np.arange(300) % 2)
     batch = np.asarray(dataset.whole(dataset.train).inputs, np.float64)
     assert batch.shape[1:] == dataset.input_shape == shape[1:]
     np.testing.assert_allclose(batch.mean(axes), 0, atol=1e-5)  # float32 sums
@@ -72,8 +72,8 @@ def test_training_batches_have_zero_mean_and_unit_variance(shape, dtype, axes):
 
 def test_normalization_is_fitted_on_the_training_split_only():
     x = np.random.default_rng(0).normal(size=(90, 4))
-    far = (np.full((10, 4), 1e6), np.zeros(10, int))
-    dataset = from_arrays(x, np.zeros(90, int), test=far)
+    far = (np.full((10, 4), 1e6), np.arange(10) % 2)
+    dataset = from_arrays(x, np.arange(90) % 2, test=far)
     expected = 1 / np.asarray(dataset.train.inputs).std(0)
     np.testing.assert_allclose(dataset.scale, expected, rtol=1e-5)  # float32
 
@@ -90,7 +90,7 @@ def test_images_are_stored_as_uint8_and_read_as_float32():
 def test_a_constant_feature_becomes_zero(value):
     x = np.random.default_rng(0).normal(size=(50, 2))
     x[:, 1] = value
-    dataset = from_arrays(x, np.zeros(50, int))
+    dataset = from_arrays(x, np.arange(50) % 2)
     whole = np.asarray(dataset.whole(dataset.train).inputs[:, 1])
     np.testing.assert_allclose(whole, 0, atol=max(1e-6, 1e-6 * abs(value)))  # float32 spacing
 
@@ -104,7 +104,7 @@ def test_without_normalization_inputs_keep_their_values():
 
 def test_integer_inputs_are_ids_and_stay_as_they_are():
     ids = np.random.default_rng(0).integers(0, 1000, (30, 9))
-    dataset = from_arrays(ids, np.zeros(30, int))
+    dataset = from_arrays(ids, np.arange(30) % 2)
     assert dataset.scale is None
     batch = dataset.gather(dataset.train, np.arange(5))
     assert batch.inputs.dtype == jnp.int32
@@ -142,7 +142,6 @@ NAN = np.where(np.arange(40)[:, None] == 5, np.nan, 1.0)
     "x, y, kwargs, message",
     [
         (X[:-1], Y, {}, "same length"),
-        (X, Y[:, None], {}, "same length"),
         (X[:0], Y[:0], {}, "at least one example"),
         (X[:4], Y[:4], {}, "every split"),
         (X, Y, {"validation_fraction": 0.6, "test_fraction": 0.4}, "every split"),
@@ -153,11 +152,42 @@ NAN = np.where(np.arange(40)[:, None] == 5, np.nan, 1.0)
         (X, Y, {"test": (X / 2.0, Y)}, "test inputs must have the type"),
         (X, Y, {"num_classes": 3}, r"\[0, 3\); the largest is 3"),
         (X, Y - 1, {}, "from 0 on"),
-        (X, Y * 1.0, {}, "integer type; got float64"),
+        (X, Y * 1.0, {"num_classes": 4}, "integer type; got float64"),
         (NAN, Y, {}, "1 examples have NaN or infinity, the first is number 5"),
         (np.full((40, 2), 1e300), Y, {}, "finite in float32"),
         (np.full((40, 2), 2**40), Y, {}, "int32"),
-        (np.full((40, 2), "a"), Y, {}, "must be numbers"),
+        (np.full((40, 2), "a"), Y, {}, "must be real numbers"),
+        (np.full((40, 2), 1j), Y, {}, "inputs must be real numbers; got complex128"),
+        (
+            np.full((40, 2), "2020-01-01", "datetime64[D]"),
+            Y,
+            {},
+            "inputs must be real numbers; got datetime64",
+        ),
+        (X, Y + 1j, {}, "targets must be class ids or real numbers; got complex128"),
+        (X, np.full(40, "2020-01-01", "datetime64[D]"), {}, "real numbers; got datetime64"),
+        (X, np.where(Y == 1, np.nan, 1.0), {}, "targets must be finite in float32; 10 examples"),
+        (X, Y * 2**28, {}, "class ids go up to 805306368, but 40 targets have 4 different ones"),
+        (
+            X,
+            np.full(40, 3),
+            {},
+            "every target is class 3: with one class there is nothing to learn",
+        ),
+        (X, np.zeros(40, int), {"num_classes": 1}, "nothing to learn"),
+        (X.astype(int) - 1, Y, {}, r"pixels in \[0, 255\]; they go from -1 to"),
+        (X.astype(int) + 45, Y, {}, r"pixels in \[0, 255\]; they go from 45 to 300"),
+        (np.full((40, 2), -1), Y, {}, "ids from 0 on"),
+        (X, np.zeros((40, 0), int), {}, "targets must not be empty"),
+        (X, Y, {"test": (X, Y[:, None])}, "test targets must have the shape"),
+        (X, Y, {"standardize_targets": True}, "is for a regression"),
+        (X, Y, {"num_categorical": 1}, "columns of a float table"),
+        (
+            np.full((40, 2), 0.5),
+            Y,
+            {"num_categorical": 1},
+            "whole numbers from 0 on; column 0 does not",
+        ),
         (X, Y, {"test": (NAN, Y)}, "test inputs must be finite"),
     ],
 )
@@ -169,6 +199,63 @@ def test_unusable_arrays_are_refused(x, y, kwargs, message):
 def test_real_targets_of_a_regression_are_not_rounded():
     half = np.array([0.5, -1.25], np.float32)
     split = Split(np.zeros((2, 3), np.float32), half)
-    dataset = place(Dataset(split, split, split, jnp.float32(1), jnp.float32(0), 1))
+    dataset = place(Dataset(split, split, split, jnp.float32(1), jnp.float32(0), 0))
     np.testing.assert_array_equal(dataset.gather(dataset.train, jnp.arange(2)).targets, half)
     np.testing.assert_array_equal(dataset.whole(dataset.train).targets, half)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (4, 5, 2)])
+def test_float_targets_of_any_shape_make_a_regression_and_keep_their_values(shape):
+    y = np.random.default_rng(0).normal(5, 3, (60, *shape))
+    dataset = from_arrays(np.arange(60.0)[:, None], y, normalize=False)
+    assert (dataset.num_classes, dataset.target_shape) == (0, shape)
+    for split in (dataset.train, dataset.validation, dataset.test):
+        assert split.targets.dtype == np.float32
+        expected = y[split.inputs[:, 0].astype(int)].astype(np.float32)
+        np.testing.assert_array_equal(split.targets, expected)
+
+
+def test_standardized_targets_have_zero_mean_and_unit_variance_on_the_training_split():
+    rng = np.random.default_rng(0)
+    y = rng.normal([50, -3], [10, 0.1], (200, 2))
+    given = y[:7] + 1
+    plain, standardized = (
+        from_arrays(np.ones((200, 3)), y, test=(np.ones((7, 3)), given), standardize_targets=on)
+        for on in (False, True)
+    )
+    np.testing.assert_allclose(standardized.train.targets.mean(0), 0, atol=1e-4)  # float32 of 50
+    np.testing.assert_allclose(standardized.train.targets.std(0), 1, atol=1e-4)
+    mean, deviation = plain.train.targets.mean(0), plain.train.targets.std(0)
+    expected = (given - mean) / deviation
+    np.testing.assert_allclose(standardized.test.targets, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_whole_targets_are_a_regression_where_there_are_no_classes():
+    dataset = from_arrays(np.ones((20, 2)), np.arange(20) * 1000, num_classes=0)
+    assert dataset.num_classes == 0
+    assert dataset.train.targets.dtype == np.float32
+
+
+def test_token_targets_have_the_shape_of_their_sequences():
+    ids = np.random.default_rng(0).integers(0, 7, (30, 6))
+    dataset = from_arrays(ids[:, :-1], ids[:, 1:])
+    assert (dataset.num_classes, dataset.target_shape) == (7, (5,))
+    batch = dataset.gather(dataset.train, np.arange(4))
+    np.testing.assert_array_equal(batch.inputs[:, 1:], batch.targets[:, :-1])
+    assert batch.targets.dtype == jnp.int32
+
+
+def test_columns_of_categories_stay_ids_beside_numbers_that_are_normalized():
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.integers(0, 5, 90), rng.normal(7, 2, 90)], 1)
+    dataset = from_arrays(x, np.arange(90) % 2, num_categorical=1)
+    batch = np.asarray(dataset.whole(dataset.train).inputs)
+    np.testing.assert_array_equal(batch[:, 0], dataset.train.inputs[:, 0])
+    np.testing.assert_allclose(batch[:, 1].std(), 1, atol=1e-5)
+
+
+def test_images_of_any_integer_type_are_stored_as_bytes():
+    x, y = images()
+    wide, narrow = from_arrays(x.astype(np.int64), y), from_arrays(x, y)
+    np.testing.assert_array_equal(wide.train.inputs, narrow.train.inputs)
+    assert wide.train.inputs.dtype == np.uint8

@@ -294,3 +294,27 @@ def test_losses_of_examples_are_those_of_optax():
         np.mean((logits[:, 2] - logits[:, 0]) ** 2, 1),
         rtol=1e-5,
     )
+
+
+def test_a_data_set_without_classes_is_trained_on_squared_errors():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3))
+    dataset = from_arrays(x, x @ np.array([1.0, -2.0, 0.5]), normalize=False)
+    family = from_linen(nn.Dense(1, use_bias=False), dataset)
+    task, batch = family.sample(KEY), family.dataset.whole(family.dataset.train)
+    exact = {"kernel": jnp.array([[1.0], [-2.0], [0.5]])}
+    loss, _ = quick_jit(task.loss)(exact, {}, batch, KEY)
+    np.testing.assert_allclose(loss, 0, atol=1e-10)
+    loss, (_, metrics) = quick_jit(task.loss)(jax.tree.map(jnp.zeros_like, exact), {}, batch, KEY)
+    np.testing.assert_allclose(loss, np.mean(np.square(batch.targets)), rtol=1e-5)
+    assert metrics == {}
+
+
+def test_squared_error_never_broadcasts_outputs_over_targets():
+    batch = Batch(np.zeros((4, 2)), np.arange(4.0))
+    losses, _ = squared_error(jnp.zeros((4, 1)), batch)
+    np.testing.assert_allclose(losses, [0, 1, 4, 9])
+    with pytest.raises(
+        ValueError, match=r"as many outputs as there are targets, \(4,\); got \(4, 3\)"
+    ):
+        squared_error(jnp.zeros((4, 3)), batch)

@@ -6,6 +6,8 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, Num
 
+from ganno_jax.tasks import arrays
+
 AnyArray = Array | np.ndarray  # on the host until `place` puts it on the device
 
 
@@ -47,13 +49,18 @@ class Dataset:
     test: Split
     scale: Float[AnyArray, "..."] | None
     shift: Float[AnyArray, "..."] | None
-    num_classes: int = struct.field(pytree_node=False)
+    num_classes: int = struct.field(pytree_node=False)  # 0 for a regression
     name: str = struct.field(pytree_node=False, default="arrays")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example."""
         return self.train.inputs.shape[1:]
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of one example's target: `()` for a class id or one number."""
+        return self.train.targets.shape[1:]
 
     def normalize(self, inputs: Num[AnyArray, "batch ..."]) -> Num[Array, "batch ..."]:
         """Stored examples as the network reads them."""
@@ -81,17 +88,19 @@ def _targets(targets: Num[Array, "batch ..."]) -> Num[Array, "batch ..."]:
 
 def from_arrays(
     inputs: Num[np.ndarray, "example ..."],
-    targets: Num[np.ndarray, " example"],
+    targets: Num[np.ndarray, "example ..."],
     *,
     test: tuple[np.ndarray, np.ndarray] | None = None,
     validation_fraction: float = 0.2,
     test_fraction: float = 0.2,
     num_classes: int | None = None,
+    num_categorical: int = 0,
     normalize: bool = True,
+    standardize_targets: bool = False,
     seed: int = 0,
     name: str = "arrays",
 ) -> Dataset:
-    """A classification data set from arrays in memory.
+    """A data set from arrays in memory: classes, tokens to predict, or numbers of a regression.
 
     Examples are shuffled once with `seed` and cut into splits; where `test` is given it is kept,
     in its order, as the test split. Normalization to zero mean and unit variance is fitted on the
@@ -99,14 +108,20 @@ def from_arrays(
     float tables `[example, feature]`, otherwise one number for all. What is constant becomes 0.
 
     Args:
-      inputs: examples, uint8 or floating; integers of other types are class or token ids, become
-        int32 and are not normalized.
-      targets: class ids in `[0, num_classes)`, of an integer type.
+      inputs: examples of any shape, uint8 or floating; integers of other types are pixels where there are
+        four axes, else token ids, which become int32 and are not normalized.
+      targets: class ids in `[0, num_classes)`, of an integer type, one for each example or an array
+        of them (next tokens); or real numbers of any shape, which make it a regression.
       test: inputs and targets of an official test split.
       validation_fraction: share of `inputs` held out for validation, in (0, 1).
       test_fraction: share held out for testing where `test` is not given, in (0, 1).
-      num_classes: by default the largest target plus one.
+      num_classes: by default the largest target plus one, and 0 for targets of a floating type: a regression,
+        which 0 also makes of integers.
+      num_categorical: how many first columns of a float table `[example, column]` hold ids of categories from 0 on;
+        they are not normalized.
       normalize: False keeps uint8 inputs in [0, 255] and floats as they are, as float32.
+      standardize_targets: bring a regression's targets to zero mean and unit variance over the training
+        split: by column, by channel of images, else all together.
       seed: of the shuffle.
       name: shown in tables.
 
@@ -114,49 +129,29 @@ def from_arrays(
       The data set, still made of NumPy arrays; `place` puts it on the device.
 
     Raises:
-      ValueError: lengths or shapes differ, a split would be empty, targets are no integers or
-        outside the classes, NaN or infinity in the inputs.
+      ValueError: lengths or shapes differ, a split would be empty, something is no real number, NaN or infinity,
+        pixels outside [0, 255], targets outside the classes or of one class only.
     """
-    inputs, targets = _checked(inputs, targets, "")
-    fractions = {"validation_fraction": validation_fraction}
-    if test is None:
-        fractions["test_fraction"] = test_fraction
-    for argument, fraction in fractions.items():
-        if not 0 < fraction < 1:
-            raise ValueError(f"`{argument}` must be in (0, 1); got {fraction}.")
-
-    order = np.random.default_rng(seed).permutation(len(inputs))
-    counts = [int(len(inputs) * fraction) for fraction in fractions.values()]
-    num_train = len(inputs) - sum(counts)
-    if min(num_train, *counts) < 1:
-        raise ValueError(
-            f"every split needs at least one example; {len(inputs)} examples, of which "
-            f"{' and '.join(f'{share:g}' for share in fractions.values())} are held out for validation"
-            f"{'' if test is not None else ' and testing'}, give {num_train} for training and "
-            f"{' and '.join(map(str, counts))} held out."
+    real = num_classes == 0 or (num_classes is None and np.asarray(targets).dtype.kind == "f")
+    if standardize_targets and not real:
+        raise ValueError("`standardize_targets` is for a regression; these targets are class ids.")
+    inputs = arrays.checked_inputs(inputs, "")
+    targets = arrays.checked_targets(targets, "", len(inputs), real)
+    splits = [
+        Split(inputs[cut], targets[cut])
+        for cut in _cuts(
+            len(inputs), validation_fraction, test_fraction if test is None else None, seed
         )
-    cuts = np.split(order, np.cumsum([num_train, *counts])[:-1])
-    splits = [Split(inputs[cut], targets[cut]) for cut in cuts]
+    ]
     if test is not None:
-        splits.append(Split(*_checked(*test, "test ")))
-        if splits[-1].inputs.shape[1:] != inputs.shape[1:]:
-            raise ValueError(
-                f"test inputs must have the shape {inputs.shape[1:]} of the others; "
-                f"got {splits[-1].inputs.shape[1:]}."
-            )
-        if splits[-1].inputs.dtype != inputs.dtype:
-            raise ValueError(
-                f"test inputs must have the type {inputs.dtype} of the others; "
-                f"got {splits[-1].inputs.dtype}."
-            )
-
-    largest = max(int(split.targets.max()) for split in splits)
-    num_classes = largest + 1 if num_classes is None else num_classes
-    if largest >= num_classes:
-        raise ValueError(
-            f"targets must be class ids in [0, {num_classes}); the largest is {largest}."
-        )
-    scale, shift = _affine(splits[0].inputs, normalize)
+        splits.append(_official_test(test, splits[0], real))
+    every = [split.targets for split in splits]
+    num_classes = 0 if real else arrays.count_classes(every, num_classes)
+    if standardize_targets:
+        every = arrays.standardize(every)
+        splits = [split.replace(targets=part) for split, part in zip(splits, every, strict=True)]
+    _check_categories(splits, num_categorical)
+    scale, shift = arrays.affine(splits[0].inputs, normalize, num_categorical)
     return Dataset(*splits, scale=scale, shift=shift, num_classes=num_classes, name=name)
 
 
@@ -165,73 +160,61 @@ def place(dataset: Dataset) -> Dataset:
     return jax.tree.map(jnp.asarray, dataset)
 
 
-def _checked(
-    inputs: np.ndarray, targets: np.ndarray, which: str
-) -> tuple[Num[np.ndarray, "example ..."], Int[np.ndarray, " example"]]:
-    """Inputs as uint8, float32 or int32 and targets as int32, or a ValueError."""
-    inputs, targets = np.asarray(inputs), np.asarray(targets)
-    if targets.ndim != 1 or inputs.ndim < 1 or len(inputs) != len(targets):
+def _cuts(
+    num_examples: int, validation_fraction: float, test_fraction: float | None, seed: int
+) -> list[Int[np.ndarray, " part"]]:
+    """Shuffled numbers of the examples for training, validation and, with a fraction for it, testing."""
+    fractions = {"validation_fraction": validation_fraction}
+    if test_fraction is not None:
+        fractions["test_fraction"] = test_fraction
+    for argument, fraction in fractions.items():
+        if not 0 < fraction < 1:
+            raise ValueError(f"`{argument}` must be in (0, 1); got {fraction}.")
+    order = np.random.default_rng(seed).permutation(num_examples)
+    counts = [int(num_examples * fraction) for fraction in fractions.values()]
+    num_train = num_examples - sum(counts)
+    if min(num_train, *counts) < 1:
         raise ValueError(
-            f"{which}inputs [example, ...] and targets [example] must have the same length; "
-            f"got shapes {inputs.shape} and {targets.shape}."
+            f"every split needs at least one example; {num_examples} examples, of which "
+            f"{' and '.join(f'{share:g}' for share in fractions.values())} are held out for validation"
+            f"{'' if test_fraction is None else ' and testing'}, give {num_train} for training and "
+            f"{' and '.join(map(str, counts))} held out."
         )
-    if len(inputs) == 0:
-        raise ValueError(f"{which}inputs must hold at least one example; got none.")
-    if inputs.size == 0:
-        raise ValueError(f"{which}inputs must not be empty; got the shape {inputs.shape}.")
-    if targets.dtype.kind not in "iub":
-        raise ValueError(
-            f"{which}targets must be class ids of an integer type; got {targets.dtype}."
-        )
-    if int(targets.min()) < 0 or int(targets.max()) >= 2**31:
-        raise ValueError(
-            f"{which}targets must be class ids from 0 on; they go from {targets.min()} to "
-            f"{targets.max()}."
-        )
-    if inputs.dtype.kind == "b":
-        inputs = inputs.astype(np.uint8)
-    elif inputs.dtype.kind in "iu" and inputs.dtype != np.uint8:
-        if int(inputs.min()) < -(2**31) or int(inputs.max()) >= 2**31:
-            raise ValueError(f"{which}inputs of an integer type are ids and must fit into int32.")
-        inputs = inputs.astype(np.int32)
-    elif inputs.dtype.kind not in "iu":
-        try:
-            with np.errstate(over="ignore"):
-                inputs = inputs.astype(np.float32)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{which}inputs must be numbers; got {inputs.dtype}.") from error
-        if not np.isfinite(inputs).all():
-            where = np.flatnonzero(~np.isfinite(inputs.reshape(len(inputs), -1)).all(1))
+    return np.split(order, np.cumsum([num_train, *counts])[:-1])
+
+
+def _official_test(test: tuple[np.ndarray, np.ndarray], train: Split, real: bool) -> Split:
+    """A test split that is given, if it looks like the others."""
+    inputs = arrays.checked_inputs(test[0], "test ")
+    split = Split(inputs, arrays.checked_targets(test[1], "test ", len(inputs), real))
+    for what in ("inputs", "targets"):
+        given, others = getattr(split, what), getattr(train, what)
+        if given.shape[1:] != others.shape[1:]:
             raise ValueError(
-                f"{which}inputs must be finite in float32; {len(where)} examples have NaN or "
-                f"infinity, the first is number {where[0]}."
+                f"test {what} must have the shape {others.shape[1:]} of the others; got {given.shape[1:]}."
             )
-    return inputs, targets.astype(np.int32)
+        if given.dtype != others.dtype:
+            raise ValueError(
+                f"test {what} must have the type {others.dtype} of the others; got {given.dtype}."
+            )
+    return split
 
 
-def _affine(
-    inputs: Num[np.ndarray, "example ..."], normalize: bool
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]] | tuple[None, None]:
-    """Scale and shift that bring `inputs` to zero mean and unit variance; None for ids."""
-    if inputs.dtype == np.int32:
-        return None, None
-    per_last_axis = inputs.ndim == 4 or (inputs.ndim == 2 and inputs.dtype != np.uint8)
-    shape = inputs.shape[-1:] if per_last_axis else ()
-    if not normalize:
-        return np.ones(shape, np.float32), np.zeros(shape, np.float32)
-    # Two passes over small chunks, summed over examples first: no copy of everything, in cache.
-    kind = np.float32 if inputs.dtype == np.uint8 else np.float64
-    axes = tuple(range(inputs.ndim - 1 - len(shape)))
-    count = inputs.size // max(1, int(np.prod(shape)))
-    starts = range(0, len(inputs), 256)
-    total = sum(inputs[i : i + 256].sum(0, dtype=kind).astype(np.float64) for i in starts)
-    mean = np.sum(total, axes) / count
-    square = sum(
-        np.square(inputs[i : i + 256].astype(kind) - mean.astype(kind)).sum(0).astype(np.float64)
-        for i in starts
-    )
-    square = np.sum(square, axes)
-    deviation = np.sqrt(square / count)
-    varies = deviation > 1e-6 * np.abs(mean)  # below that float32 holds only rounding errors
-    scale = np.where(varies, 1 / np.where(varies, deviation, 1), 1)
-    return np.asarray(scale, np.float32), np.asarray(-mean * scale, np.float32)
+def _check_categories(splits: list[Split], num_categorical: int) -> None:
+    """`ValueError` unless the first columns of a float table are ids."""
+    if num_categorical == 0:
+        return
+    first = splits[0].inputs
+    if first.ndim != 2 or first.dtype != np.float32 or not 0 < num_categorical <= first.shape[1]:
+        raise ValueError(
+            "`num_categorical` counts columns of a float table [example, column]; got "
+            f"{num_categorical} and inputs of {first.dtype} and shape {first.shape}."
+        )
+    for split in splits:
+        ids = split.inputs[:, :num_categorical]
+        if (ids < 0).any() or (ids != np.floor(ids)).any():
+            column = int(np.flatnonzero(((ids < 0) | (ids != np.floor(ids))).any(0))[0])
+            raise ValueError(
+                f"the first {num_categorical} columns must hold ids of categories, whole numbers from 0 on; "
+                f"column {column} does not."
+            )

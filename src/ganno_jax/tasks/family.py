@@ -157,15 +157,16 @@ def from_linen(
     example_loss: Callable[..., tuple[Array, dict[str, Array]]] | None = None,
     **variation: Any,
 ) -> TaskFamily:
-    """A family that trains a Linen module, by default as a classifier.
+    """A family that trains a Linen module, by default as a classifier, or on squared errors for a regression.
 
     Args:
       module: called as `module(inputs)`; a `train` argument and a `width` argument are passed where it has them.
       dataset: what batches are drawn from.
-      example_loss: `(outputs, batch) -> (losses [batch], metrics)`; `cross_entropy` by default.
+      example_loss: `(outputs, batch) -> (losses [batch], metrics)`; by default `cross_entropy`, and
+        `squared_error` where the data set has no classes.
       **variation: further fields of `TaskFamily`.
     """
-    example_loss = example_loss or cross_entropy
+    example_loss = example_loss or (cross_entropy if dataset.num_classes else squared_error)
     accepted = inspect.signature(type(module).__call__).parameters
 
     def options(train: bool, width: Array | None) -> dict[str, Any]:
@@ -204,7 +205,7 @@ def from_nnx(
     example_loss: Callable[..., tuple[Array, dict[str, Array]]] | None = None,
     **variation: Any,
 ) -> TaskFamily:
-    """A family that trains an NNX module, by default as a classifier.
+    """A family that trains an NNX module, by default as a classifier, or on squared errors for a regression.
 
     Args:
       make_module: `make_module(nnx.Rngs) -> module`; the module is called with the inputs alone.
@@ -214,7 +215,7 @@ def from_nnx(
     """
     from flax import nnx
 
-    example_loss = example_loss or cross_entropy
+    example_loss = example_loss or (cross_entropy if dataset.num_classes else squared_error)
     graph, *shapes = nnx.split(nnx.eval_shape(lambda: make_module(nnx.Rngs(0))), nnx.Param, ...)
 
     def init_fn(key: PRNGKeyArray, width: Array | None) -> tuple[Params, ModelState]:
@@ -252,8 +253,17 @@ def cross_entropy(
 def squared_error(
     outputs: Float[Array, "batch ..."], batch: Batch
 ) -> tuple[Float[Array, " batch"], dict[str, Array]]:
-    """Mean squared error between outputs and float targets."""
-    errors = jnp.square(outputs - batch.targets)
+    """Mean squared error between outputs and float targets; `[batch, 1]` fits targets `[batch]`.
+
+    Raises:
+      ValueError: there are not as many outputs as targets.
+    """
+    if outputs.size != batch.targets.size:
+        raise ValueError(
+            f"the network must have as many outputs as there are targets, {batch.targets.shape}; "
+            f"got {outputs.shape}."
+        )
+    errors = jnp.square(outputs.reshape(batch.targets.shape) - batch.targets)
     return errors.reshape(errors.shape[0], -1).mean(1), {}
 
 
