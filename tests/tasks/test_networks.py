@@ -77,6 +77,42 @@ MEMBERS = [
         (2, 6),
         20 + 3 * (4 * 3 + 3) + 3 * 3 * 3 + 3 + (3 * 5 + 5),
     ),
+    (
+        "lstm",
+        {"vocab_size": 5, "features": (3,), "embed_features": 4},
+        (2, 6),
+        20 + 4 * (4 * 3 + 3 * 3 + 3) + (3 * 5 + 5),
+    ),
+    (
+        "resnet14",
+        {"channels": 2},
+        (2, 8, 8, 1),
+        (18 + 4)
+        + 2 * (36 + 36 + 8)
+        + (72 + 144 + 8 + 16 + 8)
+        + (144 + 144 + 16)
+        + (288 + 576 + 32 + 32 + 16)
+        + (576 + 576 + 32)
+        + 90,
+    ),
+    (
+        "mixer",
+        {"features": 8, "patch_features": 3, "num_blocks": 1},
+        (2, 8, 8, 1),
+        (16 * 8 + 8) + (16 + (4 * 3 + 3) + (3 * 4 + 4)) + (16 + 8 * 32 + 32 + 32 * 8 + 8) + 16 + 90,
+    ),
+    (
+        "tabular",
+        {
+            "cardinalities": (3, 2),
+            "num_classes": 10,
+            "embed_features": 4,
+            "features": 6,
+            "num_blocks": 1,
+        },
+        (2, 5, "table"),
+        (12 + 8) + ((8 + 3) * 6 + 6) + (12 + 6 * 12 + 12 + 12 * 6 + 6) + 12 + 70,
+    ),
     ("autoencoder", {"features": (3,)}, (2, 4, 4, 1), 16 * 3 + 3 + 3 * 16 + 16),
 ]
 
@@ -87,6 +123,8 @@ def initialize(module, key, x, **options):
 
 
 def example(shape):
+    if shape[-1] == "table":  # two columns of categories below 2 and numbers
+        return image_like(*shape[:2]).at[:, :2].set(1.0)
     return tokens(*shape, 5) if len(shape) == 2 else image_like(*shape)
 
 
@@ -302,7 +340,7 @@ def test_bfloat16_computation_keeps_float32_parameters_and_logits(key, module):
     assert jax.eval_shape(module.apply, variables, x).dtype == jnp.float32
 
 
-@pytest.mark.parametrize("name", ["gru", "transformer"])
+@pytest.mark.parametrize("name", ["gru", "lstm", "transformer"])
 def test_language_models_do_not_look_ahead(key, name):
     module = networks.build(name, vocab_size=5)
     x = tokens(2, 6, 5)
@@ -311,6 +349,33 @@ def test_language_models_do_not_look_ahead(key, name):
     before, after = map(partial(jax.jit(module.apply), variables), (x, changed))
     chex.assert_trees_all_close(before[:, :4], after[:, :4], atol=1e-6)
     assert jnp.abs(before[:, 4] - after[:, 4]).max() > 1e-3
+
+
+def test_a_mixer_without_its_patch_perceptrons_takes_patches_in_any_order(key):
+    x = image_like(2, 8, 8, 1)
+    module = networks.Mixer(features=8, patch_features=3, num_blocks=1)
+    params = initialize(module, key, x)["params"]
+    apply = jax.jit(lambda params, x: module.apply({"params": params}, x))
+    swapped = jnp.concatenate([x[:, 4:], x[:, :4]], 1)  # the upper two patches and the lower two
+    assert jnp.abs(apply(params, x) - apply(params, swapped)).max() > 1e-3
+    params["block0"]["dense1"] = jax.tree.map(jnp.zeros_like, params["block0"]["dense1"])
+    chex.assert_trees_all_close(apply(params, x), apply(params, swapped), atol=1e-5)
+
+
+def test_a_category_is_looked_up_in_its_own_column_only(key):
+    x = jnp.asarray([[1.0, 0.0, 0.3], [0.0, 1.0, 0.3]])
+    module = networks.Tabular(cardinalities=(2, 2), features=4, num_blocks=1)
+    params = initialize(module, key, x)["params"]
+
+    @jax.jit
+    def of_row(params, x):
+        return jax.grad(lambda p: module.apply({"params": p}, x).sum())(params)
+
+    gradient = of_row(params, x[:1])
+    assert (np.abs(gradient["embed0"]["embedding"]).sum(1) > 0).tolist() == [False, True]
+    assert (np.abs(gradient["embed1"]["embedding"]).sum(1) > 0).tolist() == [True, False]
+    with pytest.raises(ValueError, match="2 columns of categories first; got"):
+        module.apply({"params": params}, x[:, :1])
 
 
 def test_unknown_names_and_impossible_sizes_say_what_is_needed():

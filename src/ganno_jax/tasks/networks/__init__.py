@@ -13,9 +13,11 @@ from flax import linen as nn
 
 from ganno_jax.tasks.networks.autoencoder import Autoencoder
 from ganno_jax.tasks.networks.cnn import CNN, random_cnn
+from ganno_jax.tasks.networks.mixer import Mixer
 from ganno_jax.tasks.networks.mlp import MLP
-from ganno_jax.tasks.networks.resnet import ResNet, resnet8, resnet18, wide_resnet
-from ganno_jax.tasks.networks.sequence import GRU, Transformer
+from ganno_jax.tasks.networks.resnet import ResNet, resnet8, resnet14, resnet18, wide_resnet
+from ganno_jax.tasks.networks.sequence import GRU, LSTM, Transformer
+from ganno_jax.tasks.networks.tabular import Tabular
 from ganno_jax.tasks.networks.vit import ViT
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -25,10 +27,14 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "deep_cnn": partial(CNN, channels=(32, 32, 64, 64), pools=(1, 2, 1, 2)),
     "random_cnn": random_cnn,
     "resnet8": resnet8,
+    "resnet14": resnet14,
     "resnet18": resnet18,
     "wide_resnet": wide_resnet,
     "vit": ViT,
+    "mixer": Mixer,
+    "tabular": Tabular,
     "gru": GRU,
+    "lstm": LSTM,
     "transformer": Transformer,
     "autoencoder": Autoencoder,
 }
@@ -52,15 +58,19 @@ def build(name: str, **settings: Any) -> nn.Module:
 __all__ = [
     "CNN",
     "GRU",
+    "LSTM",
     "MLP",
     "NETWORKS",
     "Autoencoder",
+    "Mixer",
     "ResNet",
+    "Tabular",
     "Transformer",
     "ViT",
     "build",
     "random_cnn",
     "resnet8",
+    "resnet14",
     "resnet18",
     "wide_resnet",
 ]

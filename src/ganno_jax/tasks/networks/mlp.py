@@ -21,7 +21,7 @@ class MLP(nn.Module):
 
     Attributes:
       features: units of each hidden layer; `()` is softmax regression.
-      num_classes: logits.
+      num_classes: logits, or numbers of a regression.
       activation: one of `layers.ACTIVATIONS`.
       initializer: of the hidden layers; by default the one that suits the activation. The last
         layer is LeCun-normal.

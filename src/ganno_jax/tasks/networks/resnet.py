@@ -137,6 +137,11 @@ def resnet8(channels: int = 16, **settings: Any) -> ResNet:
     return ResNet(stage_sizes=(1, 1, 1), channels=channels, **settings)
 
 
+def resnet14(channels: int = 16, **settings: Any) -> ResNet:
+    """Three stages of two blocks, 16 to 64 filters."""
+    return ResNet(stage_sizes=(2, 2, 2), channels=channels, **settings)
+
+
 def wide_resnet(blocks: int = 2, widen: int = 4, channels: int = 16, **settings: Any) -> ResNet:
     """Wide ResNet of three stages: WRN-16-4 by its widths, normalized after the convolutions.
 

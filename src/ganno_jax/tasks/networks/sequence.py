@@ -1,4 +1,6 @@
-"""Language models on token ids: a GRU and a small causal Transformer."""
+"""Language models on token ids: recurrent networks and a small causal Transformer."""
+
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,8 @@ from jaxtyping import Array, Float, Int
 from ganno_jax.tasks.networks.layers import Dense, require_positive
 
 
-class GRU(nn.Module):
-    """Gated recurrent units over time, `gru0`, `gru1`, ..., between `embed` and `head`.
+class _Recurrent(nn.Module):
+    """Recurrent layers over time between `embed` and `head`; the subclasses say of which cells.
 
     Attributes:
       vocab_size: token ids are below it.
@@ -23,6 +25,9 @@ class GRU(nn.Module):
     vocab_size: int = 64
     features: tuple[int, ...] = (64,)
     embed_features: int = 32
+
+    cell: ClassVar[type[nn.RNNCellBase]]
+    layer: ClassVar[str]  # name of a recurrent layer, before its number
 
     def __post_init__(self) -> None:
         if not self.features:
@@ -40,8 +45,25 @@ class GRU(nn.Module):
         del train
         y = nn.Embed(self.vocab_size, self.embed_features, name="embed")(x)
         for i, size in enumerate(self.features):
-            y = nn.RNN(nn.GRUCell(size, name=f"gru{i}"), name=f"rnn{i}")(y)
+            y = nn.RNN(self.cell(size, name=f"{self.layer}{i}"), name=f"rnn{i}")(y)
         return Dense(self.vocab_size, name="head")(y)
+
+
+class GRU(_Recurrent):
+    """Gated recurrent units, `gru0`, `gru1`, ..., between `embed` and `head`; attributes as in `_Recurrent`."""
+
+    cell, layer = nn.GRUCell, "gru"
+
+
+class LSTM(_Recurrent):
+    """Long short-term memory, `lstm0`, `lstm1`, ..., between `embed` and `head`; attributes as in `_Recurrent`.
+
+    References:
+      Hochreiter and Schmidhuber 1997, "Long short-term memory"; orthogonal recurrent kernels and zero biases
+      as Flax draws them.
+    """
+
+    cell, layer = nn.OptimizedLSTMCell, "lstm"
 
 
 class TransformerBlock(nn.Module):

@@ -51,15 +51,20 @@ class ViT(nn.Module):
     ) -> Float[Array, "batch num_classes"]:
         """Logits of each image; nothing depends on `train`."""
         del train
-        batch, height, width, channels = x.shape
-        p = self.patch
-        if height % p or width % p:
-            raise ValueError(f"patches of {p}x{p} do not tile {height}x{width} images.")
-        x = x.reshape(batch, height // p, p, width // p, p, channels)
-        x = jnp.moveaxis(x, 2, 3).reshape(batch, -1, p * p * channels)
-        y = Dense(self.features, name="embed")(x)
+        y = Dense(self.features, name="embed")(image_patches(x, self.patch))
         y = y + nn.Embed(y.shape[1], self.features, name="embed_position")(jnp.arange(y.shape[1]))
         for i in range(self.num_blocks):
             y = TransformerBlock(self.heads, causal=False, name=f"block{i}")(y)
         y = nn.LayerNorm(name="last_norm")(y).mean(axis=1)
         return Dense(self.num_classes, name="head")(y)
+
+
+def image_patches(
+    x: Float[Array, "batch height width channel"], patch: int
+) -> Float[Array, "batch patches pixels"]:
+    """Images cut into squares of `patch` by `patch`, row by row; `ValueError` if these do not tile them."""
+    batch, height, width, channels = x.shape
+    if height % patch or width % patch:
+        raise ValueError(f"patches of {patch}x{patch} do not tile {height}x{width} images.")
+    x = x.reshape(batch, height // patch, patch, width // patch, patch, channels)
+    return jnp.moveaxis(x, 2, 3).reshape(batch, -1, patch * patch * channels)
