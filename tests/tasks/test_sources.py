@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -312,9 +313,122 @@ def test_small_images_are_made_from_any_image_set_and_larger_ones_refused(tmp_pa
     assert dataset.input_shape == (8, 8, 1)
     with pytest.raises(ValueError, match=r"\[1, 28\] for images of 28x28; got 29"):
         sources.load("mnist", data_dir=str(tmp_path), image_size=29)
-    np.savez(tmp_path / "table.npz", x=np.zeros((9, 4)), y=np.zeros(9, int))
+    np.savez(tmp_path / "table.npz", x=np.zeros((9, 4)), y=np.arange(9) % 2)
     with pytest.raises(ValueError, match="needs uint8 images"):
         sources.load(path=str(tmp_path / "table.npz"), image_size=2)
+
+
+def test_the_middle_of_images_is_cut_out_before_they_shrink(tmp_path):
+    arrays = write_idx(tmp_path / "mnist")
+    images = arrays["t10k-images"]
+    cropped = sources.load("mnist", data_dir=str(tmp_path), crop=20)
+    np.testing.assert_array_equal(cropped.test.inputs[..., 0], images[:, 4:24, 4:24])
+    small = sources.load("mnist", data_dir=str(tmp_path), crop=20, image_size=10)
+    exact = images[:, 4:24, 4:24].reshape(-1, 10, 2, 10, 2).mean((2, 4))
+    assert np.abs(small.test.inputs[..., 0] - exact).max() <= 0.5001  # rounded to whole numbers
+    with pytest.raises(
+        ValueError, match=r"`crop` must be in \[1, 28\] for images of 28x28; got 29"
+    ):
+        sources.load("mnist", data_dir=str(tmp_path), crop=29)
+    with pytest.raises(ValueError, match="`crop` is for images; wine has none"):
+        sources.load("wine", crop=8)
+
+
+def test_grey_images_are_the_mean_of_the_channels(tmp_path):
+    write_binary(tmp_path / "cifar10")
+    colour, grey = (
+        sources.load("cifar10", data_dir=str(tmp_path), download=False, grey=on)
+        for on in (False, True)
+    )
+    assert grey.input_shape == (32, 32, 1)
+    exact = colour.test.inputs.mean(-1, keepdims=True)
+    assert np.abs(grey.test.inputs - exact).max() <= 0.5001  # rounded to whole numbers
+
+
+def test_held_out_splits_are_cut_to_their_first_examples(tmp_path):
+    write_idx(tmp_path / "mnist", num_train=100, num_test=40)
+    whole, few = (
+        sources.load("mnist", data_dir=str(tmp_path), max_held_out=count) for count in (None, 7)
+    )
+    np.testing.assert_array_equal(few.test.inputs, whole.test.inputs[:7])
+    np.testing.assert_array_equal(few.validation.targets, whole.validation.targets[:7])
+    assert few.train.num_examples == whole.train.num_examples
+    with pytest.raises(ValueError, match="`max_held_out` must be at least 1"):
+        sources.load("wine", max_held_out=0)
+
+
+TABLES = {
+    "breast_cancer": (569, (30,), (), 2),
+    "wine": (178, (13,), (), 3),
+    "diabetes": (442, (10,), (), 0),
+    "noisy_patches": (8480, (8, 8, 1), (8, 8, 1), 0),
+    "generated_teacher": (20_000, (32,), (), 5),
+    "generated_categories": (20_000, (10,), (), 3),
+    "generated_waves": (12_000, (40,), (), 0),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_sets_that_need_no_folder_are_there_and_always_the_same(name):
+    first, again = sources.load(name), sources.load(name)
+    splits = first.train, first.validation, first.test
+    count = sum(split.num_examples for split in splits)
+    assert (count, first.input_shape, first.target_shape, first.num_classes) == TABLES[name]
+    np.testing.assert_array_equal(first.train.inputs, again.train.inputs)
+    np.testing.assert_array_equal(first.train.targets, again.train.targets)
+    if first.num_classes:
+        assert [len(np.unique(split.targets)) for split in splits] == [first.num_classes] * 3
+
+
+def test_noise_on_a_patch_has_the_deviation_that_is_said():
+    dataset = sources.load("noisy_patches")
+    noise = dataset.train.inputs - dataset.train.targets
+    np.testing.assert_allclose(noise.std(), 0.25, rtol=0.01)  # of 325,632 draws
+    assert np.ptp(dataset.train.targets) <= 1
+
+
+def test_only_the_inputs_that_matter_tell_the_classes_of_generated_sets_apart():
+    teacher, table = sources.load("generated_teacher"), sources.load("generated_categories")
+
+    def largest_gap(dataset, columns):
+        inputs = np.asarray(dataset.whole(dataset.train).inputs)[:, columns]
+        targets = dataset.train.targets
+        means = np.stack([inputs[targets == k].mean(0) for k in np.unique(targets)])
+        return np.ptp(means, axis=0).max()
+
+    # Means of at least 1,000 standard normal numbers differ by 0.15 at most.
+    assert largest_gap(teacher, slice(8, 32)) < 0.15 < largest_gap(teacher, slice(0, 8))
+    assert largest_gap(table, slice(6, 10)) < 0.15
+    first = table.train.inputs[:, 0]
+    assert first.max() == 23
+    np.testing.assert_allclose((first == 0).mean() / (first == 1).mean(), 2, rtol=0.1)  # 1 / rank
+
+
+def test_waves_hold_more_signal_than_noise():
+    dataset = sources.load("generated_waves")
+    # Variance: sines (1.04 + 0.16) / 2 on average, autoregressive noise 0.04 / (1 - 0.49).
+    np.testing.assert_allclose(dataset.train.targets.var(), 0.62 + 0.078, rtol=0.05)
+
+
+def test_the_regression_of_an_npz_is_standardized_if_asked(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", x=rng.normal(size=(50, 3)), y=rng.normal(9, 4, 50))
+    path = str(tmp_path / "mine.npz")
+    plain, standardized = (sources.load(path=path, standardize_targets=on) for on in (False, True))
+    assert plain.num_classes == standardized.num_classes == 0
+    assert plain.train.targets.mean() > 5
+    np.testing.assert_allclose(standardized.train.targets.std(), 1, rtol=1e-5)
+
+
+def test_an_npz_that_claims_more_than_it_holds_is_refused_before_memory_is_taken(tmp_path):
+    path = tmp_path / "mine.npz"
+    header = io.BytesIO()
+    claim = {"descr": "<f4", "fortran_order": False, "shape": (2**40, 1)}
+    np.lib.format.write_array_header_1_0(header, claim)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", header.getvalue() + bytes(64))
+    with pytest.raises(ValueError, match=r"x claims 4398046511104 bytes, the file holds 64"):
+        sources.load(path=str(path))
 
 
 REAL = os.environ.get("GANNO_DATA_DIR") or os.environ.get("TFDS_DATA_DIR")

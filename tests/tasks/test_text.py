@@ -53,3 +53,20 @@ def test_a_text_that_is_too_short_or_an_image_size_for_it_is_refused(tmp_path, w
         sources.load("tinyshakespeare", data_dir=str(tmp_path), sequence_length=1000)
     with pytest.raises(ValueError, match="is a text"):
         sources.load("tinyshakespeare", data_dir=str(tmp_path), image_size=8)
+
+
+def test_a_text_that_starts_later_goes_on_with_its_beginning(tmp_path, written_text):
+    def spelled(split):
+        symbols = sorted(set(written_text))
+        return "".join(symbols[i] for i in split.inputs.ravel())
+
+    dataset = sources.load(
+        "tinyshakespeare", data_dir=str(tmp_path), sequence_length=10, text_start=0.25
+    )
+    length = len(written_text)
+    start = length // 4
+    moved = written_text[start:] + written_text[:start]
+    assert moved.startswith(spelled(dataset.train))
+    assert moved[length * 9 // 10 :].startswith(spelled(dataset.test))
+    with pytest.raises(ValueError, match=r"`text_start` must be in \[0, 1\); got 1.0"):
+        sources.load("tinyshakespeare", data_dir=str(tmp_path), text_start=1.0)

@@ -1,17 +1,19 @@
 """Named data sets: where each is looked for, and what is said when it is not there.
 
 One folder is searched: `data_dir`, else the environment variable `TFDS_DATA_DIR`, else
-`~/tensorflow_datasets`. Nothing is ever replaced by synthetic data.
+`~/tensorflow_datasets`. Some sets need no folder: they ship with scikit-learn or are generated, and say so by their
+name. Nothing is ever replaced by synthetic data.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ganno_jax.tasks.dataset import Dataset, from_arrays
-from ganno_jax.tasks.sources import cifar, idx, prepared, resize, text
+from ganno_jax.tasks.dataset import Dataset, Split, from_arrays
+from ganno_jax.tasks.sources import cifar, generated, idx, prepared, resize, tables, text
 from ganno_jax.tasks.sources.raw import ImageArrays, read_npz
 
 DEFAULT_FOLDER = "~/tensorflow_datasets"
@@ -36,11 +38,20 @@ _STANDARD = {
     ),
 }
 _TEXTS = {"tinyshakespeare": _Standard(text.FILE, text.URL)}
+_TABLES: dict[str, Callable[[], tables.Table]] = {
+    "breast_cancer": tables.breast_cancer,
+    "wine": tables.wine,
+    "diabetes": tables.diabetes,
+    "noisy_patches": tables.noisy_patches,
+    "generated_teacher": generated.teacher,
+    "generated_categories": generated.categories,
+    "generated_waves": generated.waves,
+}
 
 
 def names() -> tuple[str, ...]:
     """The sets that are known by name; any other prepared TFDS image set can be loaded as well."""
-    return ("digits", *_STANDARD, *_TEXTS)
+    return ("digits", *_TABLES, *_STANDARD, *_TEXTS)
 
 
 def load(
@@ -50,8 +61,13 @@ def load(
     path: str | None = None,
     seed: int = 0,
     max_examples: int | None = None,
+    max_held_out: int | None = None,
+    crop: int | None = None,
     image_size: int | None = None,
+    grey: bool = False,
     sequence_length: int = 64,
+    text_start: float = 0.0,
+    standardize_targets: bool = False,
     download: bool = True,
 ) -> Dataset:
     """A data set by name, made of NumPy arrays; `place` puts it on the device.
@@ -68,38 +84,63 @@ def load(
       seed: of the split, and of the choice of `max_examples`.
       max_examples: at most so many examples before the validation split is cut, and at most so many
         official test examples, drawn at random; for text the first so many windows of each split.
-      image_size: side of smaller, square images by area averaging.
+      max_held_out: at most so many examples, the first ones, of the validation and of the test split each.
+      crop: side of the square in the middle of the images that is kept.
+      image_size: side of smaller, square images by area averaging, after the crop.
+      grey: whether the mean of the channels becomes the only one.
       sequence_length: characters in a window of a text.
+      text_start: share of a text after which it begins, in [0, 1); what stands before is moved to the end.
+      standardize_targets: as in `from_arrays`, for a regression.
       download: False never tries the network.
 
     Raises:
       ValueError: unknown name, damaged file (the message names it), arguments that do not fit.
       FileNotFoundError: the set is not in the folder and cannot be downloaded.
     """
-    if max_examples is not None and max_examples < 1:
-        raise ValueError(f"`max_examples` must be at least 1; got {max_examples}.")
+    for argument, limit in (("max_examples", max_examples), ("max_held_out", max_held_out)):
+        if limit is not None and limit < 1:
+            raise ValueError(f"`{argument}` must be at least 1; got {limit}.")
+    images = resize.Smaller(crop, image_size, grey)
+    if path is None and name in _TEXTS:
+        images.refuse(f"{name} is a text")
+        place = _find_text(_folder(data_dir), name)
+        whole = text.read(place, name, sequence_length, max_examples, text_start)
+        return _fewer_held_out(whole, max_held_out)
+    if path is None and name in _TABLES:
+        images.refuse(f"{name} has none")
+        table = _TABLES[name]()
+        inputs, targets = _limited(table.inputs, table.targets, max_examples, seed, 0)
+        whole = from_arrays(
+            inputs,
+            targets,
+            num_classes=table.num_classes,
+            num_categorical=table.num_categorical,
+            standardize_targets=standardize_targets,
+            seed=seed,
+            name=name,
+        )
+        return _fewer_held_out(whole, max_held_out)
     if path is not None:
         name = Path(path).stem if name in names() else name
         arrays = _read_npz(Path(path).expanduser())
-        return _build(arrays, name, seed, max_examples, image_size)
-    folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or DEFAULT_FOLDER).expanduser()
-    if name in _TEXTS:
-        if image_size is not None:
-            raise ValueError(f"`image_size` is for images; {name} is a text.")
-        return text.read(_find_text(folder, name), name, sequence_length, max_examples)
-    if name == "digits":
-        arrays = _digits()
-    elif name in _STANDARD:
-        arrays = _read_standard(folder, name, download)
-    elif (place := prepared.find(folder, name)) is not None:
-        arrays = prepared.read(place)
     else:
-        others = [found for found in prepared.names(folder) if found not in names()]
-        raise ValueError(
-            f"no data set {name!r}; there are: {', '.join([*names(), *others])}, and any image "
-            f"classification set that TensorFlow Datasets has prepared as array_record in {folder}."
-        )
-    return _build(arrays, name, seed, max_examples, image_size)
+        arrays = _image_arrays(_folder(data_dir), name, download)
+    pool = [(arrays.train_images, arrays.train_labels)]
+    if arrays.test_images is not None:
+        pool.append((arrays.test_images, arrays.test_labels))
+    for number, part in enumerate(pool):
+        inputs, targets = _limited(*part, max_examples, seed, number)
+        pool[number] = images.of(inputs, name), targets
+    whole = from_arrays(
+        *pool[0],
+        test=pool[1] if len(pool) > 1 else None,
+        validation_fraction=VALIDATION_FRACTION if len(pool) > 1 else 0.2,
+        num_classes=arrays.num_classes or None,
+        standardize_targets=standardize_targets,
+        seed=seed,
+        name=name,
+    )
+    return _fewer_held_out(whole, max_held_out)
 
 
 def prepare(
@@ -115,34 +156,45 @@ def prepare(
     return builders.prepare(name, data_dir, manual_dir=manual_dir, max_examples=max_examples)
 
 
-def _build(
-    arrays: ImageArrays, name: str, seed: int, max_examples: int | None, image_size: int | None
-) -> Dataset:
-    """Limit, shrink, split and normalize."""
-    pool = [(arrays.train_images, arrays.train_labels)]
-    if arrays.test_images is not None:
-        pool.append((arrays.test_images, arrays.test_labels))
-    for number, (images, labels) in enumerate(pool):
-        if max_examples is not None and max_examples < len(images) == len(labels):
-            generator = np.random.default_rng((seed, number))
-            kept = np.sort(generator.permutation(len(images))[:max_examples])
-            images, labels = images[kept], labels[kept]
-        if image_size is not None:
-            if images.dtype != np.uint8 or images.ndim != 4:
-                raise ValueError(
-                    "`image_size` needs uint8 images [example, height, width, channel]; "
-                    f"{name} has {images.dtype} of shape {images.shape}."
-                )
-            images = resize.shrink(images, image_size)
-        pool[number] = images, labels
-    return from_arrays(
-        *pool[0],
-        test=pool[1] if len(pool) > 1 else None,
-        validation_fraction=VALIDATION_FRACTION if len(pool) > 1 else 0.2,
-        num_classes=arrays.num_classes or None,
-        seed=seed,
-        name=name,
+def _folder(data_dir: str | None) -> Path:
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or DEFAULT_FOLDER).expanduser()
+
+
+def _image_arrays(folder: Path, name: str, download: bool) -> ImageArrays:
+    """An image set by name."""
+    if name == "digits":
+        return _digits()
+    if name in _STANDARD:
+        return _read_standard(folder, name, download)
+    if (place := prepared.find(folder, name)) is not None:
+        return prepared.read(place)
+    others = [found for found in prepared.names(folder) if found not in names()]
+    raise ValueError(
+        f"no data set {name!r}; there are: {', '.join([*names(), *others])}, and any image "
+        f"classification set that TensorFlow Datasets has prepared as array_record in {folder}."
     )
+
+
+def _fewer_held_out(dataset: Dataset, count: int | None) -> Dataset:
+    """Validation and test splits of at most `count` examples."""
+    if count is None:
+        return dataset
+    validation, test = (
+        Split(split.inputs[:count], split.targets[:count])
+        for split in (dataset.validation, dataset.test)
+    )
+    return dataset.replace(validation=validation, test=test)
+
+
+def _limited(
+    inputs: np.ndarray, targets: np.ndarray, max_examples: int | None, seed: int, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """At most `max_examples`, drawn at random, in their order; `number` is that of the pool."""
+    if max_examples is None or not max_examples < len(inputs) == len(targets):
+        return inputs, targets
+    order = np.random.default_rng((seed, number)).permutation(len(inputs))
+    kept = np.sort(order[:max_examples])
+    return inputs[kept], targets[kept]
 
 
 def _digits() -> ImageArrays:

@@ -1,0 +1,59 @@
+"""Sets that scikit-learn ships: tables, and patches of its two photographs."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Num
+
+PATCH = 8  # side of a patch of the photographs
+PATCH_NOISE = 0.25  # standard deviation of the noise on pixels in [0, 1]
+
+
+class Table(NamedTuple):
+    """Examples in one piece; `num_classes` is 0 for a regression."""
+
+    inputs: Num[np.ndarray, "example ..."]
+    targets: Num[np.ndarray, "example ..."]
+    num_classes: int
+    num_categorical: int = 0  # first columns that hold ids of categories
+
+
+def breast_cancer() -> Table:
+    """569 tumours by 30 numbers, benign or malignant."""
+    from sklearn.datasets import load_breast_cancer
+
+    return Table(*load_breast_cancer(return_X_y=True), 2)
+
+
+def wine() -> Table:
+    """178 wines by 13 numbers, from three cultivars."""
+    from sklearn.datasets import load_wine
+
+    return Table(*load_wine(return_X_y=True), 3)
+
+
+def diabetes() -> Table:
+    """442 patients by 10 numbers; how far the disease went within a year, 25 to 346."""
+    from sklearn.datasets import load_diabetes
+
+    inputs, targets = load_diabetes(return_X_y=True)
+    return Table(inputs, targets.astype(np.float32), 0)
+
+
+def noisy_patches() -> Table:
+    """Grey patches of two photographs under noise; the target is the patch without it.
+
+    The photographs (427 x 640 pixels, a temple and a flower) are cut into 8,480 squares of 8 x 8 that do not
+    overlap. Noise is normal with deviation 0.25 of the whole range, fixed for each patch.
+    """
+    from sklearn.datasets import load_sample_images
+
+    parts = []
+    for image in load_sample_images().images:
+        grey = image.astype(np.float32).mean(-1) / 255
+        rows, columns = grey.shape[0] // PATCH, grey.shape[1] // PATCH
+        grey = grey[: rows * PATCH, : columns * PATCH].reshape(rows, PATCH, columns, PATCH)
+        parts.append(grey.swapaxes(1, 2).reshape(-1, PATCH, PATCH, 1))
+    clean = np.concatenate(parts)
+    noise = np.random.default_rng(0).normal(0, PATCH_NOISE, clean.shape)
+    return Table((clean + noise).astype(np.float32), clean, 0)
