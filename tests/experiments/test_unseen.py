@@ -1,0 +1,86 @@
+"""The unseen suite: what it shares with nothing else, and regressions through the env."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import broad_families, problems, suite_tasks
+from experiments.problems import Problem
+from experiments.unseen_tasks import UNSEEN
+from ganno_jax.env import make_mesh
+from ganno_jax.evaluation import evaluate
+from ganno_jax.policies import FixedRates
+
+WITHOUT_FOLDER = [
+    p for p in UNSEEN if p.data["name"] not in ("fashion_mnist", "cifar10", "tinyshakespeare")
+]
+
+
+def frozen(value):
+    return tuple(sorted((key, str(item)) for key, item in value.items()))
+
+
+def test_no_unseen_problem_has_data_or_a_network_of_another_suite():
+    others = (*suite_tasks.SMALL, *broad_families.SMALL)
+    assert len(UNSEEN) >= 12
+    assert not {frozen(p.data) for p in UNSEEN} & {frozen(p.data) for p in others}
+    assert not {frozen(p.network) for p in UNSEEN} & {frozen(p.network) for p in others}
+    assert not {p.data["name"] for p in UNSEEN} & {"digits", "mnist"}
+
+
+def test_the_unseen_problems_cover_budgets_batches_and_optimizers():
+    steps = [problem.total_steps for problem in UNSEEN]
+    batches = [problem.batch_size for problem in UNSEEN]
+    assert (min(steps), max(steps)) == (100, 10_000)
+    assert (min(batches), max(batches)) == (8, 512)
+    assert {"adam", "adamw", "momentum"} <= {problem.optimizer for problem in UNSEEN}
+    assert len({problem.name for problem in UNSEEN}) == len(UNSEEN)
+
+
+@pytest.mark.parametrize("problem", WITHOUT_FOLDER, ids=lambda problem: problem.name[:24])
+def test_unseen_problems_that_need_no_folder_can_be_built(problem):
+    env = problems.build(problem, None)
+    assert env.total_steps == problem.total_steps
+    outcome = jax.eval_shape(lambda key: env.reset(key)[1].outcome, jax.random.key(0))
+    assert outcome.train_loss.shape == ()
+
+
+@pytest.mark.parametrize(
+    "steps, decisions", [(100, 25), (120, 30), (1_200, 30), (10_000, 25), (31, 31), (20, 20)]
+)
+def test_steps_are_cut_into_about_thirty_equal_windows(steps, decisions):
+    problem = Problem("any", {}, {}).of_steps(steps)
+    assert (problem.num_decisions, problem.total_steps) == (decisions, steps)
+
+
+def test_steps_that_cannot_be_cut_name_the_nearest_that_can():
+    with pytest.raises(ValueError, match="101 do not, 102 do"):
+        Problem("any", {}, {}).of_steps(101)
+    with pytest.raises(ValueError, match="7 do not, 20 do"):
+        Problem("any", {}, {}).of_steps(7)
+
+
+@pytest.mark.usefixtures("_quick_compilation")
+def test_a_regression_is_learned_through_the_env():
+    """Adam explains more than a quarter of the variance of the targets."""
+    problem = Problem(
+        "waves",
+        {"name": "generated_waves"},
+        {"name": "mlp", "features": (32,)},
+        optimizer="adam",
+    ).of_steps(400)
+    env = problems.build(problem, None)
+    policy = FixedRates(jnp.full(env.num_layers, 1e-2))
+    curves = evaluate(env, policy, jax.random.split(jax.random.key(0), 2), make_mesh())
+    variance = np.var(env.training.family.dataset.test.targets)
+    assert (curves.test_loss < 0.75 * variance).all()
+    assert np.isnan(curves.test_accuracy).all()
+
+
+def test_networks_for_tokens_are_refused_where_there_are_none():
+    problem = dataclasses.replace(UNSEEN[5], network={"name": "lstm"})
+    with pytest.raises(ValueError, match="network 'lstm' reads token ids; diabetes has none"):
+        problems.build(problem, None)
