@@ -39,7 +39,7 @@ UNSEEN = (
         {"name": "resnet14", "channels": 4},
         weight_decay=(5e-4, 5e-4),
         batch_size=16,
-        num_validation=64,
+        num_reward=64,
         peaks=(1e-3, 1.0),
     ).of_steps(120),
     Problem(
@@ -48,7 +48,7 @@ UNSEEN = (
         {"name": "mixer", "patch": 4, "features": 24, "patch_features": 16, "num_blocks": 3},
         optimizer="adam",
         batch_size=32,
-        num_validation=64,
+        num_reward=64,
         peaks=ADAM_PEAKS,
     ).of_steps(100),
     Problem(
@@ -57,7 +57,7 @@ UNSEEN = (
         {"name": "lstm", "features": (32,)},
         optimizer="adam",
         batch_size=16,
-        num_validation=128,
+        num_reward=128,
         peaks=ADAM_PEAKS,
     ).of_steps(240),
     Problem(
@@ -67,7 +67,7 @@ UNSEEN = (
         optimizer="adamw",
         weight_decay=(1e-1, 1e-1),
         batch_size=8,
-        num_validation=64,
+        num_reward=64,
         peaks=ADAM_PEAKS,
     ).of_steps(150),
     Problem(
