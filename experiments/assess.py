@@ -10,13 +10,12 @@ from experiments import entrants
 from experiments.build import Experiment, initial_rates, run_keys
 from experiments.entrants import Entrant, Evaluator
 from experiments.progress import Bar, say
+from experiments.tune import tune
 from ganno_jax.evaluation import Curves
 from ganno_jax.evaluation.spikes import find_spike
-from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.policies import SCHEDULES, AgentPolicy
 from ganno_jax.policies.schedules import DISPLAY_NAMES
 
-TUNED = (*SCHEDULES, "plateau")
 NAMES = {**DISPLAY_NAMES, "plateau": "Reduce on plateau"}
 
 
@@ -35,7 +34,6 @@ def assess(
     experiment: Experiment,
     evaluator: Evaluator,
     trained: AgentPolicy,
-    untrained: AgentPolicy,
     blind: tuple[AgentPolicy, int] | None,
 ) -> dict[str, np.ndarray]:
     """Everything that tables and figures are made from.
@@ -44,7 +42,6 @@ def assess(
       experiment: whose agents they are.
       evaluator: of its env.
       trained: the agents.
-      untrained: the same before their first update.
       blind: agents that see nothing, and the updates that they learned for.
 
     Returns:
@@ -52,40 +49,17 @@ def assess(
     """
     config, env = experiment.config, experiment.env
     shape = (env.num_decisions, env.num_layers)
-    base = entrants.agents(trained, *shape)
+    ours = entrants.agents(trained, *shape)
 
-    say("tuning every schedule's peak rate on the tuning seeds")
-    peaks, tuning = _tune(experiment, evaluator, base)
-    best = TUNED[int(np.argmin(tuning[: len(SCHEDULES)].min(axis=1)))]
-    table = _mean_schedule(experiment, evaluator, base)
+    tuning = tune(experiment, evaluator, ours)
+    table = _mean_schedule(experiment, evaluator, ours)
 
     critic = "MAPPO" if config.agent.critic == "central" else "IPPO"
-    contestants = [Contestant("agents", f"Agents ({critic})", "agents", None, base)]
-    contestants += [
-        Contestant(name, NAMES[name], "schedule", peak, entrants.tuned(base, name, peak))
-        for name, peak in peaks.items()
-    ]
-    contestants += [
+    contestants = [
+        Contestant("agents", f"Agents ({critic})", "agents", None, ours),
+        Contestant("base", "Their base, no agents", "control", None, entrants.neutral(ours)),
         Contestant(
-            f"{name}_untuned",
-            f"{NAMES[name]}, untuned",
-            "control",
-            None,
-            entrants.tuned(base, name, 0.0),
-        )
-        for name in dict.fromkeys(("constant", best))
-    ]
-    contestants += [
-        Contestant(
-            "untrained",
-            "Untrained agents",
-            "control",
-            None,
-            entrants.agents(untrained, *shape),
-        ),
-        Contestant("random", "Random agents", "control", None, entrants.at_random(base)),
-        Contestant(
-            "replay", "Agents' mean schedule", "control", None, entrants.replay(base, table)
+            "replay", "Replay of their mean rates", "control", None, entrants.replay(ours, table)
         ),
     ]
     if blind is not None:
@@ -93,6 +67,23 @@ def assess(
         name = f"State-blind agents ({updates} updates)"
         entrant = entrants.agents(policy, *shape)
         contestants.append(Contestant("blind", name, "control", None, entrant))
+    contestants += [
+        Contestant(name, NAMES[name], "schedule", peak, entrants.tuned(ours, name, peak))
+        for name, peak in tuning.peaks.items()
+    ]
+    contestants += [
+        Contestant(
+            f"{name}_untuned",
+            f"{NAMES[name]}, untuned",
+            "control",
+            None,
+            entrants.tuned(ours, name, 0.0),
+        )
+        for name in dict.fromkeys(("constant", tuning.best))
+    ]
+    contestants.append(
+        Contestant("random", "Random agents", "control", None, entrants.at_random(ours))
+    )
 
     runs = config.evaluate.num_runs
     say(f"evaluating {len(contestants)} policies in the same {runs} runs on fresh seeds")
@@ -109,35 +100,18 @@ def assess(
         "steps": np.arange(env.num_decisions + 1) * env.interval,
         "layers": np.array(env.training.layers.names),
         "mean_schedule": np.asarray(table),
-        "tuning_log_loss": tuning,
-        "tuning_peaks": np.array(config.evaluate.peaks),
-        "tuning_names": np.array(TUNED),
+        **tuning.arrays(),
         "shapes": _shapes(env.total_steps),
         **_episodes(experiment, contestants, curves, keys),
     }
 
 
-def _tune(
-    experiment: Experiment, evaluator: Evaluator, base: Entrant
-) -> tuple[dict[str, float], np.ndarray]:
-    """The best peak of every schedule, and mean final log selection losses `[schedule, peak]`."""
-    config = experiment.config
-    peaks, runs = config.evaluate.peaks, config.evaluate.tuning_runs
-    grid = [entrants.tuned(base, name, peak) for name in TUNED for peak in peaks]
-    keys, rates = run_keys(config, runs, report=False), initial_rates(config, runs)
-    with Bar("tuning runs", len(grid) * runs) as bar:
-        curves = evaluator(grid, keys, rates, bar.show)
-    losses = log_losses(curves.selection_loss, experiment.chance_loss, curves.diverged)
-    table = losses.mean(axis=-1).reshape(len(TUNED), len(peaks))
-    return {name: peaks[int(np.argmin(row))] for name, row in zip(TUNED, table, strict=True)}, table
-
-
-def _mean_schedule(experiment: Experiment, evaluator: Evaluator, base: Entrant) -> np.ndarray:
+def _mean_schedule(experiment: Experiment, evaluator: Evaluator, ours: Entrant) -> np.ndarray:
     """What remains of the agents when nobody looks at the training, from the tuning seeds."""
     config = experiment.config
     runs = max(config.evaluate.tuning_runs, config.evaluate.curve_runs)
     keys, rates = run_keys(config, runs, report=False), initial_rates(config, runs)
-    curves = evaluator([base], keys, rates)
+    curves = evaluator([ours], keys, rates)
     return jax.tree.map(lambda x: x[0], curves).mean_rates()
 
 
@@ -159,7 +133,7 @@ def _episodes(
 ) -> dict[str, np.ndarray]:
     """Single runs, with the training loss of every inner step, found by repeating them."""
     names = [c.key for c in contestants]
-    ours, before = names.index("agents"), names.index("untrained")
+    ours, before = names.index("agents"), names.index("base")
     middle = curves.initial_rate.shape[1] // 2
     spikes = [find_spike(losses) for losses in curves.train_loss[ours]]
     heights = [
@@ -167,7 +141,7 @@ def _episodes(
         for spike, broken in zip(spikes, curves.diverged[ours], strict=True)
     ]
     chosen = {
-        "untrained": (before, middle),
+        "base": (before, middle),
         "trained": (ours, middle),
         "spike": (ours, int(np.argmax(heights))),
     }

@@ -40,7 +40,7 @@ def check(config: Config) -> None:
         "agent.sharing": (agent.sharing, 0, 1),
         "evaluate.num_runs": (evaluate.num_runs, 2, math.inf),
         "evaluate.tuning_runs": (evaluate.tuning_runs, 1, math.inf),
-        "evaluate.blind_updates": (evaluate.blind_updates, 0, math.inf),
+        "evaluate.blind_updates": (config.num_blind_updates, 0, math.inf),
         "evaluate.curve_every": (evaluate.curve_every, 0, math.inf),
         "evaluate.curve_runs": (evaluate.curve_runs, 1, math.inf),
         "evaluate.block": (evaluate.block, 1, math.inf),

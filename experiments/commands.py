@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from experiments import assessed, hosts, results, training
 from experiments import folder as folders
-from experiments import hosts, results, training
 from experiments.assess import assess
 from experiments.beginning import command_of, describe, entered, resume_command, unfinished
 from experiments.blind import train_blind
@@ -49,7 +49,7 @@ def train(config: Config, arguments: Sequence[str]) -> None:
             return
         stop.waits = False  # the agents are saved: from here on a stop loses evaluations only
         blind = None
-        if config.evaluate.blind_updates:
+        if config.num_blind_updates:
             blind = _blind(experiment, folder, updates, clock, stop)
         _finish(experiment, folder, evaluator, trained, blind, clock)
 
@@ -75,7 +75,7 @@ def evaluate(config: Config, arguments: Sequence[str]) -> None:
     with folders.held(folder), StopRequest(message) as stop:
         stop.waits = False
         blind = None
-        if config.evaluate.blind_updates:
+        if config.num_blind_updates:
             blind = _blind(experiment, folder, updates, clock, stop)
         trained = learner.policy(state)
         _finish(experiment, folder, _evaluator(experiment), trained, blind, clock)
@@ -115,7 +115,7 @@ def _blind(
     experiment: Experiment, folder: RunFolder, updates: Updates, clock: Clock, stop: StopRequest
 ) -> tuple[AgentPolicy, int]:
     """State-blind agents, and for how many updates they learned."""
-    count = experiment.config.evaluate.blind_updates
+    count = experiment.config.num_blind_updates
     return train_blind(experiment, folder, updates, count, clock, stop), count
 
 
@@ -130,13 +130,12 @@ def _finish(
     """Evaluate, write and show."""
     from experiments import present  # its figures take a second to import: not before the training
 
-    untrained = experiment.learner.policy(init(experiment.learner, learner_key(experiment.config)))
     before = evaluator.seconds_compile
-    arrays = assess(experiment, evaluator, trained, untrained, blind)
+    arrays = assess(experiment, evaluator, trained, blind)
     clock.compiling += evaluator.seconds_compile - before
     if not hosts.leads():
         return
-    present.store(folder, arrays)
+    assessed.store(folder, arrays)
     # What was evaluated may differ from what the run was started with.
     describe(experiment.config, folder, list(experiment.mesh.devices.flat))
 

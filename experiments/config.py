@@ -193,11 +193,11 @@ class EvaluateConfig:
     num_runs: int = 256
     """Reported runs of every policy; their initial rates cover the whole range evenly."""
     tuning_runs: int = 32
-    """Runs on which each schedule's peak rate is tuned; other seeds than the reported ones."""
+    """Seeds of the finalists among schedules and peaks; other seeds than the reported ones."""
     peaks: tuple[float, ...] = (0.01, 0.018, 0.032, 0.056, 0.1, 0.18, 0.32, 0.56, 1.0)
     """Peak rates tried for every schedule, rising."""
-    blind_updates: int = 0
-    """Updates of training for the state-blind agents, which see no features; 0 leaves them out."""
+    blind_updates: int | None = None
+    """Updates of the state-blind agents, which see no features; None: as many as of the agents, 0 for none."""
     curve_every: int = 20
     """Evaluate the agents every so many updates, for the learning curve; 0 for never."""
     curve_runs: int = 64
@@ -267,6 +267,12 @@ class Config:
     def run_name(self) -> str:
         """Of the run's folder."""
         return self.run.name or self.preset
+
+    @property
+    def num_blind_updates(self) -> int:
+        """Of the state-blind agents; 0: there are none."""
+        given = self.evaluate.blind_updates
+        return self.learner.num_updates if given is None else given
 
 
 # What a checkpoint depends on: the rest may differ between the run and its resumption.

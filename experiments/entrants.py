@@ -24,13 +24,14 @@ from ganno_jax.inner import InnerState
 from ganno_jax.policies import (
     SCHEDULES,
     AgentPolicy,
+    NeutralPolicy,
     OpenLoop,
     RandomPolicy,
     ReduceOnPlateau,
     ScheduleBank,
 )
 
-AGENTS, SCHEDULE, PLATEAU, RANDOM, REPLAY = range(5)
+AGENTS, SCHEDULE, PLATEAU, RANDOM, REPLAY, BASE = range(6)
 
 
 @struct.dataclass
@@ -58,7 +59,8 @@ class Entrant:
         plateau, by_plateau = ReduceOnPlateau(peak=peak).act(plateau, observation, key)
         _, by_chance = RandomPolicy(self.agents.actions).act((), observation, key)
         _, by_replay = OpenLoop(self.table).act((), observation, key)
-        rates = (by_agents, by_schedule, by_plateau, by_chance, by_replay)
+        _, by_base = NeutralPolicy(self.agents.actions).act((), observation, key)
+        rates = (by_agents, by_schedule, by_plateau, by_chance, by_replay, by_base)
         shape = (observation.interval, observation.rates.shape[0])
         table = jnp.stack([jnp.broadcast_to(x, shape) for x in rates])
         return (memory, plateau), jnp.take(table, self.kind, axis=0)
@@ -86,6 +88,11 @@ def tuned(base: Entrant, name: str, peak: float) -> Entrant:
 def at_random(base: Entrant) -> Entrant:
     """Agents that act at random."""
     return base.replace(kind=np.int32(RANDOM))
+
+
+def neutral(base: Entrant) -> Entrant:
+    """What the agents stand on: their action space with the action that changes nothing."""
+    return base.replace(kind=np.int32(BASE))
 
 
 def replay(base: Entrant, table: Float[np.ndarray, "decision layer"]) -> Entrant:

@@ -89,6 +89,7 @@ def test_env_and_door_set_the_same_rates_bit_for_bit():
         from_functions(init, loss, dataset), directions.named("momentum", Constant(0.01)), 4
     )
     env = Env.create(training, LogLossDecrease(), num_decisions=2, interval=2)
+    training = env.training  # with its reward examples set aside
     controller = make_controller(recurrent=True, decisions=2)
     policy = controller.policy
     optimizer = ganno_jax.control(optax.trace(0.9), controller, 4, initial_rate=0.01, safety=False)
@@ -113,6 +114,7 @@ def test_env_and_door_set_the_same_rates_bit_for_bit():
 def test_env_and_door_set_the_same_rates_for_a_step_size_controller(by_layer):
     training = mlp_training().with_example_features(by_layer=by_layer)
     env = Env.create(training, LogLossDecrease(), num_decisions=3, interval=2, num_measured=1)
+    training = env.training  # with its reward examples set aside
     policy = StepSizePolicy(jnp.asarray([0.1, -0.2, 0.05, 0.03, -2.0]), by_layer=by_layer)
     optimizer = ganno_jax.control(
         optax.trace(0.9), Controller(policy, 3), 6, initial_rate=0.05, safety=False

@@ -53,6 +53,19 @@ def test_multipliers_that_cannot_keep_a_rate_are_refused():
         RateMultipliers(factors=(0.5, 2.0))
 
 
+def test_the_neutral_action_leaves_the_base_as_it_is():
+    seen = observation()
+    spaces = {
+        RateMultipliers(): seen.rates,
+        ScheduleResidual(flat_shape): jnp.full(2, 0.2),
+        DirectRate(1e-3, 1e-1): jnp.full(2, 1e-2),
+        RelativeUpdate(flat_shape, relative_size=0.1): 0.1 / seen.largest_relative_steps,
+    }
+    for space, base in spaces.items():
+        rates = space.apply(seen, jnp.full(2, space.neutral))
+        np.testing.assert_allclose(rates, base, rtol=1e-5)
+
+
 def test_a_residual_of_zero_is_the_schedule_and_a_large_one_is_bounded():
     space = ScheduleResidual(lambda fraction: 1 - fraction, alpha=1.3)
     middle = 0.5  # of the training: 30 steps done, half of the 60 to come

@@ -10,7 +10,6 @@ from rich.console import Console
 from ganno_jax.evaluation.tables import (
     PolicyResult,
     format_table,
-    headline,
     read_csv,
     summarize,
     write_csv,
@@ -182,15 +181,3 @@ def test_the_terminal_table_fits_120_columns_and_emphasizes_the_best():
     assert max(map(len, lines)) <= 120
     assert "Digits [4 runs]" in lines[0]
     assert sum("warmup-stable-decay " in line for line in lines) == 1  # on one line, uncut
-
-
-def test_the_headline_says_which_way_it_went():
-    lower, higher = policy_result("low", [0.01] * 4, None), policy_result("high", [0.9] * 4, None)
-    near = policy_result("near", [0.2, 0.1, 0.8, 0.4])
-    rows = list(rows_of(policy_result(), lower, higher, near).values())
-    assert "cosine (peak rate 0.1)" in headline(rows, "low")
-    assert "low is lower" in headline(rows, "low")
-    assert "high is higher" in headline(rows, "high")
-    assert "cannot be told apart" in headline(rows, "near")
-    with pytest.raises(ValueError, match="No policy 'x' in the table; there are: low"):
-        headline(rows, "x")

@@ -92,19 +92,38 @@ def test_a_run_leaves_every_file(whole):
     assert [line["update"] for line in read(whole / "curve.jsonl")] == [0, 2, 4]
 
 
-def test_the_best_schedule_is_the_best_on_the_selection_split(whole):
+def test_the_best_schedule_is_the_one_that_tuning_chose_on_the_selection_split(whole):
     summary = json.loads((whole / "summary.json").read_text())
     with (whole / "tables" / "policies.csv").open() as file:
         rows = list(csv.DictReader(file))
     schedules = [row for row in rows if row["kind"] == "schedule"]
     assert len(schedules) == 15
-    best = min(schedules, key=lambda row: float(row["selection_log_loss"]))
-    assert summary["best_schedule"] == pytest.approx(float(best["log_loss"]), abs=1e-6)
-    chosen_by = float(best["selection_log_loss"])
-    assert summary["selection_best_schedule"] == pytest.approx(chosen_by, abs=1e-6)
-    kinds = {row["policy"] for row in rows if row["kind"] != "schedule"}
-    assert kinds >= {"Agents (MAPPO)", "Random agents", "Untrained agents"}
-    assert "State-blind agents (1 updates)" in kinds
+    with (whole / "tables" / "tuning.csv").open() as file:
+        tried = list(csv.DictReader(file))
+    most = max(int(row["seeds"]) for row in tried)
+    finalists = [row for row in tried if int(row["seeds"]) == most]
+    best = min(finalists, key=lambda row: float(row["log_loss"]))
+    assert summary["best_schedule_name"] == best["schedule"]
+    assert best["best"] == "1"
+    reported = [row for row in schedules if float(row["difference"]) == 0.0]
+    assert summary["best_schedule"] == pytest.approx(float(reported[0]["log_loss"]), abs=1e-6)
+    seeds = sum(int(row["seeds"]) for row in tried)
+    assert (summary["tuning_runs"], summary["tuning_choice_loss"] >= 0) == (seeds, True)
+
+
+def test_the_first_rows_are_the_agents_and_those_their_gain_is_judged_by(whole):
+    with (whole / "tables" / "policies.csv").open() as file:
+        rows = [row["policy"] for row in csv.DictReader(file)]
+    assert rows[:3] == ["Agents (MAPPO)", "Their base, no agents", "Replay of their mean rates"]
+    assert rows[3] == "State-blind agents (1 updates)"
+    assert set(rows[-3:]) >= {"Random agents", "Constant, untuned"}
+    summary = json.loads((whole / "summary.json").read_text())
+    for key in ("base", "replay", "blind"):
+        low, high = summary[f"difference_to_{key}_ci95"]
+        assert low <= summary[f"difference_to_{key}"] <= high
+        assert f"selection_difference_to_{key}" in summary
+    verdicts = sum(summary["headline"].count(f": {word}") for word in ("lower", "level", "higher"))
+    assert verdicts == 4
 
 
 def test_plot_draws_again_without_training_or_evaluating(whole, capsys):

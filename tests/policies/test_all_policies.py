@@ -21,6 +21,7 @@ from ganno_jax.policies import (
     SCHEDULES,
     AgentPolicy,
     FixedRates,
+    NeutralPolicy,
     Normalizer,
     OpenLoop,
     RandomPolicy,
@@ -63,6 +64,7 @@ POLICIES: dict[str, Callable[[], Any]] = {
     "fixed": lambda: FixedRates(jnp.asarray([0.1, 0.2, 0.3])),
     "open loop": lambda: OpenLoop(jnp.linspace(0.01, 1.0, 12).reshape(4, 3)),
     **{f"random {n}": lambda a=a: RandomPolicy(a) for n, a in ACTIONS.items()},
+    **{f"neutral {n}": lambda a=a: NeutralPolicy(a) for n, a in ACTIONS.items()},
     **{
         f"agents {n}{' recurrent' * r}{' greedy' * g}": lambda a=a, r=r, g=g: agents(a, r, g)
         for n, a in ACTIONS.items()

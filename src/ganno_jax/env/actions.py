@@ -5,7 +5,7 @@ equations $\eta_l$ is the rate of layer $l$, $a_l$ the action of its agent.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import jax.numpy as jnp
 from flax import struct
@@ -20,6 +20,11 @@ class ActionSpace(Protocol):
     @property
     def num_actions(self) -> int | None:
         """Choices of a categorical agent; None for one real number."""
+        ...
+
+    @property
+    def neutral(self) -> int | float:
+        """The action that leaves what is underneath as it is: the base without agents."""
         ...
 
     def apply(self, observation: Observation, action: Array) -> Float[Array, " layer"]:
@@ -57,6 +62,11 @@ class RateMultipliers:
     def num_actions(self) -> int:
         return len(self.factors)
 
+    @property
+    def neutral(self) -> int:
+        """The factor 1."""
+        return self.factors.index(1.0)
+
     def apply(
         self, observation: Observation, action: Int[Array, " layer"]
     ) -> Float[Array, " layer"]:
@@ -84,6 +94,7 @@ class ScheduleResidual:
     lowest: float = 1e-7
     highest: float = 10.0
     num_actions: int | None = struct.field(pytree_node=False, default=None)
+    neutral: ClassVar[float] = 0.0
 
     def apply(
         self, observation: Observation, action: Float[Array, " layer"]
@@ -110,6 +121,7 @@ class DirectRate:
     highest: float = 3.0
     gain: float = 3.0
     num_actions: int | None = struct.field(pytree_node=False, default=None)
+    neutral: ClassVar[float] = 0.0
 
     def apply(
         self, observation: Observation, action: Float[Array, " layer"]
@@ -153,6 +165,7 @@ class RelativeUpdate:
     lowest: float = 1e-7
     highest: float = 10.0
     num_actions: int | None = struct.field(pytree_node=False, default=None)
+    neutral: ClassVar[float] = 0.0
 
     def apply(
         self, observation: Observation, action: Float[Array, " layer"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ganno_jax.evaluation.display import Row, format_table, ranged
+from ganno_jax.evaluation.display import Row, format_table
 from ganno_jax.evaluation.statistics import (
     Interval,
     bootstrap_interval,
@@ -32,7 +32,6 @@ __all__ = [
     "PolicyResult",
     "Row",
     "format_table",
-    "headline",
     "read_csv",
     "speedup",
     "summarize",
@@ -211,34 +210,6 @@ def _measured_interval(values: Float[np.ndarray, " run"], settings: Mapping[str,
 
 def _measured_worst(values: Float[np.ndarray, " run"]) -> float:
     return math.nan if np.isnan(values).any() else float(worst_decile(values))
-
-
-def headline(rows: Sequence[Row], policy: str) -> str:
-    """The result of one policy against the reference in two sentences, whichever way it went."""
-    row = next((row for row in rows if row["policy"] == policy), None)
-    if row is None:
-        names = ", ".join(row["policy"] for row in rows)
-        raise ValueError(f"No policy '{policy}' in the table; there are: {names}.")
-    base = next(other for other in rows if other["policy"] == row["reference"])
-    peak = "" if base["peak"] is None else f" (peak rate {base['peak']:.2g})"
-    if row["difference_upper"] < 0:
-        verdict = "is lower"
-    elif row["difference_lower"] > 0:
-        verdict = "is higher"
-    else:
-        verdict = "cannot be told apart at this number of runs"
-    share = row["share_diverged"]
-    broken = f"{share:.1%} of its runs diverged" if share else "none of its runs diverged"
-    return (
-        f"Over {row['runs']} runs {policy} ends at a mean log test loss of "
-        f"{ranged(row, 'log_loss', 3)}{_accuracy(row)}, {base['policy']}{peak} at "
-        f"{ranged(base, 'log_loss', 3)}{_accuracy(base)}. "
-        f"The paired difference is {ranged(row, 'difference', 3)}: {policy} {verdict}; {broken}."
-    )
-
-
-def _accuracy(row: Row) -> str:
-    return "" if math.isnan(row["accuracy"]) else f" and {row['accuracy']:.1%} test accuracy"
 
 
 def write_csv(rows: Sequence[Row], path: str | Path) -> None:

@@ -1,6 +1,12 @@
 """Who sets the rates: schedules, feedback rules, agents. All have `init` and `act`."""
 
-from ganno_jax.policies.agents import AgentPolicy, Ensemble, RandomPolicy, untrained
+from ganno_jax.policies.agents import (
+    AgentPolicy,
+    Ensemble,
+    NeutralPolicy,
+    RandomPolicy,
+    untrained,
+)
 from ganno_jax.policies.bank import ScheduleBank
 from ganno_jax.policies.base import Policy
 from ganno_jax.policies.feedback import ReduceOnPlateau
@@ -13,6 +19,7 @@ __all__ = [
     "AgentPolicy",
     "Ensemble",
     "FixedRates",
+    "NeutralPolicy",
     "Normalizer",
     "OpenLoop",
     "Policy",

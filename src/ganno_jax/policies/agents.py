@@ -162,6 +162,26 @@ class RandomPolicy:
         return state, self.actions.apply(observation, action)
 
 
+@struct.dataclass
+class NeutralPolicy:
+    """What agents stand on, without them: the action that changes nothing, in every layer at every decision."""
+
+    actions: ActionSpace
+
+    def init(self, observation: Observation) -> tuple[()]:
+        """No memory."""
+        del observation
+        return ()
+
+    def act(
+        self, state: tuple[()], observation: Observation, key: PRNGKeyArray
+    ) -> tuple[tuple[()], Float[Array, " layer"]]:
+        """The rates of the base."""
+        del key
+        action = jnp.full(observation.rates.shape, self.actions.neutral)
+        return state, self.actions.apply(observation, action)
+
+
 def to_distribution(outputs: tuple[Array, Array | None]) -> Distribution:
     """The actor's outputs as a distribution over actions."""
     first, log_std = outputs
