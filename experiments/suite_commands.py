@@ -65,7 +65,7 @@ def examine(
       UserError: no data set of the problems is there.
     """
     suite = _suite(folder, controller, settings)
-    names = chosen(suite.methods, settings.methods)
+    names = _names(suite, settings)
     axes = sweeps() if settings.sweeps else {}
     varied = [problem for values in axes.values() for problem in values.values()]
     _say_cost(suite, title, problems, names, varied)
@@ -104,7 +104,7 @@ def present_stored(
       UserError: nothing is.
     """
     suite = _suite(folder, controller, settings)
-    names = chosen(suite.methods, settings.methods)
+    names = _names(suite, settings)
     outdated = sum(suite.outdated(problem, names) for problem in problems)
     if outdated:
         say(
@@ -157,6 +157,13 @@ def _suite(folder: RunFolder, controller: Controller, settings: SuiteConfig) -> 
             None if settings.velo is None else load_weights(Path(settings.velo).expanduser()),
         )
     except (ValueError, FileNotFoundError) as error:
+        raise UserError(str(error)) from error
+
+
+def _names(suite: Suite, settings: SuiteConfig) -> tuple[str, ...]:
+    try:
+        return chosen(suite.methods, settings.methods)
+    except ValueError as error:
         raise UserError(str(error)) from error
 
 

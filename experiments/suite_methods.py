@@ -106,8 +106,7 @@ class Bench:
         def losses(settings: np.ndarray, seeds: np.ndarray) -> np.ndarray:
             rows, runs = np.repeat(settings, seeds.size), np.tile(seeds, settings.size)
             found = self.train(optimizer, numbers, rows, runs, report=False)
-            first = found.first_selection_loss
-            return log_losses(found.selection_loss, first, found.diverged).reshape(
+            return log_losses(found.selection_loss, found.first_loss, found.diverged).reshape(
                 settings.size, seeds.size
             )
 
@@ -219,10 +218,11 @@ def through_the_door(bench: Bench, controller: Controller) -> optax.GradientTran
 
 
 def _direction_of(bench: Bench, controller: Controller) -> optax.GradientTransformationExtraArgs:
-    if controller.direction is not None:
-        return controller.direction.transformation()
+    """The controller's direction, or the problem's, with its weight decay."""
     optimizer = bench.training.optimizer
-    return optimizer.transformation(optimizer.sample(jax.random.key(0)))
+    if controller.direction is not None:
+        optimizer = controller.direction.optimizer(Constant(1.0))
+    return rivals.with_decay(optimizer, optimizer.sample(jax.random.key(0)))
 
 
 def _through_the_door(controller: Controller) -> Method:

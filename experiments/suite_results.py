@@ -52,8 +52,8 @@ def accuracies(cell: Cell) -> Float[np.ndarray, " run"]:
 
 
 def selection_losses(cell: Cell) -> Float[np.ndarray, " run"]:
-    """Final log losses on the selection split, at the same cost."""
-    return log_losses(cell.result.selection_loss, cell.result.first_selection_loss)
+    """Final log losses on the selection split; a diverged run costs its first training loss."""
+    return log_losses(cell.result.selection_loss, cell.result.first_loss)
 
 
 def names_of(suite: Mapping[str, Cells]) -> list[str]:

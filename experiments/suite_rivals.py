@@ -24,7 +24,7 @@ from ganno_jax.baselines.hypergradient import multiplicative
 from ganno_jax.evaluation.halving import Rung, grid_neighbours
 from ganno_jax.evaluation.optax_loop import LoopOptimizer
 from ganno_jax.inner import InnerOptimizer, Training
-from ganno_jax.inner.directions import DIRECTIONS
+from ganno_jax.inner.directions import DIRECTIONS, Hyperparameters
 from ganno_jax.policies import SCHEDULES
 from ganno_jax.policies.schedules import warmup_cosine
 from ganno_jax.tasks.distributions import Constant
@@ -134,24 +134,43 @@ def decays_of(optimizer: str, own: float) -> tuple[tuple[float, ...], int]:
     return decays, decays.index(own)
 
 
+def with_decay(
+    optimizer: InnerOptimizer,
+    hyperparameters: Hyperparameters,
+    decay: Float[Array, ""] | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """A direction with its weight decay, or with another one: as Optax takes it, without a learning rate.
+
+    A decoupled decay is of matrices only.
+    """
+    number = hyperparameters.weight_decay if decay is None else decay
+    if decay is None and optimizer.weight_decay is None:
+        return optimizer.transformation(hyperparameters)
+    if not optimizer.decoupled_decay:
+        optimizer = optimizer.replace(weight_decay=Constant(0.0))  # so that the program has one
+        return optimizer.transformation(hyperparameters.replace(weight_decay=number))
+    bare = optimizer.replace(weight_decay=None).transformation(hyperparameters)
+
+    def matrices(params):
+        return jax.tree.map(lambda w: w.ndim > 1, params)
+
+    return optax.chain(bare, optax.add_decayed_weights(number, matrices))
+
+
 def over_direction(optimizer: InnerOptimizer, total_steps: int, tunes_decay: bool) -> LoopOptimizer:
     """Any of `SCHEDULES` over a direction; its weight decay is a number too if that is tuned.
 
     `ReduceOnPlateau` is left out: it follows no schedule but the loss.
     """
-    if tunes_decay:  # so that the program has one
-        decoupled = DIRECTIONS[optimizer.name][1]
-        optimizer = optimizer.replace(weight_decay=Constant(0.0), decoupled_decay=decoupled)
     branches = [
         lambda peak, f=f: f(jnp.arange(total_steps), total_steps, peak) for f in SCHEDULES.values()
     ]
 
     def make(numbers, start):
-        hyperparameters = start.hyperparameters
-        if tunes_decay:
-            hyperparameters = hyperparameters.replace(weight_decay=numbers["decay"])
+        decay = numbers["decay"] if tunes_decay else None
+        direction = with_decay(optimizer, start.hyperparameters, decay)
         rates = jax.lax.switch(numbers["schedule"], branches, numbers["peak"])
-        return optax.chain(optimizer.transformation(hyperparameters), _following(rates))
+        return optax.chain(direction, _following(rates))
 
     return LoopOptimizer(make)
 

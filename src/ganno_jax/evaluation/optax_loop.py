@@ -85,7 +85,7 @@ class LoopResult:
     final_accuracy: Float[Array, "*run"]
     selection_loss: Float[Array, "*run"]  # on the whole selection split
     selection_accuracy: Float[Array, "*run"]
-    first_selection_loss: Float[Array, "*run"]  # before the first step, on `mark_examples`
+    first_loss: Float[Array, "*run"]  # training loss of the first batch, before any step
     observed: Any  # by `observe_fn` `[*run, step, ...]`, or None
 
     @property
@@ -122,13 +122,12 @@ def train(
         params = evaluated(state.optimizer_state, state.params)
         return training.evaluate(state.replace(params=params), split, count, plan.chunk)
 
-    def mark(state: InnerState) -> tuple[Array, Array]:
-        count = min(plan.mark_examples, dataset.test.num_examples)
+    def reported(state: InnerState, count: int) -> tuple[Array, Array]:
         nothing = (jnp.float32(jnp.nan), jnp.float32(jnp.nan))
         return jax.lax.cond(report, lambda: losses(state, dataset.test, count), lambda: nothing)
 
     def step(number: Array, carry: Any, indices: Int[Array, "step batch"]) -> Any:
-        state, observed = carry
+        state, first_loss, observed = carry
         loss, model_state, gradient = training.gradient(state, indices[number])
         updates, optimizer_state = transformation.update(
             gradient, state.optimizer_state, state.params, value=loss
@@ -136,46 +135,38 @@ def train(
         if optimizer.observe_fn is not None:
             seen = optimizer.observe_fn(optimizer_state)
             observed = jax.tree.map(lambda all_, now: all_.at[state.step].set(now), observed, seen)
+        first_loss = jnp.where(state.step == 0, loss, first_loss)
         state = state.replace(
             params=optax.apply_updates(state.params, updates),
             model_state=model_state,
             optimizer_state=optimizer_state,
             step=state.step + 1,
         )
-        return state, observed
+        return state, first_loss, observed
 
-    def segment(carry: Any, first: Array) -> Any:
+    def segment(carry: Any, length: Array) -> Any:
         # Indices of the whole segment before its loop, as in `Training.window`.
         indices = jax.vmap(
             lambda number: family.batch_indices(start.task, number, training.batch_size)
-        )(first + jnp.arange(plan.segment))
-        length = jnp.minimum(plan.segment, plan.total_steps - first)
+        )(carry[0].step + jnp.arange(plan.segment))
         carry = jax.lax.fori_loop(0, length, partial(step, indices=indices), carry)
-        return carry, mark(carry[0])
+        return carry, reported(carry[0], min(plan.mark_examples, dataset.test.num_examples))
 
     state = start.replace(optimizer_state=transformation.init(start.params))
-    observed = _room(optimizer, state, plan.total_steps)
-    first = mark(state)
-    first_selection = losses(
-        state, dataset.validation, min(plan.mark_examples, dataset.validation.num_examples)
-    )[0]
-    starts = jnp.asarray(plan.marks[:-1])
-    (state, observed), later = jax.lax.scan(segment, (state, observed), starts)
+    carry = (state, jnp.zeros((), jnp.float32), _room(optimizer, state, plan.total_steps))
+    # The first segment is empty: every part of the program stands in it once, which compiles faster.
+    lengths = jnp.asarray(np.diff(plan.marks, prepend=0))
+    (state, first_loss, observed), curves = jax.lax.scan(segment, carry, lengths)
     selection = losses(state, dataset.validation, dataset.validation.num_examples)
-    nothing = (jnp.float32(jnp.nan), jnp.float32(jnp.nan))
-    final = jax.lax.cond(
-        report,
-        lambda: losses(state, dataset.test, dataset.test.num_examples),
-        lambda: nothing,
-    )
+    final = reported(state, dataset.test.num_examples)
     return LoopResult(
-        curve=jnp.append(first[0], later[0]),
-        accuracy_curve=jnp.append(first[1], later[1]),
+        curve=curves[0],
+        accuracy_curve=curves[1],
         final_loss=final[0],
         final_accuracy=final[1],
         selection_loss=selection[0],
         selection_accuracy=selection[1],
-        first_selection_loss=first_selection,
+        first_loss=first_loss,
         observed=observed,
     )
 
