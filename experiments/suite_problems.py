@@ -6,10 +6,11 @@ from pathlib import Path
 from experiments.errors import UserError
 from experiments.problems import Problem
 from experiments.suite_tasks import DEVELOPMENT, PAPER
+from experiments.unseen_tasks import UNSEEN
 
 SUITES: dict[str, dict[str, tuple[Problem, ...]]] = {
     "development": {"small": DEVELOPMENT, "paper": PAPER},
-    "unseen": {},
+    "unseen": {"small": UNSEEN},
 }
 """By suite and scale."""
 
