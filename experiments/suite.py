@@ -17,7 +17,6 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments import problems
 from experiments.broad_config import Effort
 from experiments.folder import plain, write_json
 from experiments.problems import Problem
@@ -33,13 +32,13 @@ from experiments.suite_methods import (
     learner_seed,
     methods,
 )
+from experiments.suite_problems import training_of
 from ganno_jax.baselines import LearnedWeights
 from ganno_jax.controllers import Controller, fingerprint
 from ganno_jax.env import make_mesh
 from ganno_jax.env.observation import FEATURE_VERSION
 from ganno_jax.evaluation.optax_loop import LoopResult, Plan
 from ganno_jax.inner import Training
-from ganno_jax.tasks.dataset import Dataset
 
 # To be raised when a change makes methods do something else: cells of another number are made again.
 CELL_VERSION = 1
@@ -121,11 +120,12 @@ class Suite:
 
         Raises:
           FileNotFoundError: the data set is not there.
+          UserError: the problem names what there is not.
         """
         devices: queue.Queue[Any] = queue.Queue()
         for device in jax.local_devices():
             devices.put(device)
-        training = problems.build(problem, self.data_dir).training
+        training = training_of(problem, self.data_dir)
         data = digest_of(training.family.dataset)
         cells: dict[str, Cell] = {}
         lock, stop = threading.Lock(), threading.Event()
@@ -222,8 +222,7 @@ class Suite:
     def _data_digest(self, problem: Problem) -> str:
         key = repr(problem)
         if key not in self._digests:
-            dataset: Dataset = problems.build(problem, self.data_dir).training.family.dataset
-            self._digests[key] = digest_of(dataset)
+            self._digests[key] = digest_of(training_of(problem, self.data_dir).family.dataset)
         return self._digests[key]
 
     def _path(self, problem: Problem, name: str) -> Path:

@@ -1,12 +1,14 @@
-"""Which problems a suite has."""
+"""Which problems a suite has, and their trainings."""
 
 import runpy
 from pathlib import Path
 
+from experiments import problems
 from experiments.errors import UserError
 from experiments.problems import Problem
 from experiments.suite_tasks import DEVELOPMENT, PAPER
 from experiments.unseen_tasks import UNSEEN
+from ganno_jax.inner import Training
 
 SUITES: dict[str, dict[str, tuple[Problem, ...]]] = {
     "development": {"small": DEVELOPMENT, "paper": PAPER},
@@ -29,6 +31,20 @@ def problems_of(suite: str, scale: str, file: str | None) -> tuple[Problem, ...]
             f"the suite {suite} has no problems of scale {scale}; name some with --suite.problems FILE"
         )
     return found
+
+
+def training_of(problem: Problem, data_dir: str | None) -> Training:
+    """The trainings of a problem, which use the whole training split: nobody is paid here.
+
+    Raises:
+      UserError: an unknown name, or values that do not fit.
+      FileNotFoundError: the data set is not there.
+    """
+    try:
+        training = problems.build(problem, data_dir).training
+    except ValueError as error:
+        raise UserError(f"{problem.name}: {error}") from error
+    return training.replace(family=training.family.replace(num_reward=0))
 
 
 def read(file: str) -> tuple[Problem, ...]:

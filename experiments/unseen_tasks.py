@@ -1,7 +1,7 @@
 """The unseen suite: other data and networks than the development suite and than what shipped controllers learned on.
 
-The development suite (`experiments.suite_tasks.DEVELOPMENT`) has guided choices; no choice may be made by looking at
-this one. Each problem has the optimizer and the decay that a user would take for it; nothing here was chosen by how
+The development suite (`experiments.suite_tasks`) has guided choices; no choice may be made by looking at this
+one. Each problem has the optimizer and the decay that a user would take for it; nothing here was chosen by how
 optimizers compare. Sizes were chosen by their cost alone (docs/suites.md).
 """
 

@@ -13,7 +13,7 @@ from ganno_jax.tasks import from_linen, networks, sources
 from ganno_jax.tasks.distributions import Constant
 
 pytestmark = pytest.mark.usefixtures("_quick_compilation")
-PLAN = Plan(total_steps=7, num_marks=3, mark_examples=16, chunk=20)
+PLAN = Plan(total_steps=7, num_marks=3, mark_examples=16, chunk=16)
 SGD = LoopOptimizer(lambda numbers, start: optax.sgd(numbers["rate"]))
 
 

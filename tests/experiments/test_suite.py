@@ -11,6 +11,7 @@ import pytest
 import ganno_jax
 from experiments import broad_families, problems, suite_problems, suite_rivals, suite_tasks
 from experiments.broad_config import Effort, SuiteExperiment
+from experiments.errors import UserError
 from experiments.run import main, parse
 from experiments.suite import Cell, Suite, slug
 from experiments.suite_methods import (
@@ -37,6 +38,7 @@ from experiments.suite_results import (
     overview,
     problem_rows,
 )
+from experiments.unseen_tasks import UNSEEN
 from ganno_jax.controllers import Controller, save
 from ganno_jax.env import actions, make_mesh
 from ganno_jax.evaluation.optax_loop import LoopResult
@@ -63,7 +65,7 @@ def controller():
 
 @pytest.fixture(scope="module")
 def bench():
-    training = problems.build(TINY, None).training
+    training = suite_problems.training_of(TINY, None)
     return Bench(TINY, training, make_mesh(jax.devices()[:1]), EFFORT)
 
 
@@ -212,15 +214,18 @@ def test_a_controller_with_a_direction_meets_the_schedules_over_the_same_one(con
     direction = Direction("nadamw", momentum=0.75, second_decay=0.98, weight_decay=0.02)
     brings = controller.replace(direction=direction)
     assert SAME_DIRECTION not in methods(controller)
-    over = methods(brings)[SAME_DIRECTION].settings_fn(TINY, EFFORT)
+
+    def settings_of(controller, name):
+        make = methods(controller)[name].settings_fn
+        assert make is not None
+        return make(TINY, EFFORT)
+
+    over = settings_of(brings, SAME_DIRECTION)
     assert 0.02 in np.round(over.numbers["decay"], 6)
     np.testing.assert_allclose(over.numbers["decay"][over.start], 0.02)
-    own = methods(brings)[REFERENCE].settings_fn(TINY, EFFORT)
+    own = settings_of(brings, REFERENCE)
     assert len(np.unique(own.numbers["decay"])) > 4
-    assert (
-        len(np.unique(methods(controller)[REFERENCE].settings_fn(TINY, EFFORT).numbers["decay"]))
-        == 1
-    )
+    assert len(np.unique(settings_of(controller, REFERENCE).numbers["decay"])) == 1
     changed = brings.replace(direction=dataclasses.replace(direction, momentum=0.8))
     made_of = [Suite(tmp_path, c, None, EFFORT)._made_of for c in (brings, changed)]
     assert made_of[0][SAME_DIRECTION] != made_of[1][SAME_DIRECTION]
@@ -418,3 +423,11 @@ def test_a_suite_is_an_experiment_of_its_own():
     assert (config.controller, config.suite.num_seeds) == ("digits", 4)
     assert (config.preset, config.run_name) == ("development", "development")
     assert suite_problems.problems_of("development", "small", None) == suite_tasks.DEVELOPMENT
+    assert suite_problems.problems_of("unseen", "small", None) == UNSEEN
+
+
+def test_trainings_of_a_suite_use_the_whole_training_split():
+    training = suite_problems.training_of(TINY, None)
+    assert training.family.num_trainable == training.family.dataset.train.num_examples
+    with pytest.raises(UserError, match="digits, tiny: "):
+        suite_problems.training_of(dataclasses.replace(TINY, network={"name": "none"}), None)
