@@ -200,13 +200,13 @@ def learner_seed(number: int) -> str:
 
 
 def at_rest(policy: AgentPolicy | Ensemble) -> AgentPolicy | Ensemble:
-    """The same agents with actions that are exactly zero, or the factor 1: the base that they correct."""
+    """The same agents with actions that are exactly the neutral one, 0 or the factor 1: the base that they correct."""
     if isinstance(policy, Ensemble):
         return Ensemble.of([at_rest(member) for member in policy.split()])
     params = jax.tree.map(jnp.zeros_like, policy.params)
     if policy.actions.num_actions is not None:
-        keep = jnp.asarray(policy.actions.factors) == 1.0  # most likely where all else is 0
-        params["params"]["logits"]["bias"] = keep.astype(jnp.float32)
+        chosen = jax.nn.one_hot(policy.actions.neutral, policy.actions.num_actions)
+        params["params"]["logits"]["bias"] = chosen  # the most likely where all else is 0
     return policy.replace(params=params)
 
 
@@ -283,7 +283,7 @@ def _over(direction: Direction) -> Method:
 
 def _tuned() -> dict[str, Method]:
     def peaks_and_decays(problem: Problem, effort: Effort) -> Settings:
-        return rivals.grid(effort, (5, 3), ADAM_PEAKS, rivals.DECOUPLED_DECAYS, (2, 4, 6))
+        return rivals.grid(effort, (4, 2), ADAM_PEAKS, rivals.DECOUPLED_DECAYS, (2, 4, 6))
 
     def rates(problem: Problem, effort: Effort) -> Settings:
         return rivals.rates_grid(effort)

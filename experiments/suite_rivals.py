@@ -50,22 +50,16 @@ class Settings:
         return len(next(iter(self.numbers.values())))
 
     def cost(self) -> int:
-        """Trainings, about: one neighbour per axis joins each setting that goes on from the first rung."""
-        run = self.count if self.start is None else self.start.size
-        axes = (
-            0
-            if self.neighbours is None
-            else sum(
-                bool((self.neighbours[:, a] != np.arange(self.count)).any())
-                for a in range(0, self.neighbours.shape[1], 2)
-            )
-        )
-        trainings, seeds = run * self.rungs[0].seeds, self.rungs[0].seeds
+        """Trainings, about: which neighbours join a rung, and how often the last one grows, depends on what is good."""
+        joining = 0.0  # neighbours that join for each setting that goes on from the first rung
+        if self.neighbours is not None:
+            moved = (self.neighbours != np.arange(self.count)[:, None]).any(0)
+            joining = 0.75 * moved.sum()
+        trainings = (self.count if self.start is None else self.start.size) * self.rungs[0].seeds
         for before, rung in itertools.pairwise(self.rungs):
-            joined = axes * before.kept if rung is self.rungs[1] else 0
-            trainings += before.kept * (rung.seeds - seeds) + joined * rung.seeds
-            seeds = rung.seeds
-        return trainings
+            trainings += before.kept * (rung.seeds - before.seeds + joining * rung.seeds)
+            joining /= 3
+        return round(trainings + joining * self.rungs[-1].seeds)
 
     def describe(self, setting: int) -> dict[str, Any]:
         """One setting by name."""
@@ -76,8 +70,8 @@ class Settings:
 
 
 def rungs(effort: Effort, *kept: int) -> tuple[Rung, ...]:
-    """Two seeds for all settings, five for those kept, all tuning seeds for those kept of them."""
-    seeds = [min(n, effort.tuning_seeds) for n in (2, 5, effort.tuning_seeds)]
+    """Two seeds for all settings, four for those kept, all tuning seeds for those kept of them."""
+    seeds = [min(n, effort.tuning_seeds) for n in (2, 4, effort.tuning_seeds)]
     return tuple(Rung(n, k) for n, k in zip(seeds, (*kept, 1), strict=True))
 
 
@@ -114,7 +108,7 @@ def grid(
 
 def schedules_grid(effort: Effort, peaks: Range, decays: tuple[float, ...], start: int) -> Settings:
     """Every schedule with every peak and weight decay; neighbours keep the schedule."""
-    one = grid(effort, (8, 3), peaks, decays, (start,))
+    one = grid(effort, (5, 2), peaks, decays, (start,))
     assert one.start is not None
     assert one.neighbours is not None
     offsets = np.arange(len(SCHEDULES)) * one.count
@@ -252,7 +246,7 @@ def nadamw_trials(effort: Effort) -> Settings:
     numbers = {
         name: _float(column) for name, column in zip(draw, np.transpose(trials), strict=True)
     }
-    return Settings(numbers, rungs(effort, 10, 4))
+    return Settings(numbers, rungs(effort, 8, 3))
 
 
 def one_rate(make: Callable[[Any], optax.GradientTransformation]) -> LoopOptimizer:
