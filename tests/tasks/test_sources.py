@@ -330,7 +330,7 @@ def test_the_middle_of_images_is_cut_out_before_they_shrink(tmp_path):
         ValueError, match=r"`crop` must be in \[1, 28\] for images of 28x28; got 29"
     ):
         sources.load("mnist", data_dir=str(tmp_path), crop=29)
-    with pytest.raises(ValueError, match="`crop` is for images; wine has none"):
+    with pytest.raises(ValueError, match=r"`crop` needs uint8 images .*; wine has float64"):
         sources.load("wine", crop=8)
 
 
@@ -429,6 +429,45 @@ def test_an_npz_that_claims_more_than_it_holds_is_refused_before_memory_is_taken
         archive.writestr("x.npy", header.getvalue() + bytes(64))
     with pytest.raises(ValueError, match=r"x claims 4398046511104 bytes, the file holds 64"):
         sources.load(path=str(path))
+
+
+def test_a_csv_is_a_table_whose_last_column_is_the_target(tmp_path):
+    path = tmp_path / "mine.csv"
+    rows = [f"{i},{i / 2},{i % 3}" for i in range(30)]
+    path.write_text("\n".join(["a,b,class", *rows]))
+    dataset = sources.load(path=str(path))
+    assert (dataset.name, dataset.num_classes, dataset.input_shape) == ("mine", 3, (2,))
+    for split in (dataset.train, dataset.validation, dataset.test):
+        np.testing.assert_array_equal(split.targets, split.inputs[:, 0] % 3)
+    assert sources.load(path=str(path), num_classes=0).train.targets.dtype == np.float32
+    path.write_text("\n".join(f"{i},{i}.0" for i in range(30)))
+    assert sources.load(path=str(path)).num_classes == 0
+    ids = sources.load(path=str(path), num_categorical=1)
+    np.testing.assert_array_equal(ids.whole(ids.train).inputs, ids.train.inputs)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("", "expected rows of at least two numbers"),
+        ("a,b\n", "expected rows of at least two numbers"),
+        ("1\n2\n", "expected rows of at least two numbers"),
+        ("a,b\n1,2\n1,x\n", "line 3: expected 2 numbers; got 'x'"),
+        ("1,2\n\n1,2,3\n", "line 3: expected 2 numbers; got 3 columns"),
+        (b"\xff\xfe1", "expected a .csv table in UTF-8"),
+    ],
+)
+def test_an_unusable_csv_is_an_error_that_names_file_and_line(tmp_path, content, message):
+    path = tmp_path / "mine.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=message) as caught:
+        sources.load(path=str(path))
+    assert str(path) in str(caught.value)
+
+
+def test_named_sets_have_their_own_classes():
+    with pytest.raises(ValueError, match="are for a `path`; named sets have their own"):
+        sources.load("wine", num_classes=3)
 
 
 REAL = os.environ.get("GANNO_DATA_DIR") or os.environ.get("TFDS_DATA_DIR")

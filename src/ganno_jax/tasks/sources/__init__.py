@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ganno_jax.tasks.dataset import Dataset, Split, from_arrays
-from ganno_jax.tasks.sources import cifar, generated, idx, prepared, resize, tables, text
-from ganno_jax.tasks.sources.raw import ImageArrays, read_npz
+from ganno_jax.tasks.sources import cifar, generated, idx, own, prepared, resize, tables, text
+from ganno_jax.tasks.sources.raw import ImageArrays
 
 DEFAULT_FOLDER = "~/tensorflow_datasets"
 VALIDATION_FRACTION = 0.1  # of the official training split
@@ -67,6 +67,8 @@ def load(
     grey: bool = False,
     sequence_length: int = 64,
     text_start: float = 0.0,
+    num_classes: int | None = None,
+    num_categorical: int = 0,
     standardize_targets: bool = False,
     download: bool = True,
 ) -> Dataset:
@@ -80,7 +82,8 @@ def load(
       name: one of `names()`, or an image classification set that TFDS has prepared as array_record
         in the folder: `name` or `name/config`. With `path` a label for tables.
       data_dir: the folder to search, see the module.
-      path: an `.npz` file with `x`, `y` and optionally `x_test`, `y_test`, instead of a name.
+      path: instead of a name, an `.npz` file with `x`, `y` and optionally `x_test`, `y_test`, or a `.csv` table of
+        numbers whose last column is the target (class ids if it is written in whole numbers).
       seed: of the split, and of the choice of `max_examples`.
       max_examples: at most so many examples before the validation split is cut, and at most so many
         official test examples, drawn at random; for text the first so many windows of each split.
@@ -90,6 +93,8 @@ def load(
       grey: whether the mean of the channels becomes the only one.
       sequence_length: characters in a window of a text.
       text_start: share of a text after which it begins, in [0, 1); what stands before is moved to the end.
+      num_classes: as in `from_arrays`, for a `path`; 0 makes a regression of whole numbers.
+      num_categorical: as in `from_arrays`, for a `path`.
       standardize_targets: as in `from_arrays`, for a regression.
       download: False never tries the network.
 
@@ -100,31 +105,25 @@ def load(
     for argument, limit in (("max_examples", max_examples), ("max_held_out", max_held_out)):
         if limit is not None and limit < 1:
             raise ValueError(f"`{argument}` must be at least 1; got {limit}.")
+    if path is None and (num_classes is not None or num_categorical):
+        raise ValueError(
+            "`num_classes` and `num_categorical` are for a `path`; named sets have their own."
+        )
     images = resize.Smaller(crop, image_size, grey)
     if path is None and name in _TEXTS:
         images.refuse(f"{name} is a text")
         place = _find_text(_folder(data_dir), name)
         whole = text.read(place, name, sequence_length, max_examples, text_start)
         return _fewer_held_out(whole, max_held_out)
-    if path is None and name in _TABLES:
-        images.refuse(f"{name} has none")
-        table = _TABLES[name]()
-        inputs, targets = _limited(table.inputs, table.targets, max_examples, seed, 0)
-        whole = from_arrays(
-            inputs,
-            targets,
-            num_classes=table.num_classes,
-            num_categorical=table.num_categorical,
-            standardize_targets=standardize_targets,
-            seed=seed,
-            name=name,
-        )
-        return _fewer_held_out(whole, max_held_out)
     if path is not None:
         name = Path(path).stem if name in names() else name
-        arrays = _read_npz(Path(path).expanduser())
+        arrays = own.read(Path(path).expanduser())
+        kinds = {"num_classes": num_classes, "num_categorical": num_categorical}
+    elif name in _TABLES:
+        arrays, kinds = _table(name)
     else:
         arrays = _image_arrays(_folder(data_dir), name, download)
+        kinds = {"num_classes": arrays.num_classes}
     pool = [(arrays.train_images, arrays.train_labels)]
     if arrays.test_images is not None:
         pool.append((arrays.test_images, arrays.test_labels))
@@ -135,10 +134,10 @@ def load(
         *pool[0],
         test=pool[1] if len(pool) > 1 else None,
         validation_fraction=VALIDATION_FRACTION if len(pool) > 1 else 0.2,
-        num_classes=arrays.num_classes or None,
         standardize_targets=standardize_targets,
         seed=seed,
         name=name,
+        **kinds,
     )
     return _fewer_held_out(whole, max_held_out)
 
@@ -158,6 +157,13 @@ def prepare(
 
 def _folder(data_dir: str | None) -> Path:
     return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or DEFAULT_FOLDER).expanduser()
+
+
+def _table(name: str) -> tuple[ImageArrays, dict[str, int]]:
+    """One of `_TABLES`, with what `from_arrays` must know of it."""
+    table = _TABLES[name]()
+    arrays = ImageArrays(table.inputs, table.targets, None, None, table.num_classes)
+    return arrays, {"num_classes": table.num_classes, "num_categorical": table.num_categorical}
 
 
 def _image_arrays(folder: Path, name: str, download: bool) -> ImageArrays:
@@ -203,21 +209,6 @@ def _digits() -> ImageArrays:
 
     images, labels = load_digits(return_X_y=True)
     return ImageArrays(images.reshape(-1, 8, 8, 1).astype(np.uint8), labels, None, None, 10)
-
-
-def _read_npz(path: Path) -> ImageArrays:
-    """Arrays of the user's own."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}; expected an .npz file with arrays x and y.")
-    arrays = read_npz(path)
-    keys = set(arrays)
-    if not {"x", "y"} <= keys or ("x_test" in keys) != ("y_test" in keys):
-        raise ValueError(
-            f"{path}: expected arrays x, y and, both or neither, x_test, y_test; "
-            f"got {sorted(keys)}."
-        )
-    test = arrays.get("x_test"), arrays.get("y_test")
-    return ImageArrays(arrays["x"], arrays["y"], *test, num_classes=0)
 
 
 def _places(folder: Path, name: str) -> dict[Path, bool]:
