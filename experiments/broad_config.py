@@ -103,7 +103,7 @@ class SuiteConfig(Effort):
     data_dir: str | None = None
     """Folder with the data sets; problems whose data are missing are left out, and that is said."""
     problems: str | None = None
-    """Python file with a tuple PROBLEMS of experiments.problems.Problem, in the place of the suite's own."""
+    """TOML file of problems (docs/suites.md), or Python file with a tuple PROBLEMS, in the place of the suite's own."""
     methods: tuple[str, ...] = ()
     """Only methods whose names contain one of these words, besides the controller and the best tuned schedule."""
     blind: str | None = None

@@ -26,7 +26,7 @@ _KINDS: dict[str, type[Distribution]] = {
     "rescaling": LogUniform,
 }
 # How many outputs a network is told to have, where it is not by `num_classes`.
-_OUTPUTS = {"autoencoder": None, **dict.fromkeys(("gru", "lstm", "transformer"), "vocab_size")}
+OUTPUTS = {"autoencoder": None, **dict.fromkeys(("gru", "lstm", "transformer"), "vocab_size")}
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def make_network(problem: Problem, dataset: Dataset) -> nn.Module:
     """
     settings = dict(problem.network)
     name = settings.pop("name")
-    outputs = _OUTPUTS.get(name, "num_classes")
+    outputs = OUTPUTS.get(name, "num_classes")
     if outputs == "vocab_size" and dataset.scale is not None:
         raise ValueError(f"network {name!r} reads token ids; {dataset.name} has none.")
     if outputs is not None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from experiments import problems
 from experiments.errors import UserError
+from experiments.problem_files import read_problems
 from experiments.problems import Problem
 from experiments.suite_tasks import DEVELOPMENT, PAPER
 from experiments.unseen_tasks import UNSEEN
@@ -48,14 +49,19 @@ def training_of(problem: Problem, data_dir: str | None) -> Training:
 
 
 def read(file: str) -> tuple[Problem, ...]:
-    """The tuple `PROBLEMS` of a Python file.
+    """The problems of a TOML file, or the tuple `PROBLEMS` of a Python file.
 
     Raises:
-      UserError: the file is not there, cannot be run, or has no such problems of different names.
+      UserError: the file is not there, cannot be read or run, or has no such problems of different names.
     """
     path = Path(file).expanduser()
     if not path.is_file():
         raise UserError(f"there is no file of problems {path}")
+    if path.suffix == ".toml":
+        try:
+            return read_problems(path)
+        except ValueError as error:
+            raise UserError(str(error)) from error
     try:
         found = runpy.run_path(str(path)).get("PROBLEMS")
     except Exception as error:
