@@ -72,7 +72,7 @@ def digits(scale: Scale = "small") -> Config:
         learner=_learner(180, 64) if small else _learner(600, 256),
         evaluate=EvaluateConfig(
             num_runs=256 if small else 1024,
-            tuning_runs=32 if small else 128,
+            tuning_runs=64 if small else 128,
             curve_runs=16 if small else 128,
             block=32 if small else 1024,
         ),

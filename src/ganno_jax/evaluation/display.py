@@ -83,20 +83,6 @@ COLUMNS = (
         "Mean difference of that to the reference policy, run by run; below zero is better.",
     ),
     Column(
-        "log_loss_iqm",
-        "its\nIQM",
-        _number("log_loss_iqm", 3),
-        "lower",
-        "Interquartile mean of the same: the mean of the middle half of the runs.",
-    ),
-    Column(
-        "auc",
-        "mean\nin run",
-        _number("auc", 3),
-        "lower",
-        "Log loss on report examples averaged over the whole run: lower means earlier too.",
-    ),
-    Column(
         "accuracy_worst_decile",
         "worst\n10%",
         _number("accuracy_worst_decile", 1, "%"),
