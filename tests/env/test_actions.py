@@ -55,13 +55,13 @@ def test_multipliers_that_cannot_keep_a_rate_are_refused():
 
 def test_the_neutral_action_leaves_the_base_as_it_is():
     seen = observation()
-    spaces = {
-        RateMultipliers(): seen.rates,
-        ScheduleResidual(flat_shape): jnp.full(2, 0.2),
-        DirectRate(1e-3, 1e-1): jnp.full(2, 1e-2),
-        RelativeUpdate(flat_shape, relative_size=0.1): 0.1 / seen.largest_relative_steps,
-    }
-    for space, base in spaces.items():
+    spaces = (
+        (RateMultipliers(), seen.rates),
+        (ScheduleResidual(flat_shape), jnp.full(2, 0.2)),
+        (DirectRate(1e-3, 1e-1), jnp.full(2, 1e-2)),
+        (RelativeUpdate(flat_shape, relative_size=0.1), 0.1 / seen.largest_relative_steps),
+    )
+    for space, base in spaces:
         rates = space.apply(seen, jnp.full(2, space.neutral))
         np.testing.assert_allclose(rates, base, rtol=1e-5)
 
