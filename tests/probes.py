@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganno_jax.env import Env
-from ganno_jax.env.rewards import LogLossDecrease
+from ganno_jax.env.rewards import LogLossDecrease, TerminalLogLoss
 from ganno_jax.inner import Training
 from ganno_jax.inner.directions import named
 from ganno_jax.tasks import Dataset, TaskFamily, from_arrays, from_functions
@@ -80,16 +80,19 @@ def mlp_env(sizes=SIZES, reward=None, rate=0.1, **settings) -> Env:
 
 
 @cache
-def quadratic_family(curvatures: tuple[float, ...], floor: float = 0.0) -> TaskFamily:
-    """One weight per layer, all starting at 1: the loss is the sum of h w^2 / 2, plus `floor`."""
+def quadratic_family(
+    curvatures: tuple[float | tuple[float, ...], ...], floor: float = 0.0
+) -> TaskFamily:
+    """Weights that all start at 1, one or several per layer: the loss is the sum of h w^2 / 2, plus `floor`."""
+    rows = [np.atleast_1d(np.asarray(h, np.float32)) for h in curvatures]
 
     def init(key):
         del key
-        return {f"layer{i}": jnp.ones(1) for i in range(len(curvatures))}
+        return {f"layer{i}": jnp.ones(row.shape) for i, row in enumerate(rows)}
 
     def loss(params, batch):
         del batch
-        parts = [h * jnp.square(w[0]) for h, w in zip(curvatures, params.values(), strict=True)]
+        parts = [jnp.sum(h * jnp.square(w)) for h, w in zip(rows, params.values(), strict=True)]
         return 0.5 * sum(parts) + floor
 
     return from_functions(init, loss, blobs())
@@ -97,17 +100,18 @@ def quadratic_family(curvatures: tuple[float, ...], floor: float = 0.0) -> TaskF
 
 @cache
 def probe_env(
-    curvatures: tuple[float, ...],
+    curvatures: tuple[float | tuple[float, ...], ...],
     rate: Distribution | None = None,
     num_decisions: int = 4,
     penalty: float = 3.0,
+    at_end: bool = False,
 ) -> Env:
-    """Plain gradient descent on a quadratic, one step per decision, loss never below 1e-3.
+    """Plain gradient descent on a quadratic, one step per decision, loss never below 1e-3; paid `at_end` or always.
 
     The best rate of a layer of curvature h is 1/h; above 2/h its training diverges; a layer of curvature 0 does
     not matter.
     """
     rate = rate or LogUniform(0.003, 0.03)
     training = Training.create(quadratic_family(curvatures, 1e-3), named("sgd", rate), 1)
-    reward = LogLossDecrease(penalty=penalty)
+    reward = TerminalLogLoss(penalty) if at_end else LogLossDecrease(penalty=penalty)
     return Env.create(training, reward, num_decisions=num_decisions, interval=1, num_reward=1)
