@@ -1,7 +1,18 @@
 """How a policy improves."""
 
 from ganno_jax.env.batching import make_mesh
+from ganno_jax.learners.evolution import Evolution, EvolutionConfig, EvolutionState
 from ganno_jax.learners.mappo import MAPPO, LearnerState, MAPPOConfig
 from ganno_jax.learners.training import train, train_some
 
-__all__ = ["MAPPO", "LearnerState", "MAPPOConfig", "make_mesh", "train", "train_some"]
+__all__ = [
+    "MAPPO",
+    "Evolution",
+    "EvolutionConfig",
+    "EvolutionState",
+    "LearnerState",
+    "MAPPOConfig",
+    "make_mesh",
+    "train",
+    "train_some",
+]
