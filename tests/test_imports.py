@@ -19,6 +19,7 @@ ROOMS = (
 )  # in the order of the data flow
 TOP = (
     "control",
+    "door",
     "controllers",
     "optimizer",
     "checkpoint",

@@ -7,6 +7,7 @@ puts a trained policy into anybody's training as an Optax transformation, `optim
 
 from ganno_jax.control import control
 from ganno_jax.controllers import Controller, load, save
+from ganno_jax.door.reports import describe, metrics
 from ganno_jax.env import Env
 from ganno_jax.evaluation import evaluate
 from ganno_jax.inner import Training
@@ -29,9 +30,11 @@ __all__ = [
     "TaskFamily",
     "Training",
     "control",
+    "describe",
     "evaluate",
     "load",
     "make_mesh",
+    "metrics",
     "optimizer",
     "save",
     "train",

@@ -1,84 +1,45 @@
 """A trained controller as an Optax transformation: one line in anybody's training loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import struct
-from jaxtyping import Array, Float, Int, PyTree, Shaped
+from jaxtyping import Array, Float, PyTree
 
 from ganno_jax.controllers import Controller, checked
-from ganno_jax.env.observation import (
-    FEATURES,
-    Observation,
-    ObservationMemory,
-    empty_memory,
-    observe,
+from ganno_jax.door import (
+    back_off,
+    limit_gradients,
+    scale_by_policy,
+    skip_not_finite,
+    usual_unit,
 )
+from ganno_jax.door.checks import check_direction, check_state, check_update
+from ganno_jax.door.clock import Clock
+from ganno_jax.door.state import ControlState, Names
 from ganno_jax.inner import layers as layer_maps
-from ganno_jax.inner.example_statistics import (
-    ExampleLossFn,
-    example_features,
-    example_features_by_layer,
-)
-from ganno_jax.inner.layers import LayerMap, apply_rates
-from ganno_jax.inner.statistics import (
-    LayerRecord,
-    LossRecord,
-    empty_layer_record,
-    empty_loss_record,
-    record_layers,
-    record_loss,
-    summarize,
-)
-from ganno_jax.policies.agents import AgentPolicy, Ensemble
-from ganno_jax.policies.base import Policy
+from ganno_jax.inner.directions import Direction
+from ganno_jax.inner.layers import LayerMap
 
 Layers = str | Callable[[tuple[str, ...]], str] | PyTree
 
 
-_DECIDED = ("rates", "actions", "features", "policy", "memory", "losses", "measured")
-"""What a decision changes in the state; nothing in it is as large as the parameters."""
-
-
-@struct.dataclass
-class ControlState:
-    """State of `control`. For logging: `layer_names`, `rates`, `actions`, `features`, `skipped`, `backoff`.
-
-    The last decision's `rates` times `backoff` are in force; a skipped update changes nothing.
-    """
-
-    step: Int[Array, ""]  # updates seen, from the first one that was finite
-    rates: Float[Array, " layer"]
-    # Of the agents at the last decision; None for other policies.
-    actions: Shaped[Array, "*member layer"] | None
-    features: Float[Array, "layer feature"]  # at the last decision, in the order of env.FEATURES
-    skipped: Int[Array, ""]  # updates skipped for a loss, gradient or direction that was not finite
-    backoff: Float[Array, ""]  # factor on the rates, 1 unless there was trouble lately
-    typical_loss: Float[Array, ""]  # running mean, to tell a spike
-    direction: Any  # state of the wrapped direction
-    policy: Any  # the agents' memories
-    memory: ObservationMemory
-    losses: LossRecord
-    measured: LayerRecord
-    gradient: PyTree  # of the last update, as it came
-    examples: Float[Array, "layer 2"]  # features of the examples, at the end of the last interval
-    layer_names: tuple[str, ...] = struct.field(pytree_node=False)
-
-
 def control(
-    direction: optax.GradientTransformation,
+    direction: optax.GradientTransformation | Direction,
     controller: Controller,
     total_steps: int,
     *,
     initial_rate: float = 1e-3,
+    weight_decay: float | None = None,
+    decay_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
     layers: Layers = "module",
+    stacked: Mapping[str, int] | None = None,
     every: int | None = None,
     num_measured: int = 2,
-    spike: float = 4.0,
     safety: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
     """Let a controller set the learning rate of every layer.
@@ -105,257 +66,137 @@ def control(
     The observation is computed by the functions that the training env uses, from the same quantities.
 
     Args:
-      direction: an Optax transformation without a learning rate, such as `optax.trace(0.9)` or
-        `optax.scale_by_adam()`.
+      direction: an Optax transformation without a learning rate or decoupled weight decay, such as `optax.trace(0.9)`
+        or `optax.scale_by_adam()`, or a `Direction`.
       controller: from `ganno_jax.load`, or a trained one.
       total_steps: updates that the training will take; afterwards the rates stay as they were. Under
         `optax.MultiSteps` those of the whole batches.
       initial_rate: what the controller starts from, > 0. Controllers with compounding actions depend on it.
+      weight_decay: decoupled, per unit of rate, >= 0; by default that of a `Direction`, else none. In a chain with
+        `optax.add_decayed_weights` it would count as part of the direction's size.
+      decay_mask: which leaves decay, a tree of booleans or a function of the parameters that gives one, as in
+        `optax.add_decayed_weights`; by default the matrices.
       layers: "module" (by module path), a function of a leaf's path that names its layer, or a tree of labels as for
         `optax.multi_transform`.
+      stacked: number of leading axes that count layers, by the beginning of the path, such as
+        `{"decoder/layers": 1}` for parameters `[layer, ...]` from `nn.scan` or for `lax.scan`; each slice has its rate.
       every: updates per decision; by default as many decisions as the controller was trained with.
       num_measured: updates at the end of each interval in which per-layer statistics are taken, >= 1; the agreement
         of successive gradients needs 2.
-      spike: a loss above this many times its running mean halves the rates, which recover within an interval. Losses
-        that can be 0 or negative have no spikes.
-      safety: skip an update whose loss, gradient or direction is not finite, with the direction's state left as it
-        was, and halve the rates as after a spike. False leaves out all of that; such updates are then passed on.
+      safety: skip updates that are not finite, shorten gradients and lower rates at outliers, and measure losses of an
+        unusual unit in a usual one (`ganno_jax.door`). False leaves out all of that.
 
     Returns:
-      A transformation whose `update` needs `params` and `value=` (the training loss of the gradients). Where parameters
-      are split over devices inside `jax.shard_map`, norms are those of the parts; gradients that are averaged over
-      devices, and parameters that are whole on each, are as on one device.
+      A transformation whose `update` needs `params` and should have `value=`, the training loss of the gradients:
+      without it the agents see nothing of the loss. Where parameters are split over devices inside `jax.shard_map`,
+      norms are those of the parts; gradients that are averaged over devices, and parameters that are whole on each,
+      are as on one device.
 
     Raises:
-      ValueError: settings that cannot work; at `init` or `update`: missing `params`, `value` or, for a step-size
-        controller, `example_losses_fn`; a `value` that is no scalar; gradients or labels that do not fit the
-        parameters.
+      ValueError: settings that cannot work; at `init` or `update`: complex parameters, a direction that already steps
+        downhill, missing `params` or, for a step-size controller, `example_losses_fn`; a `value` that is no scalar;
+        gradients, labels or a state that do not fit the parameters.
     """
     checked(controller)
-    for name, count in {
-        "total_steps": total_steps,
-        "every": every,
-        "num_measured": num_measured,
-    }.items():
-        if count is not None and not (isinstance(count, int | np.integer) and count >= 1):
-            raise ValueError(f"`{name}` must be a whole number, at least 1; got {count}.")
-    if initial_rate <= 0:
+    # Else numbers may be traced, as `optax.inject_hyperparams` makes them.
+    clock = Clock(total_steps, controller.decisions, every)
+    if not (isinstance(num_measured, int | np.integer) and num_measured >= 1):
+        raise ValueError(f"`num_measured` must be a whole number, at least 1; got {num_measured}.")
+    if isinstance(initial_rate, float | int) and initial_rate <= 0:
         raise ValueError(f"`initial_rate` must be positive; got {initial_rate}.")
-    interval = max(1, total_steps // controller.decisions) if every is None else every
-    measured_steps = min(num_measured, interval)
-    policy = controller.policy
-    direction = optax.with_extra_args_support(direction)
-
-    def find_layers(params: PyTree) -> LayerMap:
-        if isinstance(layers, str):
-            if layers != "module":
-                raise ValueError(
-                    f"`layers` must be 'module', a function or a label tree; got {layers!r}."
-                )
-            return layer_maps.by_module(params)
-        # A tree of labels first: a module of Equinox is a function too.
-        if callable(layers) and jax.tree.structure(layers) != jax.tree.structure(params):
-            return layer_maps.by_path(params, layers)
-        return layer_maps.by_labels(params, layers)
+    is_finite_direction = isinstance(direction, Direction)  # from a finite gradient
+    if isinstance(direction, Direction):
+        weight_decay = direction.decoupled_decay if weight_decay is None else weight_decay
+        direction = direction.transformation()
+    if isinstance(weight_decay, float | int) and weight_decay == 0:
+        weight_decay = None
+    find_layers = partial(_find_layers, layers, stacked, decay_mask)
+    transformation = scale_by_policy(
+        optax.with_extra_args_support(direction),
+        controller.policy,
+        clock,
+        find_layers,
+        initial_rate=initial_rate,
+        weight_decay=weight_decay,
+        num_measured=num_measured,
+    )
+    if safety:
+        transformation = back_off(transformation, clock.interval)
+        transformation = usual_unit(limit_gradients(transformation))
+        transformation = skip_not_finite(transformation, check_updates=not is_finite_direction)
 
     def init(params: PyTree) -> ControlState:
-        layer_map = find_layers(params)
-        num_layers = layer_map.num_layers
-        rate = jnp.asarray(initial_rate, jnp.float32)
-        rates = jnp.full(num_layers, rate)
-        observation = _placeholder(rates, rate, total_steps, interval)
-        state = ControlState(
-            step=jnp.zeros((), jnp.int32),
-            rates=rates,
-            actions=_first_actions(policy, observation),
-            features=observation.features,
-            skipped=jnp.zeros((), jnp.int32),
-            backoff=jnp.ones((), jnp.float32),
-            typical_loss=jnp.zeros((), jnp.float32),
-            direction=direction.init(params),
-            policy=policy.init(observation),
-            memory=empty_memory(num_layers, rate),
-            losses=empty_loss_record(),
-            measured=empty_layer_record(layer_map),
-            gradient=jax.tree.map(jnp.zeros_like, params),
-            examples=jnp.zeros((num_layers, 2), jnp.float32),
-            layer_names=layer_map.names,
-        )
+        params = _in_full_precision(params)
+        check_direction(direction, params)
+        return started(params)
+
+    def started(params: PyTree) -> ControlState:
+        state = ControlState(Names(find_layers(params).names), transformation.init(params))
         return _over_devices_of(params, state)
 
-    def decide(
-        state: ControlState,
-        record_first: Callable[[], tuple[LossRecord, LayerRecord]],
-        params: PyTree,
-        layer_map: LayerMap,
-        has_examples: bool,
-    ) -> dict[str, Any]:
-        """Close the interval (before the first step: one of that step alone), observe, choose new rates: `_DECIDED`."""
-        losses, measured = jax.tree.map(
-            lambda a, b: jnp.where(state.step == 0, a, b),
-            record_first(),
-            (state.losses, state.measured),
+    def step(
+        gradient: PyTree, state: ControlState, params: PyTree, value: Array | None, extra: dict
+    ) -> tuple[PyTree, ControlState]:
+        wide = _in_full_precision(params)
+        layer_map = find_layers(wide)
+        check_state(state, jax.eval_shape(started, wide), layer_map.names)
+        gradient = jax.tree.map(lambda g, w: g.astype(w.dtype), gradient, wide)
+        squares = layer_maps.squared_norms(gradient, layer_map)
+        value = None if value is None else jnp.asarray(value, jnp.float32)
+        updates, parts = transformation.update(
+            gradient, state.parts, wide, squares=squares, value=value, **extra
         )
-        summary = summarize(losses, measured, params, layer_map)
-        if has_examples:
-            summary = summary.replace(example_features=state.examples)
-        rate = jnp.asarray(initial_rate, jnp.float32)
-        memory, observation = observe(
-            state.memory, summary, state.rates, rate, state.step, jnp.int32(total_steps), layer_map, interval
-        )  # fmt: skip
-        policy_state, actions, rates = _act(policy, state.policy, observation)
-        decided = {
-            "rates": rates,
-            "actions": actions,
-            "features": observation.features,
-            "policy": policy_state,
-            "memory": memory,
-            "losses": empty_loss_record(),
-            "measured": empty_layer_record(layer_map),
-        }
-        # Whatever `jax_enable_x64` and `jax.shard_map` made of it: both branches of a decision give the same types.
-        kept = {name: getattr(state, name) for name in _DECIDED}
-        return jax.tree.map(
-            lambda new, old: jnp.where(True, new, old).astype(old.dtype), decided, kept
-        )
+        updates = jax.tree.map(lambda u, w: u.astype(jnp.asarray(w).dtype), updates, params)
+        return updates, state._replace(parts=parts)
+
+    compiled = jax.jit(step)
 
     def update(
         gradient: PyTree,
         state: ControlState,
         params: PyTree | None = None,
         *,
-        value: Array | None = None,
-        example_losses_fn: ExampleLossFn | None = None,
+        value: Array | float | None = None,
         **extra: Any,
     ) -> tuple[PyTree, ControlState]:
-        if params is None:
-            raise ValueError(
-                "`update` needs the parameters: update(grads, state, params, value=loss)."
-            )
-        if value is None:
-            raise ValueError(
-                "`update` needs the training loss: update(grads, state, params, value=loss)."
-            )
-        if jnp.ndim(value):
-            raise ValueError(
-                f"`value` must be one number, the mean loss; got shape {jnp.shape(value)}."
-            )
-        if jax.tree.structure(gradient) != jax.tree.structure(params):
-            raise ValueError(
-                f"the gradients have the structure {jax.tree.structure(gradient)}, the parameters "
-                f"{jax.tree.structure(params)}."
-            )
-        layer_map = find_layers(params)
-        if state.rates.shape[-1] != layer_map.num_layers:
-            raise ValueError(
-                f"the state is for {state.rates.shape[-1]} layers, the parameters have "
-                f"{layer_map.num_layers}."
-            )
-        loss = jnp.asarray(value, jnp.float32)
-        healthy = jnp.isfinite(loss)
-        if safety:
-            healthy &= jnp.all(jnp.isfinite(layer_maps.squared_norms(gradient, layer_map)))
-            loss = jnp.where(healthy, loss, state.typical_loss)
-
-        def usable_gradient() -> PyTree:  # where it is read, so that it need not be written
-            if not safety:
-                return gradient
-            return jax.tree.map(lambda g: jnp.where(healthy, g, 0), gradient)
-
-        updates, direction_state = direction.update(
-            usable_gradient(), state.direction, params, value=loss, **extra
+        check_update(gradient, params, value)
+        if value is not None:  # of one type, so that numbers of Python do not compile anew
+            value = jnp.asarray(value, jnp.float32)
+        arrays = all(
+            isinstance(x, jax.Array | np.ndarray | int | float) for x in jax.tree.leaves(extra)
         )
-        if safety:
-            # A direction can be infinite where the gradient is not, such as `log(g)` at zero.
-            healthy &= jnp.all(jnp.isfinite(layer_maps.squared_norms(updates, layer_map)))
-            updates = jax.tree.map(lambda u: jnp.where(healthy, u, 0), updates)
-        # Branches that do nothing copy what they return: only small things may pass through them.
-        previous = state.gradient
-
-        def record(measured: LayerRecord) -> LayerRecord:
-            before = jax.tree.map(jnp.nan_to_num, previous) if safety else previous
-            return record_layers(measured, usable_gradient(), before, updates, layer_map)
-
-        def record_first() -> tuple[LossRecord, LayerRecord]:
-            return record_loss(empty_loss_record(), loss), record(empty_layer_record(layer_map))
-
-        # Before a first whole update there is nothing to decide from.
-        begun = (state.step > 0) | healthy if safety else jnp.ones((), bool)
-        due = (state.step % interval == 0) & (state.step < total_steps) & begun
-        decided = jax.lax.cond(
-            due,
-            lambda: decide(state, record_first, params, layer_map, example_losses_fn is not None),
-            lambda: {name: getattr(state, name) for name in _DECIDED},
-        )
-        state = state.replace(**decided)
-        in_measured = state.step % interval >= interval - measured_steps
-        if safety:
-            in_measured &= healthy
-        measured = jax.lax.cond(in_measured, record, lambda measured: measured, state.measured)
-        rates = state.rates
-        backoff, typical, skipped = state.backoff, state.typical_loss, state.skipped
-        if safety:
-            spiked = (state.step > 0) & (loss > spike * typical) & (typical > 0)
-            recovery = 2.0 ** (1.0 / interval)
-            backoff = jnp.where(
-                healthy & ~spiked,
-                jnp.minimum(1.0, backoff * recovery),
-                jnp.maximum(0.5 * backoff, 2.0**-10),
-            )
-            decay = jnp.where(state.step == 0, 0.0, 0.9)
-            limited = jnp.where(spiked, spike * typical, loss)
-            typical = jnp.where(healthy, decay * typical + (1 - decay) * limited, typical)
-            skipped = skipped + ~healthy
-            rates = rates * backoff * healthy
-            # A skipped update leaves the direction's state (momenta, counters) as it was.
-            direction_state = jax.tree.map(
-                lambda new, old: jnp.where(healthy, new, old), direction_state, state.direction
-            )
-        updates = apply_rates(updates, layer_map, rates)
-        if example_losses_fn is not None:
-            by_layer = getattr(controller.policy, "by_layer", False)
-            features = example_features_by_layer if by_layer else example_features
-            examples = jax.lax.cond(
-                healthy & (state.step % interval == interval - 1),
-                lambda: features(example_losses_fn, params, updates, layer_map),
-                lambda: state.examples,
-            )
-            state = state.replace(examples=examples)
-        state = state.replace(
-            step=state.step + begun.astype(jnp.int32),
-            direction=direction_state,
-            losses=jax.tree.map(
-                lambda new, old: jnp.where(begun, new, old),
-                record_loss(state.losses, loss),
-                state.losses,
-            ),
-            measured=measured,
-            gradient=jax.tree.map(lambda g, old: g.astype(old.dtype), gradient, state.gradient),
-            backoff=backoff,
-            typical_loss=typical,
-            skipped=skipped,
-        )
-        return updates, state
+        run = compiled if arrays else step
+        return run(gradient, state, params, value, extra)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _act(policy: Policy, state: Any, observation: Observation) -> tuple[Any, Any, Array]:
-    """New state of a policy, the actions of agents, and rates."""
-    key = jax.random.key(0)
-    if not isinstance(policy, AgentPolicy | Ensemble):
-        state, rates = policy.act(state, observation, key)
-        return state, None, rates
-    state, actions = policy.choose(state, observation, key)
-    return state, actions, policy.rates(observation, actions)
+def _find_layers(
+    layers: Layers, stacked: Mapping[str, int] | None, decay_mask: Any, params: PyTree
+) -> LayerMap:
+    if isinstance(layers, str):
+        if layers != "module":
+            raise ValueError(
+                f"`layers` must be 'module', a function or a label tree; got {layers!r}."
+            )
+        found = layer_maps.by_module(params, stacked)
+    # A tree of labels first: a module of Equinox is a function too.
+    elif callable(layers) and jax.tree.structure(layers) != jax.tree.structure(params):
+        found = layer_maps.by_path(params, layers, stacked=stacked)
+    else:
+        found = layer_maps.by_labels(params, layers)
+    if decay_mask is None:
+        return found
+    mask = decay_mask(params) if callable(decay_mask) else decay_mask
+    whole = jax.tree.map(lambda keep, part: jax.tree.map(lambda _: bool(keep), part), mask, params)
+    return found.replace(decayed=tuple(jax.tree.leaves(whole)))
 
 
-def _first_actions(policy: Policy, observation: Observation) -> Any:
-    """Zeros of the shape and type of the actions that `_act` gives."""
-    if not isinstance(policy, AgentPolicy | Ensemble):
-        return None
-    shapes = jax.eval_shape(lambda: _act(policy, policy.init(observation), observation)[1])
-    return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+def _in_full_precision(params: PyTree) -> PyTree:
+    """Half-precision leaves as float32: moments and norms of squares underflow in float16."""
+    return jax.tree.map(
+        lambda w: jnp.asarray(w, jnp.promote_types(jnp.asarray(w).dtype, jnp.float32)), params
+    )
 
 
 def _over_devices_of(params: PyTree, state: ControlState) -> ControlState:
@@ -363,30 +204,14 @@ def _over_devices_of(params: PyTree, state: ControlState) -> ControlState:
 
     No buffer stands in it twice, so that it can be donated.
     """
-    nothing = jnp.sum(jnp.ravel(jax.tree.leaves(params)[0])[:0])  # zero, made of parameters
+    nothing: Float[Array, ""] = jnp.sum(
+        jnp.ravel(jax.tree.leaves(params)[0])[:0]
+    )  # zero, made of parameters
 
     def copied(x: Array) -> Array:
         x = jnp.asarray(x)
-        if not jnp.issubdtype(x.dtype, jnp.number):
-            return jnp.copy(x)
+        if x.dtype == bool:
+            return x | (nothing > 0)
         return x + nothing.astype(x.dtype)
 
     return jax.tree.map(copied, state)
-
-
-def _placeholder(
-    rates: Float[Array, " layer"], rate: Float[Array, ""], total_steps: int, interval: int
-) -> Observation:
-    """Something of the shape of an observation, before there is one."""
-    num_layers = rates.shape[0]
-    return Observation(
-        features=jnp.zeros((num_layers, len(FEATURES)), jnp.float32),
-        mask=jnp.ones(num_layers, bool),
-        rates=rates,
-        largest_relative_steps=jnp.ones(num_layers, jnp.float32),
-        initial_rate=rate,
-        loss=jnp.zeros((), jnp.float32),
-        step=jnp.zeros((), jnp.int32),
-        total_steps=jnp.int32(total_steps),
-        interval=interval,
-    )

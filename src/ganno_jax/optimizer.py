@@ -1,15 +1,26 @@
 """A trained controller as a whole optimizer: no direction, no learning rate, no schedule to choose."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import optax
+from jaxtyping import PyTree
 
-from ganno_jax.control import control
+from ganno_jax.control import Layers, control
 from ganno_jax.controllers import Controller, checked
 
 
 def optimizer(
-    controller: Controller, total_steps: int, **settings: Any
+    controller: Controller,
+    total_steps: int,
+    *,
+    initial_rate: float = 1e-3,
+    weight_decay: float | None = None,
+    decay_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
+    layers: Layers = "module",
+    stacked: Mapping[str, int] | None = None,
+    every: int | None = None,
+    num_measured: int = 2,
+    safety: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
     """`control` over the direction that the controller was trained with.
 
@@ -21,7 +32,14 @@ def optimizer(
     Args:
       controller: from `ganno_jax.load`, or a trained one; with a direction of its own.
       total_steps: updates that the training will take.
-      settings: the keyword arguments of `control`.
+      initial_rate: as for `control`, like all that follow.
+      weight_decay: instead of the direction's own.
+      decay_mask: which leaves decay.
+      layers: what has a rate of its own.
+      stacked: leading axes that count layers.
+      every: updates per decision.
+      num_measured: updates in which statistics are taken.
+      safety: whether bad updates are guarded against.
 
     Raises:
       ValueError: the controller takes any direction, so one must be chosen; otherwise as `control`.
@@ -32,4 +50,16 @@ def optimizer(
             "this controller has no direction of its own: use "
             "ganno_jax.control(direction, controller, total_steps), or ganno_jax.load('nadamw')."
         )
-    return control(direction.transformation(), controller, total_steps, **settings)
+    return control(
+        direction,
+        controller,
+        total_steps,
+        initial_rate=initial_rate,
+        weight_decay=weight_decay,
+        decay_mask=decay_mask,
+        layers=layers,
+        stacked=stacked,
+        every=every,
+        num_measured=num_measured,
+        safety=safety,
+    )

@@ -20,6 +20,10 @@ NUMBERS = (
 )
 
 
+def matrices(params):
+    return jax.tree.map(lambda w: w.ndim >= 2, params)
+
+
 def twin(name, n, with_decay):
     """Optax's own optimizer with these numbers."""
     decay = n["decay"] if with_decay else 0.0
@@ -30,13 +34,15 @@ def twin(name, n, with_decay):
         "rmsprop": lambda: optax.rmsprop(n["rate"], decay=n["b2"], eps=n["eps"]),
         "adam": lambda: optax.adam(n["rate"], b1=n["m"], b2=n["b2"], eps=n["eps"]),
         "adamw": lambda: optax.adamw(
-            n["rate"], b1=n["m"], b2=n["b2"], eps=n["eps"], weight_decay=decay
+            n["rate"], b1=n["m"], b2=n["b2"], eps=n["eps"], weight_decay=decay, mask=matrices
         ),
         "nadam": lambda: optax.nadam(n["rate"], b1=n["m"], b2=n["b2"], eps=n["eps"]),
         "nadamw": lambda: optax.nadamw(
-            n["rate"], b1=n["m"], b2=n["b2"], eps=n["eps"], weight_decay=decay
+            n["rate"], b1=n["m"], b2=n["b2"], eps=n["eps"], weight_decay=decay, mask=matrices
         ),
-        "lion": lambda: optax.lion(n["rate"], b1=n["m"], b2=n["b2"], weight_decay=decay),
+        "lion": lambda: optax.lion(
+            n["rate"], b1=n["m"], b2=n["b2"], weight_decay=decay, mask=matrices
+        ),
     }[name]()
     if with_decay and name not in ("adamw", "nadamw", "lion"):  # L2: before the optimizer sees it
         return optax.chain(optax.add_decayed_weights(decay), optimizer)
@@ -83,7 +89,8 @@ def test_equal_rates_take_the_steps_of_the_optax_twin(name, extras, key):
 
         def update(gradient, state, params):
             direction, state = transformation.update(gradient, state, params)
-            return apply_rates(direction, layers, rates), state
+            decays = optimizer.decays(h, layers.num_layers)
+            return apply_rates(direction, layers, rates, params, decays), state
 
         return follow(update, transformation.init(params), params, sequence)
 
@@ -139,7 +146,7 @@ def test_a_direction_with_its_numbers_is_the_same_in_env_and_door(key):
     transformations = (
         direction.transformation(),
         in_env.transformation(in_env.sample(key)),
-        optax.nadamw(-1.0, b1=0.7, b2=0.95, weight_decay=0.1),  # Optax steps downhill
+        optax.nadam(-1.0, b1=0.7, b2=0.95),  # Optax steps downhill; the decay is no part of it
     )
     ours, env, optax_twin = (
         quick_jit(follow, static_argnums=0)(t.update, t.init(params), params, sequence)
@@ -147,6 +154,10 @@ def test_a_direction_with_its_numbers_is_the_same_in_env_and_door(key):
     )
     jax.tree.map(np.testing.assert_array_equal, ours, env)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4), ours, optax_twin)
+    decay = in_env.decays(in_env.sample(key), 2)
+    np.testing.assert_allclose(decay, direction.decoupled_decay)
+    assert direction.decoupled_decay == 0.1
+    assert Direction("adam", weight_decay=0.1).decoupled_decay == 0.0  # L2, which the direction has
 
 
 @pytest.mark.parametrize(

@@ -34,13 +34,11 @@ def test_the_summary_is_that_of_numpy(key):
 
     @quick_jit
     def close_window(losses, gradients, directions):
-        loss_record, record = empty_loss_record(), empty_layer_record(layers)
+        loss_record, record = empty_loss_record(), empty_layer_record(params, layers)
         for loss in losses:
             loss_record = record_loss(loss_record, loss)
-        previous = params  # of no effect
         for gradient, direction in zip(gradients, directions, strict=True):
-            record = record_layers(record, gradient, previous, direction, layers)
-            previous = gradient
+            record = record_layers(record, gradient, direction, layers)
         return summarize(loss_record, record, params, layers)
 
     summary = close_window(jnp.asarray(losses), gradients, directions)
@@ -68,14 +66,14 @@ def test_a_small_spread_on_a_high_level_is_not_lost_to_float32():
         record = record_loss(record, jnp.asarray(loss))
     params = mlp_init(jax.random.key(0))
     layers = by_module(params)
-    summary = summarize(record, empty_layer_record(layers), params, layers)
+    summary = summarize(record, empty_layer_record(params, layers), params, layers)
     np.testing.assert_allclose(summary.loss_spread, np.std(np.float32(losses)), rtol=1e-3)
 
 
 def test_a_window_without_steps_is_all_zeros_and_finite():
     params = mlp_init(jax.random.key(0))
     layers = by_module(params)
-    summary = summarize(empty_loss_record(), empty_layer_record(layers), params, layers)
+    summary = summarize(empty_loss_record(), empty_layer_record(params, layers), params, layers)
     np.testing.assert_array_equal(summary.loss, 0.0)
     np.testing.assert_array_equal(summary.gradient_rms, np.zeros(2))
     np.testing.assert_array_equal(summary.agreement, np.zeros(2))
@@ -85,9 +83,9 @@ def test_a_window_without_steps_is_all_zeros_and_finite():
 def test_where_a_gradient_is_zero_it_agrees_with_nothing():
     zeros = jax.tree.map(jnp.zeros_like, mlp_init(jax.random.key(0)))
     layers = by_module(zeros)
-    record = empty_layer_record(layers)
+    record = empty_layer_record(zeros, layers)
     for _ in range(2):
-        record = record_layers(record, zeros, zeros, zeros, layers)
+        record = record_layers(record, zeros, zeros, layers)
     np.testing.assert_array_equal(record.agreement, np.zeros(2))
     np.testing.assert_array_equal(record.alignment, np.zeros(2))
 
@@ -95,12 +93,12 @@ def test_where_a_gradient_is_zero_it_agrees_with_nothing():
 def test_gradients_that_do_not_change_agree_fully_and_opposite_ones_not_at_all():
     gradient = mlp_init(jax.random.key(0))
     layers = by_module(gradient)
-    record = empty_layer_record(layers)
+    record = empty_layer_record(gradient, layers)
     for _ in range(2):
-        record = record_layers(record, gradient, gradient, gradient, layers)
+        record = record_layers(record, gradient, gradient, layers)
     np.testing.assert_allclose(record.agreement / record.agreement_count, 1.0, rtol=1e-6)
     opposite = jax.tree.map(jnp.negative, gradient)
-    record = record_layers(record, opposite, gradient, gradient, layers)
+    record = record_layers(record, opposite, gradient, layers)
     np.testing.assert_allclose(record.agreement, 0.0, atol=1e-6)
     np.testing.assert_allclose(
         record.alignment, 1.0, rtol=1e-6

@@ -9,7 +9,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from ganno_jax.inner.layers import KINDS, LayerMap
-from ganno_jax.inner.statistics import Summary
+from ganno_jax.inner.statistics import Summary, relative_steps
 
 FEATURE_VERSION = 3
 GLOBAL_FEATURES = (
@@ -147,9 +147,9 @@ def observe(
     num_layers = layers.num_layers
     depth = jnp.arange(num_layers) / max(num_layers - 1, 1)
     log10_rates = log_rates / jnp.log(10.0)
-    relative_steps = summary.direction_rms / jnp.maximum(summary.weight_rms, 1e-3)
+    steps, has_scale = relative_steps(summary, layers)
     faded = memory.log_largest_step - _FADING * interval / jnp.maximum(total_steps, 1)
-    log_step = jnp.where(jnp.isfinite(relative_steps), _log(relative_steps), faded)
+    log_step = jnp.where(jnp.isfinite(steps), _log(jnp.where(has_scale, steps, 0.0)), faded)
     log_largest_step = jnp.maximum(faded, log_step)
     kinds = jnp.asarray([[kind == k for k in KINDS] for kind in layers.kinds], jnp.float32)
     layer_features = jnp.stack(
@@ -161,7 +161,7 @@ def observe(
             log_gradient / jnp.log(10.0) / 3,
             (log_gradient - memory.log_gradient) / 2,
             _log10(summary.weight_rms) / 2,
-            _log10(rates * relative_steps) / 3,
+            _log10(rates * steps) / 3,
             _log10(summary.direction_rms / jnp.maximum(summary.gradient_rms, _TINY)) / 3,
             (log_step - log_largest_step) / 2,
             summary.agreement,

@@ -1,7 +1,8 @@
 """Inner optimizers as Optax directions: everything but the learning rate. Their numbers are traced.
 
-The step is `params <- params - rates[layer] * direction`; with rates equal to a constant each direction takes the
-step of its Optax twin.
+The step is `params <- params - rates[layer] * (direction + decay * params)`; with rates equal to a constant each
+direction takes the step of its Optax twin with a decay of matrices only. Decoupled decay is no part of the direction,
+so that the size of a layer's update is that of its gradient.
 """
 
 import dataclasses
@@ -110,16 +111,20 @@ class InnerOptimizer:
         )
 
     def transformation(self, h: Hyperparameters) -> optax.GradientTransformationExtraArgs:
-        """The direction with these numbers, as an Optax transformation without a learning rate."""
+        """The direction with these numbers, as an Optax transformation without a learning rate or decoupled decay."""
         parts = []
         if self.clip_norm is not None:
             parts.append(optax.clip_by_global_norm(h.clip_norm))
         if self.weight_decay is not None and not self.decoupled_decay:
             parts.append(optax.add_decayed_weights(h.weight_decay))
         parts.append(self.direction_fn(h))
-        if self.weight_decay is not None and self.decoupled_decay:
-            parts.append(optax.add_decayed_weights(h.weight_decay))
         return optax.with_extra_args_support(optax.chain(*parts) if len(parts) > 1 else parts[0])
+
+    def decays(self, h: Hyperparameters, num_layers: int) -> Float[Array, " layer"] | None:
+        """Decoupled weight decay of each layer per unit of rate, for `layers.apply_rates`; None for none."""
+        if self.weight_decay is None or not self.decoupled_decay:
+            return None
+        return jnp.full(num_layers, h.weight_decay)
 
 
 def named(name: str, initial_rate: Distribution, **numbers: Distribution) -> InnerOptimizer:
@@ -158,7 +163,7 @@ class Direction:
       momentum: first-moment decay (b1), [0, 1).
       second_decay: second-moment decay (b2), [0, 1).
       epsilon: > 0.
-      weight_decay: per unit of rate, >= 0.
+      weight_decay: per unit of rate, >= 0; of matrices only where it is decoupled.
 
     Raises:
       ValueError: there is no direction of that name, or a number is out of its range.
@@ -195,6 +200,11 @@ class Direction:
         )
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
-        """For a training loop of one's own: an Optax transformation without a learning rate."""
+        """For a training loop of one's own: an Optax transformation without a learning rate or decoupled decay."""
         optimizer = self.optimizer(Constant(1.0))
         return optimizer.transformation(optimizer.sample(jax.random.key(0)))
+
+    @property
+    def decoupled_decay(self) -> float:
+        """The part of `weight_decay` that is no part of `transformation()`."""
+        return self.weight_decay if _entry(self.name)[1] else 0.0

@@ -81,10 +81,8 @@ def example_features_by_layer(
 
     def change(layer: Array) -> Float[Array, " example"]:
         leaves, structure = jax.tree.flatten(updates)
-        chosen = [
-            jnp.where(layer == owner, leaf, jnp.zeros_like(leaf))
-            for leaf, owner in zip(leaves, layers.leaf_layers, strict=True)
-        ]
+        only = (jnp.arange(layers.num_layers) == layer).astype(jnp.float32)
+        chosen = [layers.spread(only, i, leaf) * leaf for i, leaf in enumerate(leaves)]
         return jax.jvp(loss_fn, (params,), (jax.tree.unflatten(structure, chosen),))[1]
 
     changes = jax.vmap(change)(jnp.arange(layers.num_layers))

@@ -5,16 +5,25 @@ traced.
 """
 
 import math
-import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, PyTree
 
+from ganno_jax.inner.layer_names import (
+    is_norm,
+    kind_of,
+    norm_owner,
+    order_of,
+    path_names,
+    vector_owner,
+)
+from ganno_jax.inner.stacks import find_stacks, layers_in_order
+
 KINDS = ("dense", "conv", "norm", "other")
+_ATTRIBUTES = (jax.tree_util.GetAttrKey, jax.tree_util.SequenceKey)
 
 
 @struct.dataclass
@@ -25,34 +34,69 @@ class LayerMap:
     leaves: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)  # leaf numbers per layer
     sizes: tuple[int, ...] = struct.field(pytree_node=False)  # parameters per layer
     kinds: tuple[str, ...] = struct.field(pytree_node=False)  # of KINDS, per layer
+    # Usual root mean square of the entries of a layer's matrices, 1 / sqrt(inputs); 0 where it has none.
+    usual_weights: tuple[float, ...] = struct.field(pytree_node=False)
+    decayed: tuple[bool, ...] = struct.field(pytree_node=False)  # per leaf: matrices, not vectors
+    # Per leaf: how many leading axes count layers, as `nn.scan` and `lax.scan` stack them.
+    stacked: tuple[int, ...] = struct.field(pytree_node=False)
 
     @property
     def num_layers(self) -> int:
         return len(self.names)
 
     @property
-    def leaf_layers(self) -> tuple[int, ...]:
-        """The layer of each leaf."""
-        pairs = sorted((leaf, layer) for layer, group in enumerate(self.leaves) for leaf in group)
-        return tuple(layer for _, layer in pairs)
+    def leaf_layers(self) -> tuple[tuple[int, ...], ...]:
+        """The layers of each leaf: one, or one for each slice of a stacked leaf."""
+        owners: list[list[int]] = [[] for _ in self.stacked]
+        for layer, group in enumerate(self.leaves):
+            for leaf in group:
+                owners[leaf].append(layer)
+        return tuple(tuple(layers) for layers in owners)
+
+    def spread(self, values: Float[Array, " layer"], leaf: int, like: Array) -> Array:
+        """The value of a leaf's layer, or of each of its slices, to multiply an array of its shape and type with."""
+        owners, axes = self.leaf_layers[leaf], self.stacked[leaf]
+        if not axes:
+            return values[owners[0]].astype(like.dtype)
+        shape = like.shape[:axes] + (1,) * (like.ndim - axes)
+        return values[jnp.asarray(owners)].astype(like.dtype).reshape(shape)
 
 
-def by_module(params: PyTree) -> LayerMap:
+def by_module(params: PyTree, stacked: Mapping[str, int] | None = None) -> LayerMap:
     """One layer per module that owns parameters, found from the leaves' paths.
 
-    Modules are ordered naturally by path ("dense2" before "dense10"), those named as inputs (`embed`, `stem`)
-    first and those named as outputs (`head`, `logits`, `output`) last. A normalization's scale and bias join the
-    layer that it follows: the sibling of the same number (`norm1` to `conv1`), else the layer before it.
+    Layers are ordered as data passes them (`layer_names.order_of`); where all names are attributes, as in Equinox, in
+    the order of the tree, in which they were declared. A normalization's scale and bias join the layer that it follows:
+    the sibling of the same number (`norm1` to `conv1`), else the layer before it. In a flat dict vectors join the
+    matrix of their name (`b1` to `w1`).
     """
-    return by_path(params, lambda path: "/".join(path[:-1]) or path[-1], join_norms=True)
+    return by_path(
+        params, lambda path: "/".join(path[:-1]) or path[-1], join_vectors=True, stacked=stacked
+    )
 
 
 def by_path(
-    params: PyTree, layer_fn: Callable[[tuple[str, ...]], str], *, join_norms: bool = False
+    params: PyTree,
+    layer_fn: Callable[[tuple[str, ...]], str],
+    *,
+    join_vectors: bool = False,
+    stacked: Mapping[str, int] | None = None,
 ) -> LayerMap:
-    """Layers named by a function of the leaf's path, such as `("block0", "conv0", "kernel")`."""
-    paths = [_path_names(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    return _from_names(params, [str(layer_fn(path)) for path in paths], join_norms)
+    """Layers named by a function of the leaf's path, such as `("block0", "conv0", "kernel")`.
+
+    Args:
+      params: the network's.
+      layer_fn: the layer's name.
+      join_vectors: let norms and biases that are layers of their own join those that they belong to.
+      stacked: number of leading axes that count layers, by the beginning of the path ("decoder/layers"); each slice
+        is then a layer. For parameters from `nn.scan` or for `lax.scan`.
+
+    Raises:
+      ValueError: `stacked` names no parameters, or more axes than they have.
+    """
+    paths = [path_names(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    stacks = find_stacks(params, paths, stacked or {})
+    return _from_names(params, [str(layer_fn(path)) for path in paths], join_vectors, stacks)
 
 
 def by_labels(params: PyTree, labels: PyTree) -> LayerMap:
@@ -70,26 +114,39 @@ def by_labels(params: PyTree, labels: PyTree) -> LayerMap:
             "`layers` must be a tree of labels with the structure of the parameters, or of their upper part: "
             f"{jax.tree.structure(params)}; got {jax.tree.structure(labels)}."
         ) from error
-    return _from_names(params, [str(label) for label in jax.tree.leaves(whole)], False)
+    names = [str(label) for label in jax.tree.leaves(whole)]
+    return _from_names(params, names, False, [("", 0)] * len(names))
 
 
-def layer_sums(leaf_values: Sequence[Float[Array, ""]], layers: LayerMap) -> Float[Array, " layer"]:
-    """Add up one number per leaf within each layer."""
-    return jnp.stack([sum(leaf_values[i] for i in group) for group in layers.leaves])
+def layer_sums(
+    leaf_values: Sequence[Float[Array, ""] | Float[Array, " slice"]], layers: LayerMap
+) -> Float[Array, " layer"]:
+    """Add up one number per leaf, or per slice of a stacked leaf, within each layer."""
+    owners = layers.leaf_layers
+
+    def of(leaf: int, layer: int) -> Float[Array, ""]:
+        value = leaf_values[leaf]
+        return value[owners[leaf].index(layer)] if value.ndim else value
+
+    return jnp.stack([sum(of(i, n) for i in group) for n, group in enumerate(layers.leaves)])
 
 
 def squared_norms(tree: PyTree, layers: LayerMap) -> Float[Array, " layer"]:
     """Squared Euclidean norm of each layer's leaves, in float32."""
-    leaves = [x.astype(jnp.float32) for x in jax.tree.leaves(tree)]
-    return layer_sums([jnp.vdot(x, x) for x in leaves], layers)
+    return inner_products(tree, tree, layers)
 
 
 def inner_products(left: PyTree, right: PyTree, layers: LayerMap) -> Float[Array, " layer"]:
     """Inner product of two trees within each layer, in float32."""
-    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
-    return layer_sums(
-        [jnp.vdot(x.astype(jnp.float32), y.astype(jnp.float32)) for x, y in pairs], layers
-    )
+    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), layers.stacked, strict=True)
+
+    def product(x: Array, y: Array, axes: int) -> Array:
+        x, y = x.astype(jnp.float32), y.astype(jnp.float32)
+        if not axes:
+            return jnp.sum(x * y)
+        return jnp.sum(x * y, axis=tuple(range(axes, x.ndim))).reshape(-1)
+
+    return layer_sums([product(x, y, axes) for x, y, axes in pairs], layers)
 
 
 def sizes_in_use(params: PyTree, layers: LayerMap) -> Float[Array, " layer"]:
@@ -117,80 +174,97 @@ def _in_use(leaves: Sequence[Array]) -> Float[Array, ""]:
     return jnp.where(any_weight, count, whole)
 
 
-def apply_rates(direction: PyTree, layers: LayerMap, rates: Float[Array, " layer"]) -> PyTree:
-    """Scale each leaf of an Optax direction by minus the learning rate of its layer; dtypes are kept."""
+def apply_rates(
+    direction: PyTree,
+    layers: LayerMap,
+    rates: Float[Array, " layer"],
+    params: PyTree | None = None,
+    decays: Float[Array, " layer"] | None = None,
+) -> PyTree:
+    r"""The step $-\eta_l (d_l + \lambda_l w_l)$ of every leaf; dtypes are those of the direction.
+
+    Args:
+      direction: $d$, an Optax direction without decoupled weight decay.
+      layers: the groups of leaves, and which leaves decay.
+      rates: $\eta$.
+      params: $w$; needed with `decays`.
+      decays: $\lambda$, decoupled weight decay per unit of rate; None for none.
+    """
     leaves, structure = jax.tree.flatten(direction)
-    scaled = [
-        -rates[layer].astype(leaf.dtype) * leaf
-        for leaf, layer in zip(leaves, layers.leaf_layers, strict=True)
-    ]
+    if decays is not None:
+        weights = jax.tree.leaves(params)
+        leaves = [
+            d + layers.spread(decays, i, d) * w.astype(d.dtype) if layers.decayed[i] else d
+            for i, (d, w) in enumerate(zip(leaves, weights, strict=True))
+        ]
+    scaled = [-layers.spread(rates, i, leaf) * leaf for i, leaf in enumerate(leaves)]
     return jax.tree.unflatten(structure, scaled)
 
 
-def _path_names(path: tuple[Any, ...]) -> tuple[str, ...]:
-    # Variables of NNX and boxes of Linen hold their array as an attribute `value`, which is no module.
-    last = path[-1] if len(path) > 1 else None
-    if isinstance(last, jax.tree_util.GetAttrKey) and last.name == "value":
-        path = path[:-1]
-    names = (str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
-    return tuple(names) or ("params",)
-
-
-def _natural(name: str) -> tuple[Any, ...]:
-    parts = tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.split(r"(\d+)", name))
-    root = name.lower()
-    place = 0
-    if re.search(r"(^|/)(\w*embed\w*|stem\w*|input\w*)", root):
-        place = -1
-    if re.search(r"(^|/)(head|logits|output|classifier|decoder_out)\w*", root):
-        place = 1
-    return (place, *parts)
-
-
-def _is_norm(name: str, leaf_names: set[str]) -> bool:
-    last = name.rsplit("/", 1)[-1].lower()
-    return "norm" in last or last.startswith("bn") or leaf_names == {"scale", "bias"}
-
-
-def _norm_owner(norm: str, names: list[str]) -> str | None:
-    """The layer whose outputs a norm normalizes: same parent, same number, else the one before it."""
-    parent, _, last = norm.rpartition("/")
-    siblings = [n for n in names if n.rpartition("/")[0] == parent]
-    number = re.search(r"(\d+)$", last)
-    if number:
-        same = [n for n in siblings if re.search(rf"(?<!\d){number.group(1)}$", n)]
-        if same:
-            return same[0]
-    before = [n for n in siblings if _natural(n) < _natural(norm)] or siblings
-    return before[-1] if before else None
-
-
-def _from_names(params: PyTree, leaf_layers: list[str], join_norms: bool) -> LayerMap:
+def _from_names(
+    params: PyTree, names: list[str], join_vectors: bool, stacks: list[tuple[str, int]]
+) -> LayerMap:
+    """The map of leaves whose layers have these names."""
     leaves = jax.tree.leaves(params)
     if not leaves:
         raise ValueError("there are no parameters, so there is no layer to set a rate for.")
-    paths = [_path_names(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    members: dict[str, set[str]] = {}
-    for name, path in zip(leaf_layers, paths, strict=True):
-        members.setdefault(name, set()).add(path[-1])
-    names = sorted(members, key=_natural)
-    if join_norms:
-        norms = [n for n in names if _is_norm(n, members[n])]
-        others = [n for n in names if n not in norms]
-        owner = {n: _norm_owner(n, others) for n in norms} if others else {}
-        leaf_layers = [owner.get(n) or n for n in leaf_layers]
-        names = sorted(set(leaf_layers), key=_natural)
-    groups = tuple(tuple(i for i, n in enumerate(leaf_layers) if n == name) for name in names)
+    keyed = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    paths = [path_names(path) for path in keyed]
+    shapes = [jnp.shape(w)[axes:] for w, (_, axes) in zip(leaves, stacks, strict=True)]
+    kinds = [kind_of(path, len(shape)) for path, shape in zip(paths, shapes, strict=True)]
+    if join_vectors:
+        names = _joined(names, paths, kinds)
+    declared = all(isinstance(key, _ATTRIBUTES) for path in keyed for key in path)
+    members = layers_in_order(names, leaves, stacks, names.index if declared else order_of)
+    groups = tuple(tuple(i for i, m in enumerate(names) if m == name) for name, _ in members)
     return LayerMap(
-        names=tuple(names),
+        names=tuple(f"{name}{index}" for name, index in members),
         leaves=groups,
-        sizes=tuple(sum(math.prod(jnp.shape(leaves[i])) for i in group) for group in groups),
-        kinds=tuple(_kind([leaves[i] for i in group]) for group in groups),
+        sizes=tuple(sum(math.prod(shapes[i]) for i in group) for group in groups),
+        kinds=tuple(_kind([kinds[i] for i in group]) for group in groups),
+        usual_weights=tuple(
+            max(_usual_weight(paths[i], shapes[i]) for i in group) for group in groups
+        ),
+        decayed=tuple(
+            len(shape) >= 2 and path[-1] not in ("bias", "scale")
+            for shape, path in zip(shapes, paths, strict=True)
+        ),
+        stacked=tuple(axes for _, axes in stacks),
     )
 
 
-def _kind(leaves: list[Any]) -> str:
-    most_axes = max(jnp.ndim(leaf) for leaf in leaves)
-    if most_axes <= 1:
-        return "norm" if len(leaves) > 1 else "other"
-    return "dense" if most_axes == 2 else "conv" if most_axes >= 4 else "other"
+def _joined(names: list[str], paths: list[tuple[str, ...]], kinds: list[str]) -> list[str]:
+    """With norms and lone vectors in the layers that they belong to."""
+    parts: dict[str, set[str]] = {}
+    matrices = set()
+    for name, path, kind in zip(names, paths, kinds, strict=True):
+        parts.setdefault(name, set()).add(path[-1])
+        matrices |= {name} if kind != "vector" else set()
+    ordered = sorted(parts, key=order_of)
+    norms = [n for n in ordered if n not in matrices and is_norm(n, parts[n])]
+    others = [n for n in ordered if n not in norms]
+    owner = {n: norm_owner(n, others) for n in norms}
+    among = [n for n in others if n in matrices]
+    owner |= {
+        n: vector_owner(n, among)
+        for n in others
+        if n not in matrices and parts[n] == {n.rpartition("/")[2]}
+    }
+    return [owner.get(n) or n for n in names]
+
+
+def _kind(kinds: list[str]) -> str:
+    """Of a layer: that of its largest kind of leaf, as agents know it (`KINDS`)."""
+    if set(kinds) == {"vector"}:
+        return "norm" if len(kinds) > 1 else "other"
+    known = {"conv": "conv", "other": "other"}
+    return next(known.get(kind, "dense") for kind in kinds if kind != "vector")
+
+
+def _usual_weight(path: tuple[str, ...], shape: tuple[int, ...]) -> float:
+    """One over the root of a matrix's inputs; where the path does not tell its layout, of its longer side."""
+    if len(shape) < 2:
+        return 0.0
+    first, last = math.prod(shape[:-1]), math.prod(shape[1:])
+    inputs = {"kernel": first, "weight": last}.get(path[-1], max(first, last))
+    return 1 / math.sqrt(max(inputs, 1))

@@ -4,12 +4,15 @@ The loss is recorded at every step. The per-layer statistics cost passes over th
 the last few steps of the window only ("measured" steps). The same functions serve the env and `control()`.
 """
 
+import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from ganno_jax.inner.layers import LayerMap, inner_products, squared_norms
 
+SAMPLE = 2**14
+"""Entries of each leaf from which the agreement of successive gradients is taken, so that no gradient is kept whole."""
 _TINY = 1e-20
 
 
@@ -35,7 +38,9 @@ class LayerRecord:
     alignment: Float[Array, " layer"]  # sum of the cosines of direction and gradient
     agreement: Float[Array, " layer"]  # sum of the cosines of successive gradients
     agreement_count: Float[Array, ""]
-    previous_square: Float[Array, " layer"]  # of the gradient of the step before
+    previous: tuple[
+        Float[Array, " entry"], ...
+    ]  # per leaf: a sample of the gradient of the step before
 
 
 @struct.dataclass
@@ -76,7 +81,7 @@ def record_loss(record: LossRecord, loss: Float[Array, ""]) -> LossRecord:
     )
 
 
-def empty_layer_record(layers: LayerMap) -> LayerRecord:
+def empty_layer_record(params: PyTree, layers: LayerMap) -> LayerRecord:
     """Before the first measured step of a window."""
     zero, zeros = jnp.zeros((), jnp.float32), jnp.zeros(layers.num_layers, jnp.float32)
     return LayerRecord(
@@ -86,36 +91,44 @@ def empty_layer_record(layers: LayerMap) -> LayerRecord:
         alignment=zeros,
         agreement=zeros,
         agreement_count=zero,
-        previous_square=zeros,
+        previous=tuple(jnp.zeros_like(x) for x in sample(params)),
     )
 
 
+def sample(tree: PyTree) -> tuple[Float[Array, " entry"], ...]:
+    """Up to about `SAMPLE` entries of each leaf in float32, evenly spaced along its first axis; all of a small leaf."""
+    leaves = [jnp.asarray(x) for x in jax.tree.leaves(tree)]
+    strides = [min(-(-x.size // SAMPLE), len(x)) if x.ndim else 1 for x in leaves]
+    taken = [x[::k] if x.ndim else x for x, k in zip(leaves, strides, strict=True)]
+    return tuple(jnp.ravel(x).astype(jnp.float32) for x in taken)
+
+
 def record_layers(
-    record: LayerRecord, gradient: PyTree, previous: PyTree, direction: PyTree, layers: LayerMap
+    record: LayerRecord, gradient: PyTree, direction: PyTree, layers: LayerMap
 ) -> LayerRecord:
     """Add the per-layer statistics of one inner step.
 
     Args:
       record: sums so far.
       gradient: of the training loss, before clipping and weight decay.
-      previous: the gradient of the step before; of no effect in the first measured step of a window.
-      direction: what the rates are multiplied with.
+      direction: what the rates are multiplied with, without decoupled weight decay.
       layers: the groups of leaves.
     """
     square = squared_norms(gradient, layers)
     direction_square = squared_norms(direction, layers)
     aligned = inner_products(gradient, direction, layers)
-    alike = inner_products(gradient, previous, layers)
+    taken = sample(gradient)
+    squares = squared_norms(taken, layers), squared_norms(record.previous, layers)
+    alike = _cosine(inner_products(taken, record.previous, layers), *squares)
     has_previous = record.count > 0
     return LayerRecord(
         count=record.count + 1,
         gradient_square=record.gradient_square + square,
         direction_square=record.direction_square + direction_square,
         alignment=record.alignment + _cosine(aligned, square, direction_square),
-        agreement=record.agreement
-        + jnp.where(has_previous, _cosine(alike, square, record.previous_square), 0.0),
+        agreement=record.agreement + jnp.where(has_previous, alike, 0.0),
         agreement_count=record.agreement_count + has_previous,
-        previous_square=square,
+        previous=taken,
     )
 
 
@@ -153,6 +166,20 @@ def summarize(
         alignment=measured.alignment / steps,
         sizes=sizes,
     )
+
+
+def relative_steps(
+    summary: Summary, layers: LayerMap
+) -> tuple[Float[Array, " layer"], Bool[Array, " layer"]]:
+    """RMS direction over RMS weight of each layer, and which of them say something about the layer's scale.
+
+    Weights count as at least half of what matrices of their shape start from, so a layer that starts at zero is as
+    one that does not. Layers of vectors and scalars only, such as gates or position vectors, have no scale
+    of their own beside layers with matrices.
+    """
+    usual = jnp.asarray(layers.usual_weights, jnp.float32)
+    steps = summary.direction_rms / jnp.maximum(summary.weight_rms, jnp.maximum(0.5 * usual, 1e-3))
+    return steps, (usual > 0) | ~jnp.any(usual > 0)
 
 
 def _cosine(

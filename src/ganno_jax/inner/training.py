@@ -175,7 +175,7 @@ class Training:
         direction, optimizer_state = transformation.update(
             gradient, state.optimizer_state, state.params, value=loss
         )
-        updates = apply_rates(direction, self.layers, rates)
+        updates = self._updates(state, direction, rates)
         state = state.replace(
             params=jax.tree.map(lambda w, u: w + u.astype(w.dtype), state.params, updates),
             model_state=model_state,
@@ -183,6 +183,12 @@ class Training:
             step=state.step + 1,
         )
         return state, InnerMetrics(loss, gradient, direction)
+
+    def _updates(
+        self, state: InnerState, direction: Params, rates: Float[Array, " layer"]
+    ) -> Params:
+        decays = self.optimizer.decays(state.hyperparameters, self.num_layers)
+        return apply_rates(direction, self.layers, rates, state.params, decays)
 
     def window(
         self, state: InnerState, rates: Float[Array, "inner_step layer"], num_measured: int
@@ -202,22 +208,21 @@ class Training:
             return (state, record_loss(losses, metrics.loss)), None
 
         def measured(carry, inputs):
-            before, losses, record, previous = carry[:4]
+            before, losses, record = carry[:3]
             state, metrics = self._step(before, *inputs)
             losses = record_loss(losses, metrics.loss)
             gradient, direction = metrics.gradient, metrics.direction
-            record = record_layers(record, gradient, previous, direction, self.layers)
+            record = record_layers(record, gradient, direction, self.layers)
             last_step = (before, direction) if self.example_features else ()
-            return (state, losses, record, gradient, *last_step), None
+            return (state, losses, record, *last_step), None
 
         carry = (state, empty_loss_record())
         if num_bare:
             carry, _ = jax.lax.scan(bare, carry, (rates[:num_bare], indices[:num_bare]))
-        no_gradient = jax.tree.map(jnp.zeros_like, state.params)
         last_step = (state, state.params) if self.example_features else ()
-        carry = (*carry, empty_layer_record(self.layers), no_gradient, *last_step)
+        carry = (*carry, empty_layer_record(state.params, self.layers), *last_step)
         carry, _ = jax.lax.scan(measured, carry, (rates[num_bare:], indices[num_bare:]))
-        state, losses, record, _, *last_step = carry
+        state, losses, record, *last_step = carry
         summary = self._summarize(losses, record, state)
         if self.example_features:
             apart = len(indices) > 1
@@ -247,7 +252,7 @@ class Training:
         def losses(params: Params) -> Array:
             return state.task.example_losses(params, state.model_state, batch, key, True)[0]
 
-        updates = apply_rates(direction, self.layers, rates)
+        updates = self._updates(state, direction, rates)
         features = example_features_by_layer if self.example_features_by_layer else example_features
         take = partial(features, losses, state.params, updates, self.layers)
         if self.example_features_limit is None or not apart:
@@ -265,8 +270,8 @@ class Training:
         direction, _ = transformation.update(
             gradient, state.optimizer_state, state.params, value=loss
         )
-        record = empty_layer_record(self.layers)
-        record = record_layers(record, gradient, gradient, direction, self.layers)
+        record = empty_layer_record(state.params, self.layers)
+        record = record_layers(record, gradient, direction, self.layers)
         losses = record_loss(empty_loss_record(), loss)
         summary = self._summarize(losses, record, state)
         if self.example_features:  # none before the first step

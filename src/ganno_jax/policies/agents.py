@@ -50,6 +50,12 @@ class AgentPolicy:
         state, action = self.choose(state, observation, key)
         return state, self.rates(observation, action)
 
+    def show(
+        self, state: Float[Array, "layer hidden"], observation: Observation, key: PRNGKeyArray
+    ) -> dict[str, Shaped[Array, " layer"]]:
+        """For logs: the agents' actions at this decision."""
+        return {"actions": self.choose(state, observation, key)[1]}
+
     def choose(
         self, state: Float[Array, "layer hidden"], observation: Observation, key: PRNGKeyArray
     ) -> tuple[Float[Array, "layer hidden"], Shaped[Array, " layer"]]:
@@ -111,6 +117,15 @@ class Ensemble:
         """Learning rates for the coming env step; members that sample do so independently."""
         state, actions = self.choose(state, observation, key)
         return state, self.rates(observation, actions)
+
+    def show(
+        self,
+        state: Float[Array, "member layer hidden"],
+        observation: Observation,
+        key: PRNGKeyArray,
+    ) -> dict[str, Shaped[Array, "member layer"]]:
+        """For logs: the actions of every member's agents at this decision."""
+        return {"actions": self.choose(state, observation, key)[1]}
 
     def choose(
         self,

@@ -26,3 +26,11 @@ class Policy(Protocol):
           per inner step (so that a schedule is followed exactly, whatever the decision interval).
         """
         ...
+
+
+def shown(
+    policy: Policy, state: PolicyState, observation: Observation, key: PRNGKeyArray
+) -> dict[str, Array]:
+    """What a policy wants logs to show of the decision that it takes here: its method `show`, where it has one."""
+    show = getattr(policy, "show", None)
+    return {} if show is None else show(state, observation, key)

@@ -1,0 +1,97 @@
+"""What `control` cannot work with, said in one line."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import PyTree
+
+from ganno_jax.door.state import ControlState
+
+
+def check_update(gradient: PyTree, params: PyTree | None, value: Any) -> None:
+    """What an update is given.
+
+    Raises:
+      ValueError: there are no parameters, the loss is no scalar, or the gradients have another structure.
+    """
+    if params is None:
+        raise ValueError("`update` needs the parameters: update(grads, state, params, value=loss).")
+    if value is not None and jnp.ndim(value):
+        raise ValueError(
+            f"`value` must be one number, the mean loss; got shape {jnp.shape(value)}."
+        )
+    if jax.tree.structure(gradient) != jax.tree.structure(params):
+        raise ValueError(
+            f"the gradients have the structure {jax.tree.structure(gradient)}, the parameters "
+            f"{jax.tree.structure(params)}."
+        )
+
+
+def check_state(state: Any, needed: ControlState, names: tuple[str, ...]) -> None:
+    """Whether a state belongs to these layers, this controller and this version of the library.
+
+    Args:
+      state: what an update is given.
+      needed: shapes of one from `init`.
+      names: the layers.
+
+    Raises:
+      ValueError: it does not; names what differs first.
+    """
+    if not isinstance(state, ControlState):
+        raise ValueError(
+            f"the state must be one of `control`, from its `init`; got {type(state).__name__}."
+        )
+    if state.layer_names != names:
+        raise ValueError(
+            f"the state is for {len(state.layer_names)} layers, the parameters have {len(names)}: "
+            f"{', '.join(sorted(set(state.layer_names) ^ set(names)))} differ."
+        )
+    found, wanted = _shapes(state), _shapes(needed)
+    for path in [*wanted, *found]:
+        if found.get(path) != wanted.get(path):
+            raise ValueError(
+                "the state is of another controller, direction or version of the library: "
+                f"{path} is {found.get(path, 'missing')}, needed is {wanted.get(path, 'none')}."
+            )
+
+
+def _shapes(tree: PyTree) -> dict[str, str]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(p): f"{list(jnp.shape(x))} of {x.dtype}" for p, x in leaves}
+
+
+def check_direction(direction: optax.GradientTransformation, params: PyTree) -> None:
+    """Whether a direction has the sign of the gradient, tried on parameters of the same structure and tiny shapes.
+
+    Raises:
+      ValueError: it goes against the gradient, as whole optimizers do; parameters are complex.
+    """
+    leaves = jax.tree.leaves(params)
+    if any(jnp.iscomplexobj(w) for w in leaves):
+        raise ValueError(
+            "parameters must be real: wrap the optimizer in optax.contrib.split_real_and_imaginary."
+        )
+    tiny = jax.tree.map(lambda w: np.ones([min(n, 2) for n in w.shape], w.dtype), params)
+    with jax.ensure_compile_time_eval():
+        try:
+            made = optax.with_extra_args_support(direction)
+            state = made.init(tiny)
+            found = [made.update(_scaled(tiny, s), state, tiny, value=1.0)[0] for s in (1.0, -1.0)]
+        except Exception:  # a direction may need more than this trial has, such as larger matrices
+            return
+        if any(isinstance(u, jax.core.Tracer) for u in jax.tree.leaves(found)):
+            return  # inside `jax.shard_map` nothing can be tried
+        up, down = (sum(float(np.sum(u)) for u in jax.tree.leaves(tree)) for tree in found)
+    if up < 0 < down:
+        raise ValueError(
+            "`direction` goes against the gradient, as a whole optimizer does; give one without a learning rate, "
+            "such as optax.scale_by_adam() for optax.adam(1e-3) and optax.trace(0.9) for optax.sgd(0.1, 0.9)."
+        )
+
+
+def _scaled(tree: PyTree, factor: float) -> PyTree:
+    return jax.tree.map(lambda w: (factor * w).astype(w.dtype), tree)

@@ -1,0 +1,69 @@
+"""When decisions fall within a training."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int
+
+
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    r"""Decision $k$ of $D$ falls before update $\lfloor k T / D \rfloor$ of $T$; with `every` $n$, before update $k n$.
+
+    So a training has the trained number of decisions however long it is, or one per update where it is shorter.
+
+    Attributes:
+      total_steps: updates of the training.
+      trained_decisions: decisions that the controller was trained with.
+      every: updates per decision instead.
+
+    Raises:
+      ValueError: a count is no whole number of at least 1, or there are more than 46,340 decisions without `every`.
+    """
+
+    total_steps: int
+    trained_decisions: int
+    every: int | None = None
+
+    def __post_init__(self):
+        for name, count in {"total_steps": self.total_steps, "every": self.every}.items():
+            if count is not None and not (isinstance(count, int | np.integer) and count >= 1):
+                raise ValueError(
+                    f"`{name}` must be a whole number, at least 1; got {count}. Under `optax.inject_hyperparams` "
+                    'name it among the static ones: static_args=("controller", "total_steps", "every").'
+                )
+        if self.every is None and self.decisions > 46_340:  # its square is beyond int32
+            raise ValueError(f"{self.decisions} decisions are too many: set `every`.")
+
+    @property
+    def decisions(self) -> int:
+        """In the whole training."""
+        if self.every is not None:
+            return -(-int(self.total_steps) // int(self.every))
+        return min(self.trained_decisions, int(self.total_steps))
+
+    @property
+    def interval(self) -> int:
+        """Updates per decision; those of a training that does not divide differ by one from each other."""
+        if self.every is not None:
+            return int(self.every)
+        return max(1, round(int(self.total_steps) / self.decisions))
+
+    def start(self, decision: Int[Array, ""]) -> Int[Array, ""]:
+        """The update before which a decision falls; that of the one after the last is the training's end."""
+        if self.every is not None:
+            return jnp.minimum(decision * int(self.every), int(self.total_steps))
+        whole, rest = divmod(int(self.total_steps), self.decisions)
+        return decision * whole + decision * rest // self.decisions
+
+    def is_due(self, decision: Int[Array, ""], step: Int[Array, ""]) -> Bool[Array, ""]:
+        """Whether the decision falls before this update."""
+        return (decision < self.decisions) & (step == self.start(decision))
+
+    def is_measured(
+        self, decision: Int[Array, ""], step: Int[Array, ""], num_measured: int
+    ) -> Bool[Array, ""]:
+        """Whether this update is among the last so many before the next decision; the first update of an interval
+        that is shorter is too."""
+        return (decision < self.decisions) & (step >= self.start(decision) - num_measured)

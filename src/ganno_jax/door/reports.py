@@ -1,0 +1,71 @@
+"""What `control` makes of a network, and what it does to it, for people and loggers."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from ganno_jax.door.state import ControlState
+from ganno_jax.inner import layers as layer_maps
+from ganno_jax.inner.layer_names import kind_of, path_names
+from ganno_jax.inner.layers import LayerMap
+
+
+def describe(
+    params: PyTree,
+    layers: Callable[[PyTree], LayerMap] | None = None,
+    *,
+    stacked: Mapping[str, int] | None = None,
+) -> str:
+    """A table of the layers as `control` sees them, first to last; print it.
+
+    Args:
+      params: the network's, or their shapes.
+      layers: another map than that by module, such as `lambda p: inner.layers.by_labels(p, labels)`.
+      stacked: as for `control`.
+    """
+    found = layer_maps.by_module(params, stacked) if layers is None else layers(params)
+    keyed = jax.tree_util.tree_leaves_with_path(params)
+    paths = [path_names(path) for path, _ in keyed]
+    kinds = [
+        kind_of(path, len(leaf.shape) - axes)
+        for path, (_, leaf), axes in zip(paths, keyed, found.stacked, strict=True)
+    ]
+    rows = [("layer", "kind", "parameters", "leaves (* decayed)")]
+    for name, group, size in zip(found.names, found.leaves, found.sizes, strict=True):
+        matrices = [kinds[i] for i in group if kinds[i] != "vector"] or ["vector"]
+        leaves = [paths[i][-1] + ("*" if found.decayed[i] else "") for i in group]
+        rows.append((name, matrices[0], f"{size:,}", ", ".join(leaves)))
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return "\n".join(
+        f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {size:>{widths[2]}}  {leaves}"
+        for name, kind, size, leaves in rows
+    )
+
+
+def metrics(state: Any) -> dict[str, float]:
+    """Numbers for any logger, of the `control` inside an optimizer's state, wherever it stands there.
+
+    `rate/LAYER` in force, `action/LAYER` where there is one action per layer, and the counts of what guards it.
+
+    Raises:
+      ValueError: there is none in the state, or more than one.
+    """
+    found = [x for x in _nodes(state) if isinstance(x, ControlState)]
+    if len(found) != 1:
+        raise ValueError(f"the state must hold one state of `control`; it holds {len(found)}.")
+    one = found[0]
+    rates = np.asarray(one.by_policy.rates_in_force)
+    numbers = {f"rate/{n}": float(r) for n, r in zip(one.layer_names, rates, strict=True)}
+    if one.actions is not None and one.actions.ndim == 1:
+        actions = zip(one.layer_names, np.asarray(one.actions), strict=True)
+        numbers |= {f"action/{n}": float(a) for n, a in actions}
+    for name in ("step", "skipped", "limited", "spikes", "backoff", "signed_loss"):
+        numbers[name] = float(getattr(one, name))
+    return numbers
+
+
+def _nodes(state: Any) -> list[Any]:
+    return jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, ControlState))

@@ -1,0 +1,94 @@
+"""What `control` keeps between updates, and what can be read from it."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from ganno_jax.door.rates import RatesState
+
+
+@struct.dataclass
+class Names:
+    """Static: the layers, first to last."""
+
+    layers: tuple[str, ...] = struct.field(pytree_node=False)
+
+
+class ControlState(NamedTuple):
+    """State of `control`: those of its transformations, one inside the other. For logging: the properties.
+
+    `optax.tree.get(state, "rates")` finds the fields by name in any state that holds this one.
+    """
+
+    names: Names
+    parts: Any
+
+    def part(self, field: str) -> Any:
+        """A field of whichever transformation has it; None where it is left out."""
+        part = self.parts
+        while part is not None and not hasattr(part, field):
+            part = getattr(part, "inner", None)
+        return None if part is None else getattr(part, field)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        return self.names.layers
+
+    @property
+    def by_policy(self) -> RatesState:
+        """The innermost state: of the rates, the policy and the direction."""
+        part = self.parts
+        while not isinstance(part, RatesState):
+            part = part.inner
+        return part
+
+    @property
+    def step(self) -> Int[Array, ""]:
+        """Updates made, without those skipped."""
+        return self.by_policy.step
+
+    @property
+    def rates(self) -> Float[Array, " layer"]:
+        """Of the last decision; times `backoff` they are in force."""
+        return self.by_policy.decided.rates
+
+    @property
+    def features(self) -> Float[Array, "layer feature"]:
+        """At the last decision, in the order of `ganno_jax.env.FEATURES`."""
+        return self.by_policy.decided.features
+
+    @property
+    def actions(self) -> Shaped[Array, "*member layer"] | None:
+        """Of the agents at the last decision; None for other policies."""
+        return self.by_policy.decided.shown.get("actions")
+
+    @property
+    def signed_loss(self) -> Bool[Array, ""]:
+        """Whether a loss below zero was seen; the agents then see nothing of the loss, and it has no spikes."""
+        return self.by_policy.signed_loss
+
+    @property
+    def skipped(self) -> Int[Array, ""]:
+        """Updates that changed nothing, for a number that was not finite or before the first gradient."""
+        return _or(self.part("skipped"), 0)
+
+    @property
+    def limited(self) -> Int[Array, ""]:
+        """Updates whose gradient was an outlier and was shortened."""
+        return _or(self.part("limited"), 0)
+
+    @property
+    def spikes(self) -> Int[Array, ""]:
+        """Losses that were outliers."""
+        return _or(self.part("spikes"), 0)
+
+    @property
+    def backoff(self) -> Float[Array, ""]:
+        """Factor on the rates, 1 unless there was a spike lately."""
+        return _or(self.part("backoff"), 1.0)
+
+
+def _or(found: Array | None, otherwise: float) -> Array:
+    return jnp.asarray(otherwise) if found is None else found

@@ -1,0 +1,56 @@
+"""Layers that stand in one array `[layer, ...]`, as `nn.scan` and `lax.scan` stack them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+
+def find_stacks(
+    params: PyTree, paths: list[tuple[str, ...]], stacked: Mapping[str, int]
+) -> list[tuple[str, int]]:
+    """Of each leaf: the beginning of its path that is stacked, and how many leading axes count layers."""
+    names = ["/".join(path) for path in paths]
+    leaves = jax.tree.leaves(params)
+    for prefix, axes in stacked.items():
+        inside = [jnp.ndim(w) for n, w in zip(names, leaves, strict=True) if _is_under(n, prefix)]
+        if axes < 1 or min(inside, default=0) < axes:
+            raise ValueError(
+                "`stacked` must give a number of leading axes, at least 1, of parameters that exist; got "
+                f"{prefix!r}: {axes} for {len(inside)} parameters among {', '.join(names[:4])}, ..."
+            )
+    inside = [[item for item in stacked.items() if _is_under(name, item[0])] for name in names]
+    return [found[0] if found else ("", 0) for found in inside]
+
+
+def layers_in_order(
+    names: list[str], leaves: list[Any], stacks: list[tuple[str, int]], order: Callable[[str], Any]
+) -> list[tuple[str, str]]:
+    """Layers first to last: a name, and for a slice of a stack its index, such as "[3]".
+
+    A stack is passed slice by slice, each of them a block with all the modules in it.
+    """
+    keyed = []
+    for name in dict.fromkeys(names):
+        owned = [i for i, n in enumerate(names) if n == name]
+        (prefix, axes), first = stacks[owned[0]], leaves[owned[0]]
+        shape = jnp.shape(first)[:axes]
+        if any(
+            stacks[i] != stacks[owned[0]] or jnp.shape(leaves[i])[:axes] != shape for i in owned
+        ):
+            raise ValueError(f"the parameters of {name!r} are not stacked alike.")
+        beside = [n for n, stack in zip(names, stacks, strict=True) if stack == (prefix, axes)]
+        place = min(map(order, beside)) if axes else order(name)
+        for index in np.ndindex(*shape):
+            keyed.append((place, index, order(name), name))
+    keyed.sort()
+    return [
+        (name, f"[{','.join(map(str, index))}]" if index else "") for _, index, _, name in keyed
+    ]
+
+
+def _is_under(name: str, prefix: str) -> bool:
+    return f"{name}/".startswith(f"{prefix.strip('/')}/")

@@ -1,0 +1,40 @@
+"""What is told of a network and of a training."""
+
+import jax.numpy as jnp
+import optax
+import pytest
+
+import ganno_jax
+
+from ..test_control import PARAMS, make_controller
+
+
+def test_a_network_is_described_layer_by_layer():
+    params = {
+        "embed": {"embedding": jnp.ones((9, 4))},
+        "blocks": {"attn": {"query": {"kernel": jnp.ones((2, 4, 2, 2)), "bias": jnp.ones((2, 4))}}},
+        "head": {"kernel": jnp.ones((4, 9))},
+    }
+    table = ganno_jax.describe(params, stacked={"blocks": 1}).splitlines()
+    assert table[0].split() == ["layer", "kind", "parameters", "leaves", "(*", "decayed)"]
+    assert [line.split()[:3] for line in table[1:]] == [
+        ["embed", "embedding", "36"],
+        ["blocks/attn/query[0]", "attention", "20"],
+        ["blocks/attn/query[1]", "attention", "20"],
+        ["head", "dense", "36"],
+    ]
+    assert table[2].endswith("bias, kernel*")
+
+
+def test_metrics_are_plain_numbers_wherever_the_state_stands():
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(1.0),
+        ganno_jax.control(optax.trace(0.9), make_controller(), 8),
+    )
+    _, state = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS, value=1.0)
+    numbers = ganno_jax.metrics(state)
+    assert numbers["rate/dense0"] == float(optax.tree.get(state, "rates")[0])
+    assert {"action/dense1", "skipped", "backoff"} <= set(numbers)
+    assert {type(x) for x in numbers.values()} == {float}
+    with pytest.raises(ValueError, match="it holds 0"):
+        ganno_jax.metrics(optax.adam(1e-3).init(PARAMS))
