@@ -115,6 +115,7 @@ def test_env_and_door_agree_by_default_over_whole_trainings(name):
     direction = directions.Direction(name, weight_decay=0.1 if name == "nadamw" else 0.0)
     training = Training.create(mlp_training().family, direction.optimizer(Constant(0.01)), 8)
     env = Env.create(training, LogLossDecrease(), num_decisions=30, interval=10)
+    training = env.training  # with examples set aside for rewards
     controller = make_controller(RelativeUpdate(warmup_cosine_shape), decisions=30)
     optimizer = ganno_jax.control(direction, controller, 300, initial_rate=0.01)
 
