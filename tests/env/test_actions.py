@@ -8,9 +8,11 @@ from ganno_jax.env import Observation
 from ganno_jax.env.actions import (
     SHAPES,
     DirectRate,
+    Forgetting,
     RateMultipliers,
     RelativeUpdate,
     ScheduleResidual,
+    WholeUpdate,
     flat_shape,
     warmup_cosine_shape,
 )
@@ -132,3 +134,38 @@ def test_the_linear_one_cycle_rises_as_the_other_and_falls_straight():
 def test_the_base_shape_warms_up_and_decays():
     shape = warmup_cosine_shape(jnp.asarray([0.0, 0.1, 0.55, 1.0]))
     np.testing.assert_allclose(shape, [0.1, 1.0, 0.505, 0.01], rtol=1e-4)
+
+
+def test_forgetting_grows_with_the_number_of_passes_by_its_law():
+    space = Forgetting(flat_shape, alpha=2.0, kappa=0.5, epoch_exponent=0.5)
+    unknown = space.apply(observation(), jnp.zeros(2))
+    np.testing.assert_allclose(unknown, 1.0, rtol=1e-6)  # 2 kappa s, one pass
+    often = space.apply(observation().replace(steps_per_epoch=jnp.asarray(7.5)), jnp.zeros(2))
+    np.testing.assert_allclose(often, 4.0, rtol=1e-6)  # 120 / 7.5 = 16 passes, their root
+    seldom = space.apply(observation().replace(steps_per_epoch=jnp.asarray(480.0)), jnp.zeros(2))
+    np.testing.assert_allclose(seldom, 1.0, rtol=1e-6)  # less than one pass counts as one
+
+
+def test_an_agent_bounds_its_forgetting_by_a_factor():
+    space = Forgetting(flat_shape, alpha=1.0, kappa=0.5)
+    forgetting = space.apply(observation(), jnp.asarray([-50.0, 50.0]))
+    np.testing.assert_allclose(forgetting, [np.exp(-1.0), np.exp(1.0)], rtol=1e-6)
+    assert float(Forgetting(flat_shape, kappa=1e6).apply(observation(), jnp.zeros(2))[0]) == 100.0
+
+
+def test_a_size_with_a_horizon_falls_with_the_length_of_the_training():
+    space = RelativeUpdate(flat_shape, relative_size=0.1, sharing=0.0, horizon_exponent=0.5)
+    short = space.apply(observation(), jnp.zeros(2))
+    long = space.apply(observation().replace(total_steps=jnp.asarray(480)), jnp.zeros(2))
+    np.testing.assert_allclose(short / long, 2.0, rtol=1e-6)
+    np.testing.assert_allclose(short, 0.1 * 5**0.5 / np.asarray([2.0, 0.5]), rtol=1e-6)
+
+
+def test_a_whole_update_is_its_two_parts():
+    size, forgetting = RelativeUpdate(flat_shape), Forgetting(flat_shape)
+    both = WholeUpdate(size, forgetting)
+    assert both.sets == ("rates", "forgetting")
+    actions = jnp.asarray([[0.3, -0.2], [-0.5, 0.7]])
+    found = both.apply(observation(), actions)
+    np.testing.assert_array_equal(found.rates, size.apply(observation(), actions[:, 0]))
+    np.testing.assert_array_equal(found.forgetting, forgetting.apply(observation(), actions[:, 1]))

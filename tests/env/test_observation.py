@@ -9,6 +9,7 @@ from ganno_jax.env import FEATURES
 from ganno_jax.env.observation import GLOBAL_FEATURES, empty_memory, observe
 from ganno_jax.inner import Training
 from ganno_jax.inner.directions import named
+from ganno_jax.inner.hyperparameters import LayerHyperparameters
 from ganno_jax.inner.layers import by_module
 from ganno_jax.inner.statistics import Summary
 from ganno_jax.tasks import from_linen, networks
@@ -20,9 +21,9 @@ LAYERS = by_module(jax.eval_shape(mlp_init, jax.random.key(0)))
 
 
 @quick_jit
-def look(memory, summary, rates, initial_rate=0.1, step=3, total_steps=12):
+def look(memory, summary, rates, initial_rate=0.1, step=3, total_steps=12, steps_per_epoch=0.0):
     numbers = jnp.float32(initial_rate), jnp.int32(step), jnp.int32(total_steps)
-    return observe(memory, summary, rates, *numbers, LAYERS, 3)
+    return observe(memory, summary, rates, *numbers, LAYERS, 3, steps_per_epoch)
 
 
 def summary(value=0.5):
@@ -79,7 +80,10 @@ def test_features_are_those_computed_by_hand():
         alignment=jnp.asarray([1.0, 0.375]),
         sizes=jnp.asarray([40.0, 27.0]),
     )
-    _, observation = look(memory, now, jnp.asarray([0.2, 0.05]), step=3, total_steps=12)
+    chosen = LayerHyperparameters(jnp.asarray([0.2, 0.05]), jnp.asarray([0.09, 9.99]))
+    _, observation = look(
+        memory, now, chosen, step=3, total_steps=12, steps_per_epoch=jnp.float32(2.0)
+    )
     fall = np.log(1.5 / 2.0)
     expected = {
         "progress": 0.25,
@@ -92,6 +96,10 @@ def test_features_are_those_computed_by_hand():
         "loss_spread": np.log10(0.2) / 2,
         "loss_peak": np.log(1.2),
         "loss_slope": -0.4,
+        "epochs": np.log10(1 + 6) / 3,
+        "epoch": np.log10(1 + 1.5) / 3,
+        "first_pass": np.log(1.5) / 5,  # the window began with the training
+        "memorized": 0.0,
         "rate": np.log10([0.2, 0.05]) / 3,
         "rate_change": np.log([2.0, 0.5]) / 2,
         "rate_drift": np.log10([2.0, 0.5]) / 3,
@@ -113,6 +121,8 @@ def test_features_are_those_computed_by_hand():
         "kind_conv": 0,
         "kind_norm": 0,
         "kind_other": 0,
+        "forgetting": [-0.5, 0.5],
+        "weight_growth": np.log([0.4, 0.25]) / 2,
     }
     assert set(expected) == set(FEATURES)
     for name, value in expected.items():
@@ -178,3 +188,27 @@ def test_reward_examples_do_not_reach_the_observation(key):
         losses.append(second.outcome.reward_loss)
     jax.tree.map(np.testing.assert_array_equal, *seen)
     assert not np.allclose(*losses)
+
+
+def test_what_was_seen_before_is_compared_with_the_end_of_the_first_pass():
+    memory, rates = empty_memory(2, jnp.float32(0.1)), jnp.full(2, 0.1)
+    # Windows of three steps that end at 3, 6, 9, 12 of 12; a pass takes five steps, so the second window began in it.
+    for end, loss in ((3, 2.0), (6, 1.0), (9, 0.5), (12, 0.25)):
+        memory, observation = look(memory, summary(loss), rates, 0.1, end, 12, 5.0)
+        expected = {3: 0.0, 6: 0.0, 9: np.log(0.5), 12: np.log(0.25)}[end]
+        np.testing.assert_allclose(column(observation, "memorized"), expected, atol=1e-6)
+    np.testing.assert_allclose(column(observation, "epochs"), np.log10(1 + 12 / 5) / 3, rtol=1e-6)
+    np.testing.assert_allclose(column(observation, "epoch"), np.log10(1 + 12 / 5) / 3, rtol=1e-6)
+
+
+def test_of_data_of_unknown_size_no_passes_are_counted():
+    _, observation = look(empty_memory(2, jnp.float32(0.1)), summary(), jnp.full(2, 0.1))
+    assert not column(observation, "epochs").any()
+    assert not column(observation, "epoch").any()
+
+
+def test_forgetting_in_force_is_seen():
+    chosen = LayerHyperparameters(jnp.full(2, 0.1), jnp.asarray([0.0, 0.99]))
+    _, observation = look(empty_memory(2, jnp.float32(0.1)), summary(), chosen)
+    np.testing.assert_allclose(column(observation, "forgetting"), [-1.0, 0.0], atol=1e-6)
+    np.testing.assert_array_equal(observation.forgetting, chosen.forgetting)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 
 from ganno_jax.inner import DIRECTIONS, Direction, Hyperparameters, Training, apply_rates
@@ -43,8 +44,23 @@ def twin(name, n, with_decay):
         "lion": lambda: optax.lion(
             n["rate"], b1=n["m"], b2=n["b2"], weight_decay=decay, mask=matrices
         ),
+        "muon": lambda: optax.contrib.muon(
+            n["rate"],
+            beta=n["m"],
+            eps=n["eps"],
+            weight_decay=decay,
+            weight_decay_mask=matrices,
+            adam_b1=0.9,
+            adam_b2=n["b2"],
+            consistent_rms=1.0,
+        ),
     }[name]()
-    if with_decay and name not in ("adamw", "nadamw", "lion"):  # L2: before the optimizer sees it
+    if with_decay and name not in (
+        "adamw",
+        "nadamw",
+        "lion",
+        "muon",
+    ):  # L2: before the optimizer sees it
         return optax.chain(optax.add_decayed_weights(decay), optimizer)
     return optimizer
 

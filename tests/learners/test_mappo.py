@@ -258,7 +258,7 @@ def test_recomputed_log_probabilities_and_values_are_those_of_the_rollout():
     value = unroll(
         agents.critic, state.params["critic"], rollouts[1].critic_memory, features, t.mask
     )
-    log_prob = to_distribution(outputs).log_prob(t.action)
+    log_prob = to_distribution(agents.actor, outputs).log_prob(t.action)
     np.testing.assert_allclose(log_prob, t.log_prob, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(value, t.value, rtol=1e-4, atol=1e-5)
 

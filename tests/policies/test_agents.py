@@ -129,11 +129,11 @@ def test_unrolling_equals_steps_one_by_one(recurrent, num_actions):
     memory = empty_memory(actor, 2)
     params = actor.init(KEY, memory, features[0])
     actions = jnp.zeros((5, 2), int if num_actions else float)
-    at_once = to_distribution(unroll(actor, params, memory, features)).log_prob(actions)
+    at_once = to_distribution(actor, unroll(actor, params, memory, features)).log_prob(actions)
     apply = quick_jit(actor.apply)
     for t in range(5):
         memory, outputs = apply(params, memory, features[t])
-        log_prob = to_distribution(outputs).log_prob(actions[t])
+        log_prob = to_distribution(actor, outputs).log_prob(actions[t])
         close(at_once[t], log_prob, rtol=1e-4, atol=1e-6)
 
 

@@ -1,7 +1,7 @@
-r"""Action spaces: from what an agent decides to its layer's learning rate. Interchangeable.
+r"""Action spaces: from what an agent decides to its layer's hyperparameters. Interchangeable.
 
-Learning rates, not actions, cross the env's border; these functions stand between a policy and the env. In all
-equations $\eta_l$ is the rate of layer $l$, $a_l$ the action of its agent.
+Hyperparameters, not actions, cross the env's border; these functions stand between a policy and the env. In all
+equations $\eta_l$ is the rate of layer $l$, $\phi_l$ its forgetting and $a_l$ the action of its agent.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,17 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from ganno_jax.env.observation import Observation
+from ganno_jax.inner.hyperparameters import Decision, LayerHyperparameters
+
+RATES = ("rates",)  # what an action space sets that sets learning rates alone
 
 
 class ActionSpace(Protocol):
-    """Maps the agents' actions to learning rates."""
+    """Maps the agents' actions to hyperparameters; `sets` names them."""
 
     @property
     def num_actions(self) -> int | None:
-        """Choices of a categorical agent; None for one real number."""
+        """Choices of a categorical agent; None for real numbers."""
         ...
 
     @property
@@ -27,9 +30,19 @@ class ActionSpace(Protocol):
         """The action that leaves what is underneath as it is: the base without agents."""
         ...
 
-    def apply(self, observation: Observation, action: Array) -> Float[Array, " layer"]:
-        """Learning rates for the coming env step."""
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Fields of `LayerHyperparameters`, in the order of the agent's numbers; of several: `[layer, number]`."""
         ...
+
+    def apply(self, observation: Observation, action: Array) -> Decision:
+        """Hyperparameters for the coming env step."""
+        ...
+
+
+def action_shape(space: ActionSpace, num_layers: int) -> tuple[int, ...]:
+    """Of the actions of a whole network: `[layer]`, or `[layer, number]` where an agent names several numbers."""
+    return (num_layers,) if len(space.sets) == 1 else (num_layers, len(space.sets))
 
 
 @struct.dataclass
@@ -67,6 +80,11 @@ class RateMultipliers:
         """The factor 1."""
         return self.factors.index(1.0)
 
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Learning rates alone."""
+        return RATES
+
     def apply(
         self, observation: Observation, action: Int[Array, " layer"]
     ) -> Float[Array, " layer"]:
@@ -95,6 +113,7 @@ class ScheduleResidual:
     highest: float = 10.0
     num_actions: int | None = struct.field(pytree_node=False, default=None)
     neutral: ClassVar[float] = 0.0
+    sets: ClassVar[tuple[str, ...]] = RATES
 
     def apply(
         self, observation: Observation, action: Float[Array, " layer"]
@@ -122,6 +141,7 @@ class DirectRate:
     gain: float = 3.0
     num_actions: int | None = struct.field(pytree_node=False, default=None)
     neutral: ClassVar[float] = 0.0
+    sets: ClassVar[tuple[str, ...]] = RATES
 
     def apply(
         self, observation: Observation, action: Float[Array, " layer"]
@@ -160,18 +180,22 @@ class RelativeUpdate:
     relative_size: float = 0.05
     first_share: float = 0.1
     sharing: float = 0.0  # of the denominator, [0, 1]: 0 each layer's own, 1 one for all
+    # The size is that of a training of `REFERENCE_STEPS`; in one of T it is (REFERENCE_STEPS / T)^this times as large.
+    horizon_exponent: float = 0.0
     # One rate for all layers: their mean action, and `sharing` 1.
     shared: bool = struct.field(pytree_node=False, default=False)
     lowest: float = 1e-7
     highest: float = 10.0
     num_actions: int | None = struct.field(pytree_node=False, default=None)
     neutral: ClassVar[float] = 0.0
+    sets: ClassVar[tuple[str, ...]] = RATES
 
     def apply(
         self, observation: Observation, action: Float[Array, " layer"]
     ) -> Float[Array, " layer"]:
         """The rates for the coming env step, within `[lowest, highest]`."""
         base = self.relative_size * _shape_ahead(self.schedule_fn, observation)
+        base *= (REFERENCE_STEPS / observation.total_steps) ** self.horizon_exponent
         base = base * jnp.where(observation.step == 0, self.first_share, 1.0)
         log_ratios, mean = known_log_ratios(observation.largest_relative_steps)
         sharing = 1.0 if self.shared else self.sharing
@@ -180,6 +204,62 @@ class RelativeUpdate:
             action = jnp.mean(action)
         rates = base * jnp.exp(self.alpha * jnp.tanh(action) - log_ratios)
         return jnp.clip(rates, self.lowest, self.highest)
+
+
+@struct.dataclass
+class Forgetting:
+    r"""The agent names how much its layer forgets, around a law of how often examples are seen.
+
+    $\phi_l = 2 \kappa\, s(t/T) \max(1, E)^{\gamma} \exp(\beta \tanh a_l)$
+
+    $E$ is the number of passes over the data in the whole training, 1 where it is not known. The base schedule $s$ has
+    a mean of about one half, so that $\kappa$ is what is forgotten over a whole training of one pass.
+
+    References:
+      A memory of so many passes over the data: Wang and Aitchison 2024, arXiv:2405.13698.
+    """
+
+    schedule_fn: Callable[[Float[Array, ""]], Float[Array, ""]] = struct.field(pytree_node=False)
+    alpha: float = 2.0
+    kappa: float = 1.0
+    epoch_exponent: float = 0.45
+    highest: float = 100.0
+    num_actions: int | None = struct.field(pytree_node=False, default=None)
+    neutral: ClassVar[float] = 0.0
+    sets: ClassVar[tuple[str, ...]] = ("forgetting",)
+
+    def apply(
+        self, observation: Observation, action: Float[Array, " layer"]
+    ) -> Float[Array, " layer"]:
+        """The forgetting of the coming env step, within `[0, highest]`."""
+        steps = jnp.asarray(observation.steps_per_epoch, jnp.float32)
+        passes = jnp.where(steps > 0, observation.total_steps / jnp.maximum(steps, 1e-6), 1.0)
+        base = 2 * self.kappa * _shape_ahead(self.schedule_fn, observation)
+        base *= jnp.maximum(passes, 1.0) ** self.epoch_exponent
+        return jnp.minimum(base * jnp.exp(self.alpha * jnp.tanh(action)), self.highest)
+
+
+@struct.dataclass
+class WholeUpdate:
+    """Each agent names the relative size of its layer's update and how much the layer forgets: two real numbers."""
+
+    size: RelativeUpdate
+    forgetting: Forgetting
+    num_actions: int | None = struct.field(pytree_node=False, default=None)
+    neutral: ClassVar[float] = 0.0
+    sets: ClassVar[tuple[str, ...]] = ("rates", "forgetting")
+
+    def apply(
+        self, observation: Observation, action: Float[Array, "layer number"]
+    ) -> LayerHyperparameters:
+        """Rates and forgetting of the coming env step."""
+        return LayerHyperparameters(
+            self.size.apply(observation, action[..., 0]),
+            self.forgetting.apply(observation, action[..., 1]),
+        )
+
+
+REFERENCE_STEPS = 600
 
 
 def known_log_ratios(

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ganno_jax.env.observation import Observation, ObservationMemory, empty_memory, observe
 from ganno_jax.env.rewards import LogLossDecrease, Outcome, Reward, RewardContext
+from ganno_jax.inner.hyperparameters import Decision, LayerHyperparameters, by_inner_step
 from ganno_jax.inner.statistics import Summary
 from ganno_jax.inner.training import InnerState, Training, select
 
@@ -157,7 +158,8 @@ class Env:
         rates = jnp.full(self.num_layers, initial_rate)
         memory = empty_memory(self.num_layers, initial_rate)
         summary = self.training.first_look(inner)
-        memory, observation = self._observe(memory, summary, rates, inner)
+        forgetting = jnp.zeros(self.num_layers)
+        memory, observation = self._observe(memory, summary, rates, forgetting, inner)
         outcome = self._outcome(inner, summary)
         state = EnvState(
             inner=inner,
@@ -174,56 +176,64 @@ class Env:
     def step(
         self,
         state: EnvState,
-        rates: Float[Array, " layer"] | Float[Array, "inner_step layer"],
+        decision: Decision,
     ) -> tuple[EnvState, TimeStep]:
         """Train for `interval` inner steps.
 
         Args:
           state: of one training. One that has diverged stays as it is.
-          rates: learning rates, >= 0: one row for the whole window or one row per inner step.
+          decision: learning rates, >= 0, or all hyperparameters: one row for the whole window or one per inner step.
 
         Returns:
           The new state, and what it shows. A training whose losses, statistics or parameters are not finite, or whose
           loss exploded, is put back to the window's start, marked as diverged and terminated, and rewarded with
           as the reward says; from then on its reward is zero. Its observation stays the last healthy one.
         """
-        rates = jnp.broadcast_to(rates, (self.interval, self.num_layers))
+        chosen = by_inner_step(decision, self.interval, self.num_layers)
         was_diverged = state.outcome.diverged
-        inner, summary, outcome = self._transition(state, rates)
-        decision = state.decision + 1
+        inner, summary, outcome = self._transition(state, chosen)
+        number = state.decision + 1
         context = RewardContext(
             first=state.first,
             before=state.outcome,
             after=outcome,
             remaining=self.num_decisions - state.decision,
             rates_before=state.observation.rates,
-            rates=rates,
+            rates=chosen.rates,
             explosion=self.explosion,
         )
-        reward = self.reward(context, lambda other: self._transition(state, other)[2])
+
+        def replay(rates: Float[Array, "inner_step layer"]) -> Outcome:
+            return self._transition(state, chosen.replace(rates=rates))[2]
+
+        reward = self.reward(context, replay)
         reward = jnp.where(was_diverged, 0.0, reward)
 
-        memory, observation = self._observe(state.memory, summary, rates[-1], inner)
+        rates = chosen.rates[-1]
+        forgetting = jnp.zeros_like(rates) if chosen.forgetting is None else chosen.forgetting[-1]
+        memory, observation = self._observe(state.memory, summary, rates, forgetting, inner)
         diverged = outcome.diverged
         memory = select(diverged, state.memory, memory)
         observation = select(diverged, state.observation, observation)
-        terminated = diverged | (decision >= self.num_decisions)
-        truncated = ~terminated & (decision >= self.episode_decisions)
+        terminated = diverged | (number >= self.num_decisions)
+        truncated = ~terminated & (number >= self.episode_decisions)
         state = EnvState(
             inner=inner,
             memory=memory,
             observation=observation,
             first=state.first,
             outcome=outcome,
-            decision=decision,
+            decision=number,
         )
         return state, TimeStep(observation, reward, terminated, truncated, outcome)
 
     def _transition(
-        self, state: EnvState, rates: Float[Array, "inner_step layer"]
+        self, state: EnvState, chosen: LayerHyperparameters
     ) -> tuple[InnerState, Summary, Outcome]:
         """One window from `state`, with divergence taken care of."""
-        inner, summary = self.training.window(state.inner, rates, self.num_measured)
+        inner, summary = self.training.window(
+            state.inner, chosen, self.num_measured, self.total_steps
+        )
         outcome = self._outcome(inner, summary)
         sane = _all_finite(summary) & (summary.loss <= self.explosion * state.first.train_loss)
         if (
@@ -255,17 +265,19 @@ class Env:
         memory: ObservationMemory,
         summary: Summary,
         rates: Float[Array, " layer"],
+        forgetting: Float[Array, " layer"],
         inner: InnerState,
     ) -> tuple[ObservationMemory, Observation]:
         return observe(
             memory,
             summary,
-            rates,
+            LayerHyperparameters(rates, forgetting),
             inner.hyperparameters.initial_rate,
             inner.step,
             jnp.int32(self.total_steps),
             self.training.layers,
             self.interval,
+            self.training.steps_per_epoch(inner.task),
         )
 
 

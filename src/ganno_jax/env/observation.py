@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from ganno_jax.inner.hyperparameters import Decision, as_hyperparameters
 from ganno_jax.inner.layers import KINDS, LayerMap
 from ganno_jax.inner.statistics import Summary, relative_steps
 
-FEATURE_VERSION = 3
+FEATURE_VERSION = 4
 GLOBAL_FEATURES = (
     "progress",  # share of the budget used
     "remaining",  # log10 of the steps left, / 5
@@ -23,6 +24,10 @@ GLOBAL_FEATURES = (
     "loss_spread",  # log10(standard deviation / mean of the loss in the window), / 2
     "loss_peak",  # log(largest loss in the window / mean)
     "loss_slope",  # (last - first loss) / mean, in the window
+    "epochs",  # log10(1 + passes over the data in the whole training), / 3; 0 where the data's size is not known
+    "epoch",  # log10(1 + passes so far), / 3; likewise
+    "first_pass",  # log loss at the end of the first pass, / 5; of a first tenth where the data's size is not known
+    "memorized",  # log(loss / loss at the end of the first pass): below 0 what was seen before is known by heart
 )
 LAYER_FEATURES = (
     "rate",  # log10 learning rate, / 3
@@ -42,6 +47,8 @@ LAYER_FEATURES = (
     "is_last",
     "size",  # log10 number of parameters in use, / 7
     *(f"kind_{kind}" for kind in KINDS),
+    "forgetting",  # log10(forgetting + 0.01), / 2
+    "weight_growth",  # log(RMS weight / that of the first window), / 2
 )
 FEATURES = GLOBAL_FEATURES + LAYER_FEATURES
 
@@ -66,6 +73,10 @@ class Observation:
     interval: int = struct.field(pytree_node=False)  # inner steps per decision
     # Raw `inner.example_statistics` of the last inner step, zeros before the first; None where they are not taken.
     example_features: Float[Array, "layer 2"] | None = None
+    forgetting: Float[Array, " layer"] | None = None  # of the last inner step; None as zeros
+    steps_per_epoch: Float[Array, ""] | float = (
+        0.0  # inner steps of a pass over the data; 0 where it is not known
+    )
 
 
 @struct.dataclass
@@ -81,6 +92,8 @@ class ObservationMemory:
     log_gradient: Float[Array, " layer"]
     log_rates: Float[Array, " layer"]
     log_largest_step: Float[Array, " layer"]
+    first_pass_log_loss: Float[Array, ""]
+    first_log_weight: Float[Array, " layer"]
 
 
 def empty_memory(num_layers: int, initial_rate: Float[Array, ""]) -> ObservationMemory:
@@ -96,33 +109,44 @@ def empty_memory(num_layers: int, initial_rate: Float[Array, ""]) -> Observation
         log_gradient=zeros,
         log_rates=jnp.full(num_layers, _log(initial_rate)),
         log_largest_step=jnp.full(num_layers, jnp.log(_TINY)),
+        first_pass_log_loss=zero,
+        first_log_weight=zeros,
     )
 
 
 def observe(
     memory: ObservationMemory,
     summary: Summary,
-    rates: Float[Array, " layer"],
+    chosen: Decision,
     initial_rate: Float[Array, ""],
     step: Int[Array, ""],
     total_steps: Int[Array, ""],
     layers: LayerMap,
     interval: int,
+    steps_per_epoch: Float[Array, ""] | float = 0.0,
 ) -> tuple[ObservationMemory, Observation]:
     """Turn the summary of a window into an observation.
 
     Args:
       memory: of the earlier windows.
       summary: of the window that just ended.
-      rates: in its last inner step.
+      chosen: hyperparameters in its last inner step, `[layer]`.
       initial_rate: of this training.
       step: inner steps done.
       total_steps: inner steps planned.
       layers: the groups of leaves.
       interval: inner steps per decision.
+      steps_per_epoch: inner steps of one pass over the data; 0 where it is not known.
     """
+    chosen = as_hyperparameters(chosen)
+    rates = chosen.rates
+    forgetting = jnp.zeros_like(rates) if chosen.forgetting is None else chosen.forgetting
     log_loss, log_gradient, log_rates = _log(summary.loss), _log(summary.gradient_rms), _log(rates)
-    memory = _carry_first(memory, log_loss, log_gradient)
+    log_weight = _log(summary.weight_rms)
+    memory = _carry_first(memory, log_loss, log_gradient, log_weight)
+    first_pass, passes, passes_planned = _passes(
+        memory, log_loss, step, total_steps, interval, steps_per_epoch
+    )
     lowest = jnp.minimum(memory.lowest_log_loss, log_loss)
     fast = _FAST * memory.fast_log_loss + (1 - _FAST) * log_loss
     slow = _SLOW * memory.slow_log_loss + (1 - _SLOW) * log_loss
@@ -141,6 +165,10 @@ def observe(
             _log10(summary.loss_spread / loss) / 2,
             _log(summary.loss_largest / loss),
             summary.loss_slope / loss,
+            jnp.log10(1.0 + passes_planned) / 3,
+            jnp.log10(1.0 + passes) / 3,
+            first_pass / 5,
+            log_loss - first_pass,
         ]
     )
 
@@ -178,6 +206,9 @@ def observe(
             jnp.broadcast_to(global_features, (num_layers, len(GLOBAL_FEATURES))),
             layer_features,
             kinds,
+            jnp.stack(
+                [_log10(forgetting + 0.01) / 2, (log_weight - memory.first_log_weight) / 2], -1
+            ),
         ],
         axis=-1,
     )
@@ -193,6 +224,8 @@ def observe(
         total_steps=jnp.asarray(total_steps, jnp.int32),
         interval=interval,
         example_features=summary.example_features,
+        forgetting=forgetting,
+        steps_per_epoch=jnp.asarray(steps_per_epoch, jnp.float32),
     )
     memory = ObservationMemory(
         count=memory.count + 1,
@@ -204,12 +237,35 @@ def observe(
         log_gradient=log_gradient,
         log_rates=log_rates,
         log_largest_step=log_largest_step,
+        first_pass_log_loss=first_pass,
+        first_log_weight=memory.first_log_weight,
     )
     return memory, observation
 
 
+def _passes(
+    memory: ObservationMemory,
+    log_loss: Float[Array, ""],
+    step: Int[Array, ""],
+    total_steps: Int[Array, ""],
+    interval: int,
+    steps_per_epoch: Float[Array, ""] | float,
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """Log loss in the last window that began within the first pass, passes done, and passes planned."""
+    steps = jnp.asarray(steps_per_epoch, jnp.float32)
+    known = steps > 0
+    length = jnp.where(known, steps, 0.1 * total_steps)
+    within = (step <= interval) | (step - interval < length)
+    per_pass = jnp.where(known, steps, jnp.inf)
+    first = jnp.where(within, log_loss, memory.first_pass_log_loss)
+    return first, step / per_pass, total_steps / per_pass
+
+
 def _carry_first(
-    memory: ObservationMemory, log_loss: Float[Array, ""], log_gradient: Float[Array, " layer"]
+    memory: ObservationMemory,
+    log_loss: Float[Array, ""],
+    log_gradient: Float[Array, " layer"],
+    log_weight: Float[Array, " layer"],
 ) -> ObservationMemory:
     """At the first window, let every "earlier" value be this window's: all differences are zero."""
     first = memory.count == 0
@@ -220,6 +276,7 @@ def _carry_first(
         fast_log_loss=jnp.where(first, log_loss, memory.fast_log_loss),
         slow_log_loss=jnp.where(first, log_loss, memory.slow_log_loss),
         log_gradient=jnp.where(first, log_gradient, memory.log_gradient),
+        first_log_weight=jnp.where(first, log_weight, memory.first_log_weight),
     )
 
 

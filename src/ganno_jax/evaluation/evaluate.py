@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ganno_jax.env.batching import AXIS, Mapping, map_trainings, padded_rows, to_host
 from ganno_jax.env.environment import Env, EnvState
+from ganno_jax.inner.hyperparameters import LayerHyperparameters
 from ganno_jax.policies.base import Policy
 from ganno_jax.policies.simple import mean_schedule
 
@@ -31,6 +32,7 @@ class Curves:
     report_loss: Float[Array, "*run decision_plus_one"]  # on the first examples of the report split
     report_accuracy: Float[Array, "*run decision_plus_one"]
     rates: Float[Array, "*run decision layer"]  # at the end of each window
+    forgetting: Float[Array, "*run decision layer"]  # likewise
     diverged: Bool[Array, "*run"]  # stopped by the env, or without a finite loss at the end
     initial_rate: Float[Array, "*run"]
     final_loss: Float[Array, "*run"]  # on the whole report split, `Dataset.test`
@@ -38,11 +40,15 @@ class Curves:
     selection_loss: Float[Array, "*run"]  # on the whole selection split, `Dataset.validation`
     selection_accuracy: Float[Array, "*run"]
 
-    def mean_rates(self) -> Float[np.ndarray, "decision layer"]:
+    def mean_hyperparameters(self) -> LayerHyperparameters:
         """Of one policy's runs `[run]`: the table that `OpenLoop` replays, without diverged runs unless all are."""
         kept = ~np.asarray(self.diverged)
         include = kept if kept.any() else ~kept
-        return np.asarray(mean_schedule(np.swapaxes(self.rates, 0, 1), include))
+
+        def mean(values: Float[Array, "run decision layer"]) -> Float[np.ndarray, "decision layer"]:
+            return np.asarray(mean_schedule(np.swapaxes(values, 0, 1), include))
+
+        return LayerHyperparameters(mean(self.rates), mean(self.forgetting))
 
 
 def run_training(
@@ -82,12 +88,13 @@ def run_training(
 
     def decide(carry, number):
         state, memory, observation = carry
-        memory, rates = policy.act(memory, observation, jax.random.fold_in(policy_key, number))
-        state, timestep = env.step(state, rates)
-        return (state, memory, timestep.observation), (shown(state), state.observation.rates)
+        memory, decision = policy.act(memory, observation, jax.random.fold_in(policy_key, number))
+        state, timestep = env.step(state, decision)
+        seen = timestep.observation
+        return (state, memory, seen), (shown(state), seen.rates, seen.forgetting)
 
     memory, first = policy.init(timestep.observation), shown(state)
-    (state, _, _), (points, rates) = jax.lax.scan(
+    (state, _, _), (points, rates, forgetting) = jax.lax.scan(
         decide, (state, memory, timestep.observation), jnp.arange(env.num_decisions)
     )
     final_loss, final_accuracy = env.training.evaluate(
@@ -99,6 +106,7 @@ def run_training(
     return Curves(
         **{name: jnp.concatenate([x[None], points[name]]) for name, x in first.items()},
         rates=rates,
+        forgetting=forgetting,
         diverged=state.outcome.diverged | ~jnp.isfinite(selection_loss),
         initial_rate=state.inner.hyperparameters.initial_rate,
         final_loss=final_loss,

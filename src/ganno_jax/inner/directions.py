@@ -16,6 +16,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ganno_jax.inner.muon import muon_or_nadam
 from ganno_jax.tasks.distributions import Constant, Distribution
 
 
@@ -58,6 +59,10 @@ def _nadam(h: Hyperparameters) -> optax.GradientTransformation:
     return optax.scale_by_adam(b1=h.momentum, b2=h.second_decay, eps=h.epsilon, nesterov=True)
 
 
+def _muon(h: Hyperparameters) -> optax.GradientTransformation:
+    return muon_or_nadam(h.momentum, h.second_decay, h.epsilon)
+
+
 def _lion(h: Hyperparameters) -> optax.GradientTransformation:
     return optax.scale_by_lion(b1=h.momentum, b2=h.second_decay)
 
@@ -74,6 +79,7 @@ DIRECTIONS: dict[str, tuple[DirectionFn, bool]] = {
     "nadam": (_nadam, False),
     "nadamw": (_nadam, True),
     "lion": (_lion, True),
+    "muon": (_muon, True),
 }
 
 
@@ -139,6 +145,8 @@ def named(name: str, initial_rate: Distribution, **numbers: Distribution) -> Inn
         defaults = {"second_decay": Constant(0.99)}
     if name == "rmsprop":
         defaults = {"second_decay": Constant(0.9)}
+    if name == "muon":
+        defaults = {"momentum": Constant(0.95), "second_decay": Constant(0.98)}
     return InnerOptimizer(
         direction_fn=direction_fn,
         initial_rate=initial_rate,

@@ -10,6 +10,12 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ganno_jax.inner.directions import Hyperparameters, InnerOptimizer
 from ganno_jax.inner.example_statistics import example_features, example_features_by_layer
+from ganno_jax.inner.hyperparameters import (
+    Decision,
+    LayerHyperparameters,
+    as_hyperparameters,
+    forget,
+)
 from ganno_jax.inner.layers import LayerMap, apply_rates, by_module, sizes_in_use
 from ganno_jax.inner.statistics import (
     LayerRecord,
@@ -95,6 +101,11 @@ class Training:
     def num_layers(self) -> int:
         return self.layers.num_layers
 
+    def steps_per_epoch(self, task: Task) -> Float[Array, ""]:
+        """Inner steps in which this task's training examples are seen once."""
+        total = self.family.num_trainable if task.num_examples is None else task.num_examples
+        return jnp.asarray(total, jnp.float32) / self.batch_size
+
     @property
     def has_accuracy(self) -> bool:
         """Whether evaluations give an accuracy besides the loss."""
@@ -161,21 +172,28 @@ class Training:
         return loss, model_state, gradient
 
     def inner_step(
-        self, state: InnerState, rates: Float[Array, " layer"]
+        self, state: InnerState, decision: Decision, total_steps: int = 1
     ) -> tuple[InnerState, InnerMetrics]:
-        """One optimizer step with one learning rate per layer."""
+        """One optimizer step under hyperparameters `[layer]`; forgetting is spread over `total_steps`."""
         indices = self.family.batch_indices(state.task, state.step, self.batch_size)
-        return self._step(state, rates, indices)
+        return self._step(state, as_hyperparameters(decision), indices, total_steps)
 
     def _step(
-        self, state: InnerState, rates: Float[Array, " layer"], indices: Int[Array, " batch"]
+        self,
+        state: InnerState,
+        chosen: LayerHyperparameters,
+        indices: Int[Array, " batch"],
+        total_steps: int,
     ) -> tuple[InnerState, InnerMetrics]:
         loss, model_state, gradient = self.gradient(state, indices)
         transformation = self.optimizer.transformation(state.hyperparameters)
         direction, optimizer_state = transformation.update(
             gradient, state.optimizer_state, state.params, value=loss
         )
-        updates = self._updates(state, direction, rates)
+        updates = self._updates(state, direction, chosen.rates)
+        if chosen.forgetting is not None:
+            forgotten = forget(state.params, self.layers, chosen.forgetting, total_steps)
+            updates = jax.tree.map(jnp.add, updates, forgotten)
         state = state.replace(
             params=jax.tree.map(lambda w, u: w + u.astype(w.dtype), state.params, updates),
             model_state=model_state,
@@ -191,10 +209,15 @@ class Training:
         return apply_rates(direction, self.layers, rates, state.params, decays)
 
     def window(
-        self, state: InnerState, rates: Float[Array, "inner_step layer"], num_measured: int
+        self,
+        state: InnerState,
+        decision: Decision,
+        num_measured: int,
+        total_steps: int = 1,
     ) -> tuple[InnerState, Summary]:
-        """As many inner steps as there are rows of rates; the last `num_measured` are measured."""
-        num_steps = rates.shape[0]
+        """As many inner steps as `decision` has rows, `[inner_step, layer]`; the last `num_measured` are measured."""
+        chosen = as_hyperparameters(decision)
+        num_steps = chosen.rates.shape[0]
         num_bare = num_steps - num_measured
         # All of the window's indices before its loop: inside, XLA fuses their computation into the gather and
         # repeats it for every pixel, which doubles the step time of the digits MLP on a CPU.
@@ -202,14 +225,17 @@ class Training:
             lambda step: self.family.batch_indices(state.task, step, self.batch_size)
         )(state.step + jnp.arange(num_steps))
 
+        def rows(part: slice) -> LayerHyperparameters:
+            return jax.tree.map(lambda x: x[part], chosen)
+
         def bare(carry, inputs):
             state, losses = carry
-            state, metrics = self._step(state, *inputs)
+            state, metrics = self._step(state, *inputs, total_steps)
             return (state, record_loss(losses, metrics.loss)), None
 
         def measured(carry, inputs):
             before, losses, record = carry[:3]
-            state, metrics = self._step(before, *inputs)
+            state, metrics = self._step(before, *inputs, total_steps)
             losses = record_loss(losses, metrics.loss)
             gradient, direction = metrics.gradient, metrics.direction
             record = record_layers(record, gradient, direction, self.layers)
@@ -218,15 +244,15 @@ class Training:
 
         carry = (state, empty_loss_record())
         if num_bare:
-            carry, _ = jax.lax.scan(bare, carry, (rates[:num_bare], indices[:num_bare]))
+            carry, _ = jax.lax.scan(bare, carry, (rows(slice(num_bare)), indices[:num_bare]))
         last_step = (state, state.params) if self.example_features else ()
         carry = (*carry, empty_layer_record(state.params, self.layers), *last_step)
-        carry, _ = jax.lax.scan(measured, carry, (rates[num_bare:], indices[num_bare:]))
+        carry, _ = jax.lax.scan(measured, carry, (rows(slice(num_bare, None)), indices[num_bare:]))
         state, losses, record, *last_step = carry
         summary = self._summarize(losses, record, state)
         if self.example_features:
             apart = len(indices) > 1
-            features = self._example_features(*last_step, rates[-1], indices[-1], apart)
+            features = self._example_features(*last_step, chosen.rates[-1], indices[-1], apart)
             summary = summary.replace(example_features=features)
         return state, summary
 

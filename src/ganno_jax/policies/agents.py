@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from ganno_jax.env.actions import ActionSpace
+from ganno_jax.env.actions import ActionSpace, action_shape
 from ganno_jax.env.observation import FEATURES, Observation
-from ganno_jax.policies.distributions import Distribution, categorical, gaussian
+from ganno_jax.inner.hyperparameters import Decision
+from ganno_jax.policies.distributions import Distribution, categorical, gaussian, gaussians
 from ganno_jax.policies.networks import Actor, empty_memory
 from ganno_jax.policies.normalizer import Normalizer
 
@@ -41,14 +42,14 @@ class AgentPolicy:
     ) -> tuple[Float[Array, "layer hidden"], Distribution]:
         """New memories and the distribution of the agents' actions."""
         state, outputs = self.actor.apply(self.params, state, self.prepare(observation.features))
-        return state, to_distribution(outputs)
+        return state, to_distribution(self.actor, outputs)
 
     def act(
         self, state: Float[Array, "layer hidden"], observation: Observation, key: PRNGKeyArray
-    ) -> tuple[Float[Array, "layer hidden"], Float[Array, " layer"]]:
-        """Learning rates for the coming env step; the most likely action if `greedy`, else a sample."""
+    ) -> tuple[Float[Array, "layer hidden"], Decision]:
+        """Hyperparameters for the coming env step; the most likely action if `greedy`, else a sample."""
         state, action = self.choose(state, observation, key)
-        return state, self.rates(observation, action)
+        return state, self.decide(observation, action)
 
     def show(
         self, state: Float[Array, "layer hidden"], observation: Observation, key: PRNGKeyArray
@@ -58,14 +59,12 @@ class AgentPolicy:
 
     def choose(
         self, state: Float[Array, "layer hidden"], observation: Observation, key: PRNGKeyArray
-    ) -> tuple[Float[Array, "layer hidden"], Shaped[Array, " layer"]]:
+    ) -> tuple[Float[Array, "layer hidden"], Shaped[Array, "layer *number"]]:
         """New memories and the agents' actions."""
         state, distribution = self.distribution(state, observation)
         return state, distribution.mode() if self.greedy else distribution.sample(seed=key)
 
-    def rates(
-        self, observation: Observation, action: Shaped[Array, " layer"]
-    ) -> Float[Array, " layer"]:
+    def decide(self, observation: Observation, action: Shaped[Array, "layer *number"]) -> Decision:
         """What the actions mean."""
         return self.actions.apply(observation, action)
 
@@ -113,10 +112,10 @@ class Ensemble:
         state: Float[Array, "member layer hidden"],
         observation: Observation,
         key: PRNGKeyArray,
-    ) -> tuple[Float[Array, "member layer hidden"], Float[Array, " layer"]]:
-        """Learning rates for the coming env step; members that sample do so independently."""
+    ) -> tuple[Float[Array, "member layer hidden"], Decision]:
+        """Hyperparameters for the coming env step; members that sample do so independently."""
         state, actions = self.choose(state, observation, key)
-        return state, self.rates(observation, actions)
+        return state, self.decide(observation, actions)
 
     def show(
         self,
@@ -132,18 +131,18 @@ class Ensemble:
         state: Float[Array, "member layer hidden"],
         observation: Observation,
         key: PRNGKeyArray,
-    ) -> tuple[Float[Array, "member layer hidden"], Shaped[Array, "member layer"]]:
+    ) -> tuple[Float[Array, "member layer hidden"], Shaped[Array, "member layer *number"]]:
         """New memories and the actions of every member's agents."""
         keys = jax.random.split(key, self.num_members)
         choose = jax.vmap(AgentPolicy.choose, (0, 0, None, 0))
         return choose(self.members, state, observation, keys)
 
-    def rates(
-        self, observation: Observation, actions: Shaped[Array, "member layer"]
-    ) -> Float[Array, " layer"]:
+    def decide(
+        self, observation: Observation, actions: Shaped[Array, "member layer *number"]
+    ) -> Decision:
         """The geometric mean of what the actions mean."""
-        rates = jax.vmap(AgentPolicy.rates, (0, None, 0))(self.members, observation, actions)
-        return jnp.exp(jnp.mean(jnp.log(rates), axis=0))
+        decisions = jax.vmap(AgentPolicy.decide, (0, None, 0))(self.members, observation, actions)
+        return jax.tree.map(lambda x: jnp.exp(jnp.mean(jnp.log(x), axis=0)), decisions)
 
 
 Agents = TypeVar("Agents", AgentPolicy, Ensemble)
@@ -167,9 +166,9 @@ class RandomPolicy:
 
     def act(
         self, state: tuple[()], observation: Observation, key: PRNGKeyArray
-    ) -> tuple[tuple[()], Float[Array, " layer"]]:
+    ) -> tuple[tuple[()], Decision]:
         """Random actions, independent for each layer."""
-        shape = observation.rates.shape
+        shape = action_shape(self.actions, observation.rates.shape[0])
         if self.actions.num_actions is None:
             action = jax.random.normal(key, shape)
         else:
@@ -190,17 +189,19 @@ class NeutralPolicy:
 
     def act(
         self, state: tuple[()], observation: Observation, key: PRNGKeyArray
-    ) -> tuple[tuple[()], Float[Array, " layer"]]:
-        """The rates of the base."""
+    ) -> tuple[tuple[()], Decision]:
+        """The hyperparameters of the base."""
         del key
-        action = jnp.full(observation.rates.shape, self.actions.neutral)
-        return state, self.actions.apply(observation, action)
+        shape = action_shape(self.actions, observation.rates.shape[0])
+        return state, self.actions.apply(observation, jnp.full(shape, self.actions.neutral))
 
 
-def to_distribution(outputs: tuple[Array, Array | None]) -> Distribution:
+def to_distribution(actor: Actor, outputs: tuple[Array, Array | None]) -> Distribution:
     """The actor's outputs as a distribution over actions."""
     first, log_std = outputs
-    return categorical(first) if log_std is None else gaussian(first, log_std)
+    if log_std is None:
+        return categorical(first)
+    return (gaussian if actor.num_numbers == 1 else gaussians)(first, log_std)
 
 
 def untrained(policy: Agents, key: PRNGKeyArray) -> Agents:

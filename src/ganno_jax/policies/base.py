@@ -2,9 +2,10 @@
 
 from typing import Any, Protocol
 
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from ganno_jax.env.observation import Observation
+from ganno_jax.inner.hyperparameters import Decision
 
 PolicyState = Any
 
@@ -18,12 +19,13 @@ class Policy(Protocol):
 
     def act(
         self, state: PolicyState, observation: Observation, key: PRNGKeyArray
-    ) -> tuple[PolicyState, Float[Array, " layer"] | Float[Array, "inner_step layer"]]:
+    ) -> tuple[PolicyState, Decision]:
         """Learning rates for the coming env step.
 
         Returns:
-          The new memory, and rates `[layer]` held for the whole env step or `[inner_step, layer]`, one row
-          per inner step (so that a schedule is followed exactly, whatever the decision interval).
+          The new memory, and rates (or all hyperparameters) `[layer]` held for the whole env step or
+          `[inner_step, layer]`, one row per inner step (so that a schedule is followed exactly, whatever the
+          decision interval).
         """
         ...
 

@@ -14,8 +14,15 @@ def categorical(logits: Float[Array, "*batch action"]) -> Distribution:
 
 
 def gaussian(mean: Float[Array, "*batch"], log_std: Float[Array, "*batch"]) -> Distribution:
-    """Over one real action per agent."""
+    """Over one real number per agent."""
     return distrax.Normal(mean, jnp.exp(log_std))
+
+
+def gaussians(
+    mean: Float[Array, "*batch number"], log_std: Float[Array, "*batch number"]
+) -> Distribution:
+    """Over several independent real numbers per agent; probabilities are of all of them together."""
+    return distrax.MultivariateNormalDiag(mean, jnp.exp(log_std))
 
 
 def sample_correlated(
@@ -42,8 +49,8 @@ def sample_correlated(
     References:
       Time-correlated noise in PPO: Hollenstein et al. 2024, arXiv:2312.11091 (there with coloured noise).
     """
-    if not isinstance(distribution, distrax.Normal):
+    if isinstance(distribution, distrax.Categorical):
         return distribution.sample(seed=key), noise
     fresh = jax.random.normal(key, noise.shape)
     noise = correlation * noise + jnp.sqrt(1 - jnp.square(correlation)) * fresh
-    return distribution.loc + distribution.scale * noise, noise
+    return distribution.mean() + distribution.stddev() * noise, noise

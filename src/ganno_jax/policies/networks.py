@@ -33,13 +33,15 @@ class Actor(nn.Module):
     """Features of a layer to the parameters of its agent's action distribution.
 
     Categorical agents get logits `[..., layer, action]`; real-valued ones (`num_actions=None`) a mean and a log
-    standard deviation `[..., layer]`, of which there is one, learned and shared.
+    standard deviation `[..., layer]`, or `[..., layer, number]` where an agent names several. The deviations are
+    learned, one for each number, and shared by all layers.
     """
 
     num_actions: int | None
     hidden: int = 64
     recurrent: bool = False
     initial_log_std: float = -0.7
+    num_numbers: int = 1  # real numbers of an agent; more than one have an axis of their own
 
     @nn.compact
     def __call__(
@@ -49,9 +51,11 @@ class Actor(nn.Module):
         if self.num_actions is not None:
             logits = nn.Dense(self.num_actions, kernel_init=_orthogonal(0.01), name="logits")(x)
             return memory, (logits, None)
-        mean = nn.Dense(1, kernel_init=_orthogonal(0.01), name="mean")(x)[..., 0]
+        mean = nn.Dense(self.num_numbers, kernel_init=_orthogonal(0.01), name="mean")(x)
         initial = nn.initializers.constant(self.initial_log_std)
-        log_std = self.param("log_std", initial, ())
+        shape = (self.num_numbers,) if self.num_numbers > 1 else ()
+        mean = mean if shape else mean[..., 0]
+        log_std = self.param("log_std", initial, shape)
         return memory, (mean, jnp.broadcast_to(jnp.clip(log_std, -4.0, 1.0), mean.shape))
 
 

@@ -5,6 +5,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ganno_jax.env.observation import Observation
+from ganno_jax.inner.hyperparameters import Decision, LayerHyperparameters
 
 
 @struct.dataclass
@@ -30,7 +31,7 @@ class FixedRates:
 
 @struct.dataclass
 class OpenLoop:
-    r"""Replays a table of rates, blind to how the training goes.
+    r"""Replays a table of hyperparameters, blind to how the training goes.
 
     The control for a closed loop: what remains of a trained policy when only its mean schedule is
     kept (`mean_schedule`). Row $d$ of the $N$ rows holds for part $d$ of $N$ equal parts of the
@@ -41,7 +42,13 @@ class OpenLoop:
     `act` raises a `ValueError` if the training has another number of layers.
     """
 
-    table: Float[Array, "row layer"]  # > 0; zero is kept where a row is taken as it is
+    table: Float[Array, "row layer"]  # of rates, > 0; zero is kept where a row is taken as it is
+    forgetting: Float[Array, "row layer"] | None = None  # >= 0; of as many rows
+
+    @classmethod
+    def of(cls, table: LayerHyperparameters) -> "OpenLoop":
+        """Replay all hyperparameters of a table `[row, layer]`."""
+        return cls(table.rates, table.forgetting)
 
     def init(self, observation: Observation) -> tuple[()]:
         """Nothing to remember: the position follows from the step."""
@@ -49,13 +56,16 @@ class OpenLoop:
 
     def act(
         self, state: tuple[()], observation: Observation, key: PRNGKeyArray
-    ) -> tuple[tuple[()], Float[Array, " layer"]]:
-        """The table's rates at this decision."""
+    ) -> tuple[tuple[()], Decision]:
+        """What the table has at this decision."""
         _check_layers("table", self.table, observation)
         decision = observation.step // observation.interval
         rows_per_decision = self.table.shape[0] * observation.interval / observation.total_steps
         position = decision * rows_per_decision + 0.5 * (rows_per_decision - 1.0)
-        return state, interpolate_log(self.table, position)
+        rates = interpolate_log(self.table, position)
+        if self.forgetting is None:
+            return state, rates
+        return state, LayerHyperparameters(rates, interpolate_log(self.forgetting, position))
 
 
 def interpolate_log(
@@ -78,7 +88,7 @@ def interpolate_log(
 def mean_schedule(
     rates: Float[Array, "time env layer"], include: Bool[Array, " env"] | None = None
 ) -> Float[Array, "time layer"]:
-    """Geometric mean of recorded rates over trainings: the table that `OpenLoop` replays.
+    """Geometric mean of recorded rates, or forgetting, over trainings: a table that `OpenLoop` replays.
 
     Args:
       rates: One row per decision, > 0.

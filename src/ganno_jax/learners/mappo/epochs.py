@@ -115,7 +115,7 @@ def loss_sums(
     t = batch.rollout.trajectory
     features = policy.prepare(t.features)
     outputs = unroll(policy.actor, params["actor"], batch.rollout.actor_memory, features)
-    distribution = to_distribution(outputs)
+    distribution = to_distribution(policy.actor, outputs)
     log_ratio = jnp.where(batch.weight > 0, distribution.log_prob(t.action) - t.log_prob, 0.0)
     terms = {
         "policy_loss": clipped_policy_loss(log_ratio, batch.advantage, config.clip),

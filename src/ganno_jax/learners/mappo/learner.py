@@ -109,7 +109,7 @@ class MAPPO:
             actions=actions,
             config=config,
             feature_mask=shown_features(hidden_features),
-            actor=Actor(actions.num_actions, hidden, recurrent, initial_log_std),
+            actor=Actor(actions.num_actions, hidden, recurrent, initial_log_std, len(actions.sets)),
             critic=Critic(critic, hidden, recurrent) if config.critic_baseline else None,
             mapping=mapping,
         )

@@ -19,7 +19,9 @@ class Trajectory:
 
     features: Float[Array, "time env layer feature"]  # as observed, before the normalizer
     mask: Bool[Array, "time env layer"]  # False for padding
-    action: Array  # [time env layer]
+    action: (
+        Array  # [time env layer], or [time env layer number] where an agent names several numbers
+    )
     log_prob: Float[Array, "time env layer"]
     value: Float[Array, "time env layer"]  # normalized units
     reward: Float[Array, "time env layer"]
@@ -91,8 +93,8 @@ def collect(
         memory, distribution = policy.distribution(memory, observation)
         correlation = jnp.where(number == 0, 0.0, noise_correlation)
         action, noise = sample_correlated(distribution, noise, correlation, key)
-        rates = policy.actions.apply(observation, action)
-        return memory, noise, action, distribution.log_prob(action), rates
+        decision = policy.actions.apply(observation, action)
+        return memory, noise, action, distribution.log_prob(action), decision
 
     def evaluate(memory, observation):
         features = policy.prepare(observation.features)
@@ -102,11 +104,11 @@ def collect(
         state, noise = carry
         observation = state.timestep.observation
         step_keys = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
-        actor_memory, noise, action, log_prob, rates = jax.vmap(decide, (0, 0, 0, None, 0))(
+        actor_memory, noise, action, log_prob, decision = jax.vmap(decide, (0, 0, 0, None, 0))(
             state.actor_memory, observation, noise, number, step_keys
         )
         critic_memory, value = evaluate(state.critic_memory, observation)
-        env_state, timestep = advance_trainings(env.step, mapping, state.env, rates)
+        env_state, timestep = advance_trainings(env.step, mapping, state.env, decision)
         record = Trajectory(
             features=observation.features,
             mask=observation.mask,
@@ -128,7 +130,9 @@ def collect(
         return (state, noise), record
 
     memories = state.actor_memory, state.critic_memory
-    noise = jnp.zeros((keys.shape[0], env.num_layers))
+    numbers = policy.actor.num_numbers
+    shape = (keys.shape[0], env.num_layers)
+    noise = jnp.zeros((*shape, numbers) if numbers > 1 else shape)
     (state, _), trajectory = jax.lax.scan(one_decision, (state, noise), jnp.arange(num_decisions))
     _, last_value = evaluate(state.critic_memory, state.timestep.observation)
     return state, Rollout(trajectory, last_value, *memories)

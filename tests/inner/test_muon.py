@@ -1,0 +1,93 @@
+"""Muon for matrices, NAdam for the rest: against singular values, Optax's NAdam and hand-made routes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ganno_jax.inner.muon import dimension_numbers, muon_or_nadam, route
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalized(matrix):
+    """Newton and Schulz's iteration acts on singular values alone: here it is done on them."""
+    u, s, v = np.linalg.svd(np.asarray(matrix, np.float64), full_matrices=False)
+    s = s / np.linalg.norm(s)
+    for _ in range(5):
+        s = COEFFICIENTS[0] * s + COEFFICIENTS[1] * s**3 + COEFFICIENTS[2] * s**5
+    return u * s @ v
+
+
+def first_direction(params, gradient):
+    transformation = muon_or_nadam(0.95, 0.98, 1e-8)
+    return transformation.update(gradient, transformation.init(params), params)[0]
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (3, 6), (5, 5)])
+def test_a_matrix_takes_its_orthogonalized_gradient_times_the_root_of_the_longer_side(key, shape):
+    gradient = {"dense0": {"kernel": jax.random.normal(key, shape)}}
+    found = first_direction(gradient, gradient)["dense0"]["kernel"]
+    expected = orthogonalized(gradient["dense0"]["kernel"]) * max(shape) ** 0.5
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert 0.6 < np.sqrt(np.mean(np.square(found))) < 1.25
+
+
+def test_a_convolutions_kernel_is_the_matrix_of_its_patches(key):
+    kernel = jax.random.normal(key, (3, 3, 2, 4))
+    found = first_direction({"conv0": {"kernel": kernel}}, {"conv0": {"kernel": kernel}})
+    expected = orthogonalized(kernel.reshape(18, 4)) * 18**0.5
+    np.testing.assert_allclose(found["conv0"]["kernel"].reshape(18, 4), expected, atol=2e-3)
+
+
+def test_a_stack_of_matrices_is_as_each_of_them(key):
+    stack = jax.random.normal(key, (2, 5, 3))
+    found = first_direction({"blocks": {"kernel": stack}}, {"blocks": {"kernel": stack}})
+    for matrix, mine in zip(stack, found["blocks"]["kernel"], strict=True):
+        np.testing.assert_allclose(mine, orthogonalized(matrix) * 5**0.5, atol=2e-3)
+
+
+def test_vectors_take_the_step_of_optax_nadam(key):
+    params = {"dense0": {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}}
+    transformation = muon_or_nadam(0.95, 0.98, 1e-8)
+    twin = optax.nadam(1.0, b1=0.9, b2=0.98)
+    state, twin_state = transformation.init(params), twin.init(params["dense0"]["bias"])
+    for step in range(4):
+        fresh = jax.random.fold_in(key, step)
+        gradient = jax.tree.map(lambda x, k=fresh: jax.random.normal(k, x.shape), params)
+        direction, state = transformation.update(gradient, state, params)
+        update, twin_state = twin.update(gradient["dense0"]["bias"], twin_state)
+        np.testing.assert_allclose(direction["dense0"]["bias"], -update, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "expected"),
+    [
+        (("dense0", "kernel"), (64, 32), "muon"),
+        (("dense0", "bias"), (32,), "nadam"),
+        (("conv0", "kernel"), (3, 3, 8, 16), "muon"),
+        (("blocks", "attention", "kernel"), (6, 64, 64), "muon"),
+        (("embed", "embedding"), (96, 32), "nadam"),
+        (("transformer", "wte"), (96, 32), "nadam"),
+        (("position_embedding",), (1, 24, 32), "nadam"),
+        (("norm", "scale"), (1, 1, 32), "nadam"),
+    ],
+)
+def test_leaves_take_the_direction_of_their_role(path, shape, expected):
+    found, reason = route(path, shape)
+    assert found == expected
+    assert reason
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "rows", "columns"),
+    [
+        (("attention", "query", "kernel"), (32, 4, 8), (0,), (1, 2)),
+        (("attention", "out", "kernel"), (4, 8, 32), (0, 1), (2,)),
+        (("blocks", "kernel"), (6, 32, 16), (1,), (2,)),
+        (("conv0", "kernel"), (3, 3, 8, 16), (0, 1, 2), (3,)),
+    ],
+)
+def test_rows_are_inputs_and_columns_outputs(path, shape, rows, columns):
+    assert dimension_numbers(path, shape) == (rows, columns)
