@@ -13,6 +13,7 @@ from experiments.progress import Bar, say
 from experiments.tune import tune
 from ganno_jax.evaluation import Curves
 from ganno_jax.evaluation.spikes import find_spike
+from ganno_jax.inner.hyperparameters import LayerHyperparameters
 from ganno_jax.policies import SCHEDULES, AgentPolicy
 from ganno_jax.policies.schedules import DISPLAY_NAMES
 
@@ -59,7 +60,7 @@ def assess(
         Contestant("agents", f"Agents ({critic})", "agents", None, ours),
         Contestant("base", "Their base, no agents", "control", None, entrants.neutral(ours)),
         Contestant(
-            "replay", "Replay of their mean rates", "control", None, entrants.replay(ours, table)
+            "replay", "Replay of their mean settings", "control", None, entrants.replay(ours, table)
         ),
     ]
     if blind is not None:
@@ -68,8 +69,10 @@ def assess(
         entrant = entrants.agents(policy, *shape)
         contestants.append(Contestant("blind", name, "control", None, entrant))
     contestants += [
-        Contestant(name, NAMES[name], "schedule", peak, entrants.tuned(ours, name, peak))
-        for name, peak in tuning.peaks.items()
+        Contestant(
+            name, NAMES[name], "schedule", peak, entrants.tuned(ours, name, peak, forgetting)
+        )
+        for name, (peak, forgetting) in tuning.chosen.items()
     ]
     contestants += [
         Contestant(
@@ -99,20 +102,23 @@ def assess(
         "chance_loss": np.array(experiment.chance_loss),
         "steps": np.arange(env.num_decisions + 1) * env.interval,
         "layers": np.array(env.training.layers.names),
-        "mean_schedule": np.asarray(table),
+        "mean_schedule": np.asarray(table.rates),
+        "mean_forgetting": np.asarray(table.forgetting),
         **tuning.arrays(),
         "shapes": _shapes(env.total_steps),
         **_episodes(experiment, contestants, curves, keys),
     }
 
 
-def _mean_schedule(experiment: Experiment, evaluator: Evaluator, ours: Entrant) -> np.ndarray:
+def _mean_schedule(
+    experiment: Experiment, evaluator: Evaluator, ours: Entrant
+) -> LayerHyperparameters:
     """What remains of the agents when nobody looks at the training, from the tuning seeds."""
     config = experiment.config
     runs = max(config.evaluate.tuning_runs, config.evaluate.curve_runs)
     keys, rates = run_keys(config, runs, report=False), initial_rates(config, runs)
     curves = evaluator([ours], keys, rates)
-    return jax.tree.map(lambda x: x[0], curves).mean_rates()
+    return jax.tree.map(lambda x: x[0], curves).mean_hyperparameters()
 
 
 def _curve_arrays(curves: Curves) -> dict[str, np.ndarray]:
@@ -147,9 +153,10 @@ def _episodes(
     }
     arrays = {}
     for name, (policy, run) in chosen.items():
-        rates = curves.rates[policy, run]
+        table = LayerHyperparameters(curves.rates[policy, run], curves.forgetting[policy, run])
         rate = float(curves.initial_rate[policy, run])
-        losses = entrants.losses_by_step(experiment.env, keys[run], rate, rates)
-        arrays[f"{name}_rates"] = np.repeat(rates, experiment.env.interval, axis=0)
+        losses = entrants.losses_by_step(experiment.env, keys[run], rate, table)
+        arrays[f"{name}_rates"] = np.repeat(table.rates, experiment.env.interval, axis=0)
+        arrays[f"{name}_forgetting"] = np.repeat(table.forgetting, experiment.env.interval, axis=0)
         arrays[f"{name}_loss"] = losses
     return arrays

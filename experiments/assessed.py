@@ -82,12 +82,20 @@ def judges_of(arrays: Arrays) -> list[str]:
     return [key for key in JUDGES if key in arrays["keys"]]
 
 
+def _chosen(arrays: Arrays) -> str:
+    """Peak of the chosen schedule, and its forgetting where that was tuned too."""
+    row = [str(name) for name in arrays["tuning_names"]].index(str(arrays["tuning_best"]))
+    peak, forgetting = arrays["tuning_chosen"][row]
+    tuned = len(np.unique(arrays["tuning_forgetting"])) > 1
+    return f"{peak:.2g} and forgetting {forgetting:.2g}" if tuned else f"{peak:.2g}"
+
+
 def against(arrays: Arrays, results: Sequence[PolicyResult], best: int) -> dict[str, Interval]:
     """Differences of the agents to their judges and to the chosen schedule, by what the headline calls them."""
     names = [str(name) for name in arrays["names"]]
     called = {names[index_of(arrays, key)]: JUDGES[key] for key in judges_of(arrays)}
     called[names[best]] = (
-        f"{names[best]} at {arrays['peaks'][best]:.2g}, the best of {len(arrays['tuning_names'])} tuned schedules"
+        f"{names[best]} at {_chosen(arrays)}, the best of {len(arrays['tuning_names'])} tuned schedules"
     )
     ours = names[index_of(arrays, "agents")]
     found = differences(results, ours, list(called), float(arrays["chance_loss"]))

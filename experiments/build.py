@@ -237,13 +237,22 @@ def _actions(config: Config) -> actions.ActionSpace:
         return actions.RateMultipliers()
     if agent.actions == "residual":
         return actions.ScheduleResidual(actions.SHAPES[agent.shape], peak=agent.peak, **alpha)
-    if agent.actions == "relative":
-        return actions.RelativeUpdate(
-            actions.SHAPES[agent.shape],
+    if agent.actions in ("relative", "whole"):
+        shape = actions.SHAPES[agent.shape]
+        size = actions.RelativeUpdate(
+            shape,
             relative_size=agent.relative_size,
             sharing=agent.sharing,
+            horizon_exponent=agent.horizon_exponent,
+            first_share=1.0 if agent.actions == "whole" else 0.1,
             **alpha,
         )
+        if agent.actions == "relative":
+            return size
+        forgetting = actions.Forgetting(
+            shape, kappa=agent.forgetting, epoch_exponent=agent.epoch_exponent, **alpha
+        )
+        return actions.WholeUpdate(size, forgetting)
     low, high = config.optimizer.initial_rate
     return actions.DirectRate(lowest=low, highest=high)
 

@@ -38,6 +38,9 @@ def check(config: Config) -> None:
         "learner.noise_correlation": (learner.noise_correlation, 0, 0.999),
         "learner.noise_fall": (learner.noise_fall, 0, math.inf),
         "agent.sharing": (agent.sharing, 0, 1),
+        "agent.horizon_exponent": (agent.horizon_exponent, 0, 2),
+        "agent.forgetting": (agent.forgetting, 0, 100),
+        "agent.epoch_exponent": (agent.epoch_exponent, 0, 2),
         "evaluate.num_runs": (evaluate.num_runs, 2, math.inf),
         "evaluate.tuning_runs": (evaluate.tuning_runs, 1, math.inf),
         "evaluate.blind_updates": (config.num_blind_updates, 0, math.inf),
@@ -47,6 +50,9 @@ def check(config: Config) -> None:
         "evaluate.chunk": (evaluate.chunk, 1, math.inf),
         "run.updates_per_call": (config.run.updates_per_call, 1, math.inf),
         "run.devices": (config.run.devices, 1, math.inf),
+    } | {
+        f"evaluate.forgettings[{i}]": (value, 0, 100)
+        for i, value in enumerate(evaluate.forgettings)
     }
     require_within(numbers)
     positive = {

@@ -20,7 +20,14 @@ Shape = Literal[  # of `actions.SHAPES`
     "warmup_cosine", "warmup_linear", "one_cycle", "linear_one_cycle", "flat"
 ]
 # Features in which the agents would read their own persistent noise as a property of the training.
-NOISY_FEATURES = ("rate", "rate_change", "rate_drift", "rate_contrast", "relative_update")
+NOISY_FEATURES = (
+    "rate",
+    "rate_change",
+    "rate_drift",
+    "rate_contrast",
+    "relative_update",
+    "forgetting",
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class OptimizerConfig:
     """The inner optimizer. Its learning rates are what the agents set."""
 
     name: str = "momentum"
-    """Optimizer: sgd, momentum, nesterov, rmsprop, adam, adamw, lion."""
+    """Optimizer: sgd, momentum, nesterov, rmsprop, adam, adamw, nadam, nadamw, lion, muon."""
     initial_rate: Range = (1e-5, 3.0)
     """Learning rate before the first decision, log-uniform, > 0."""
     momentum: float = 0.9
@@ -121,19 +128,25 @@ class EnvConfig:
 class AgentConfig:
     """The agents: one network, shared by all layers."""
 
-    actions: Literal["multipliers", "residual", "direct", "relative"] = "multipliers"
-    """Compounding multipliers, a bounded residual on a base schedule, the rate itself, or the
-    relative size of the update."""
+    actions: Literal["multipliers", "residual", "direct", "relative", "whole"] = "multipliers"
+    """Compounding multipliers, a bounded residual on a base schedule, the rate itself, the
+    relative size of the update, or the whole update: its relative size and the forgetting."""
     alpha: float | None = None
-    """Bound of the residual in log space, > 0 (residual, relative); by default the action's own."""
+    """Bound of the agents' corrections in log space, > 0 (residual, relative, whole); by default the action's own."""
     peak: float | None = None
     """Peak of the base schedule, > 0 (residual); None takes the training's initial rate."""
     shape: Shape = "warmup_cosine"
-    """Base schedule (residual, relative)."""
+    """Base schedule (residual, relative, whole)."""
     relative_size: float = 0.05
-    """Relative size of an update at the schedule's peak, > 0 (relative)."""
+    """Relative size of an update at the schedule's peak, > 0 (relative, whole)."""
     sharing: float = 0.0
-    """Of the denominator, [0, 1]: 0 each layer's own, 1 their geometric mean for all (relative)."""
+    """Of the denominator, [0, 1]: 0 each layer's own, 1 their geometric mean for all (relative, whole)."""
+    horizon_exponent: float = 0.0
+    """The size is (600 / steps)^this times as large, >= 0 (relative, whole)."""
+    forgetting: float = 1.0
+    """Of the base over a training of one pass, >= 0 (whole)."""
+    epoch_exponent: float = 0.45
+    """The base's forgetting grows with this power of the passes over the data, >= 0 (whole)."""
     critic: Literal["central", "local"] = "central"
     """A central critic is MAPPO, a local one IPPO."""
     recurrent: bool = False
@@ -196,6 +209,8 @@ class EvaluateConfig:
     """Seeds of the finalists among schedules and peaks; other seeds than the reported ones."""
     peaks: tuple[float, ...] = (0.01, 0.018, 0.032, 0.056, 0.1, 0.18, 0.32, 0.56, 1.0)
     """Peak rates tried for every schedule, rising."""
+    forgettings: tuple[float, ...] = ()
+    """Forgetting over the whole training tried at every peak; none by default."""
     blind_updates: int | None = None
     """Updates of the state-blind agents, which see no features; None: as many as of the agents, 0 for none."""
     curve_every: int = 20

@@ -21,6 +21,7 @@ from ganno_jax.env import Env, Mapping, Observation, map_trainings
 from ganno_jax.env.batching import AXIS, to_host, to_mesh
 from ganno_jax.evaluation.evaluate import Curves, run_training
 from ganno_jax.inner import InnerState
+from ganno_jax.inner.hyperparameters import Decision, LayerHyperparameters, by_inner_step
 from ganno_jax.policies import (
     SCHEDULES,
     AgentPolicy,
@@ -42,28 +43,46 @@ class Entrant:
     agents: AgentPolicy
     schedule: Int[Array, "..."]  # index into SCHEDULES
     peak: Float[Array, "..."]  # > 0; 0 takes the training's initial rate
-    table: Float[Array, "... decision layer"]
+    forgetting: Float[
+        Array, "..."
+    ]  # of schedules, over the whole training at a rate of half the peak
+    table: LayerHyperparameters  # [... decision layer]
 
     def init(self, observation: Observation) -> Any:
         """The memories of all kinds."""
         return self.agents.init(observation), ReduceOnPlateau().init(observation)
 
-    def act(
-        self, state: Any, observation: Observation, key: PRNGKeyArray
-    ) -> tuple[Any, Float[Array, "inner_step layer"]]:
-        """The rates of this entrant's kind."""
+    def act(self, state: Any, observation: Observation, key: PRNGKeyArray) -> tuple[Any, Decision]:
+        """What this entrant's kind decides; where the agents set forgetting too, so do the others."""
         memory, plateau = state
         memory, by_agents = self.agents.act(memory, observation, key)
         peak = jnp.where(self.peak > 0, self.peak, observation.initial_rate)
         _, by_schedule = ScheduleBank(self.schedule, peak).act((), observation, key)
         plateau, by_plateau = ReduceOnPlateau(peak=peak).act(plateau, observation, key)
         _, by_chance = RandomPolicy(self.agents.actions).act((), observation, key)
-        _, by_replay = OpenLoop(self.table).act((), observation, key)
+        _, by_replay = OpenLoop.of(self.table).act((), observation, key)
         _, by_base = NeutralPolicy(self.agents.actions).act((), observation, key)
-        rates = (by_agents, by_schedule, by_plateau, by_chance, by_replay, by_base)
+        forgets = "forgetting" in self.agents.actions.sets
         shape = (observation.interval, observation.rates.shape[0])
-        table = jnp.stack([jnp.broadcast_to(x, shape) for x in rates])
-        return (memory, plateau), jnp.take(table, self.kind, axis=0)
+        decisions = [
+            by_agents,
+            self._with_forgetting(by_schedule, peak),
+            self._with_forgetting(by_plateau, peak),
+            by_chance,
+            by_replay,
+            by_base,
+        ]
+        rows = [by_inner_step(decision, *shape) for decision in decisions]
+        if not forgets:
+            rows = [row.replace(forgetting=None) for row in rows]
+        chosen = jax.tree.map(lambda *x: jnp.take(jnp.stack(x), self.kind, axis=0), *rows)
+        return (memory, plateau), chosen
+
+    def _with_forgetting(
+        self, rates: Float[Array, "*inner_step layer"], peak: Float[Array, ""]
+    ) -> LayerHyperparameters:
+        """Decay in proportion to the rate, as decoupled decay has it."""
+        return LayerHyperparameters(rates, 2 * self.forgetting * rates / peak)
 
 
 def agents(policy: AgentPolicy, num_decisions: int, num_layers: int) -> Entrant:
@@ -73,16 +92,20 @@ def agents(policy: AgentPolicy, num_decisions: int, num_layers: int) -> Entrant:
         agents=jax.tree.map(np.asarray, policy),
         schedule=np.int32(0),
         peak=np.float32(1.0),
-        table=np.ones((num_decisions, num_layers), np.float32),
+        forgetting=np.float32(0.0),
+        table=LayerHyperparameters(
+            *[np.ones((num_decisions, num_layers), np.float32) for _ in range(2)]
+        ),
     )
 
 
-def tuned(base: Entrant, name: str, peak: float) -> Entrant:
-    """A schedule of `SCHEDULES`, or "plateau", at a peak rate; 0 is each run's initial rate."""
+def tuned(base: Entrant, name: str, peak: float, forgetting: float = 0.0) -> Entrant:
+    """A schedule of `SCHEDULES`, or "plateau", at a peak rate (0: each run's initial one) and a forgetting."""
+    numbers = {"peak": np.float32(peak), "forgetting": np.float32(forgetting)}
     if name == "plateau":
-        return base.replace(kind=np.int32(PLATEAU), peak=np.float32(peak))
+        return base.replace(kind=np.int32(PLATEAU), **numbers)
     index = np.int32(list(SCHEDULES).index(name))
-    return base.replace(kind=np.int32(SCHEDULE), schedule=index, peak=np.float32(peak))
+    return base.replace(kind=np.int32(SCHEDULE), schedule=index, **numbers)
 
 
 def at_random(base: Entrant) -> Entrant:
@@ -95,9 +118,9 @@ def neutral(base: Entrant) -> Entrant:
     return base.replace(kind=np.int32(BASE))
 
 
-def replay(base: Entrant, table: Float[np.ndarray, "decision layer"]) -> Entrant:
-    """The open-loop replay of a table of rates."""
-    return base.replace(kind=np.int32(REPLAY), table=np.asarray(table, np.float32))
+def replay(base: Entrant, table: LayerHyperparameters) -> Entrant:
+    """The open-loop replay of a table of hyperparameters `[decision, layer]`."""
+    return base.replace(kind=np.int32(REPLAY), table=jax.tree.map(np.float32, table))
 
 
 class Evaluator:
@@ -191,23 +214,22 @@ def _evaluate_block(
 
 
 @jax.jit
-def _replay(env: Env, key: PRNGKeyArray, rate: Array, rates: Array) -> Array:
+def _replay(env: Env, key: PRNGKeyArray, rate: Array, table: LayerHyperparameters) -> Array:
     training = env.for_evaluation().training
     state = training.init(jax.random.fold_in(key, 0), rate)  # as `run_training` resets
 
-    def step(state: InnerState, rates: Array) -> tuple[InnerState, Array]:
-        state, metrics = training.inner_step(state, rates)
+    def step(state: InnerState, chosen: LayerHyperparameters) -> tuple[InnerState, Array]:
+        state, metrics = training.inner_step(state, chosen, env.total_steps)
         return state, metrics.loss
 
-    rows = jnp.repeat(rates, env.interval, axis=0, total_repeat_length=env.total_steps)
+    rows = jax.tree.map(
+        lambda x: jnp.repeat(x, env.interval, axis=0, total_repeat_length=env.total_steps), table
+    )
     return jax.lax.scan(step, state, rows)[1]
 
 
 def losses_by_step(
-    env: Env,
-    key: PRNGKeyArray,
-    initial_rate: float,
-    rates: Float[np.ndarray, "decision layer"],
+    env: Env, key: PRNGKeyArray, initial_rate: float, table: LayerHyperparameters
 ) -> Float[np.ndarray, " inner_step"]:
     """The training loss of every inner step of one evaluated run, found by repeating it.
 
@@ -215,7 +237,7 @@ def losses_by_step(
       env: whose training it was.
       key: of the run.
       initial_rate: of the run.
-      rates: held for an env step each, as the agents set them.
+      table: hyperparameters `[decision, layer]`, held for an env step each, as the agents set them.
     """
-    rates = np.asarray(rates, np.float32)
-    return np.asarray(_replay(env, key, np.float32(initial_rate), rates))
+    table = jax.tree.map(np.float32, table)
+    return np.asarray(_replay(env, key, np.float32(initial_rate), table))

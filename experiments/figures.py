@@ -42,7 +42,8 @@ def draw(folder: RunFolder, arrays: Arrays, rows: list[Row], best: int) -> list[
     if len(curve) > 1:
         columns = {name: np.array([line[name] for line in curve]) for name in curve[0]}
         row = [str(name) for name in arrays["tuning_names"]].index(str(arrays["tuning_best"]))
-        column = arrays["tuning_peaks"] == arrays["tuning_chosen_peaks"][row]
+        peak, forgetting = arrays["tuning_chosen"][row]
+        column = (arrays["tuning_peaks"] == peak) & (arrays["tuning_forgetting"] == forgetting)
         bar = float(arrays["tuning_log_loss"][row][column][0])
         figure = plots.learning_curve(
             columns["update"],

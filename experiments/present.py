@@ -139,27 +139,32 @@ def _numbers_of(arrays: Arrays, best: int, split: str) -> dict[str, Any]:
 def _tuning_rows(arrays: Arrays) -> list[Row]:
     """One row per schedule and peak."""
     rows = []
-    columns = ("tuning_names", "tuning_chosen_peaks", "tuning_log_loss", "tuning_seeds")
+    columns = ("tuning_names", "tuning_chosen", "tuning_log_loss", "tuning_seeds")
+    grid = np.stack([arrays["tuning_peaks"], arrays["tuning_forgetting"]], axis=1)
     for name, chosen, losses, seeds in zip(*(arrays[c] for c in columns), strict=True):
-        for peak, loss, count in zip(arrays["tuning_peaks"], losses, seeds, strict=True):
+        for setting, loss, count in zip(grid, losses, seeds, strict=True):
             rows.append(
                 {
                     "schedule": str(name),
-                    "peak": float(peak),
+                    "peak": float(setting[0]),
+                    "forgetting": float(setting[1]),
                     "log_loss": float(loss),
                     "seeds": int(count),
-                    "best": int(peak == chosen),
+                    "best": int((setting == chosen).all()),
                 }
             )
     return rows
 
 
 def _wide(tuning: list[Row]) -> list[Row]:
-    """One row per schedule, one column per peak."""
+    """One row per schedule, one column per peak: with the forgetting that is best there."""
     rows: dict[str, Row] = {}
     for row in tuning:
-        wide = rows.setdefault(row["schedule"], {"schedule": row["schedule"]})
-        wide[f"{row['peak']:.3g}"] = row["log_loss"]
+        wide, peak = (
+            rows.setdefault(row["schedule"], {"schedule": row["schedule"]}),
+            f"{row['peak']:.3g}",
+        )
+        wide[peak] = min(row["log_loss"], wide.get(peak, math.inf))
     return list(rows.values())
 
 
@@ -180,7 +185,7 @@ def _notes(arrays: Arrays, description: Mapping[str, Any]) -> list[str]:
     ]
     edges = [
         str(name)
-        for name, peak in zip(arrays["tuning_names"], arrays["tuning_chosen_peaks"], strict=True)
+        for name, (peak, _) in zip(arrays["tuning_names"], arrays["tuning_chosen"], strict=True)
         if peak in (arrays["tuning_peaks"][0], arrays["tuning_peaks"][-1])
     ]
     if edges:

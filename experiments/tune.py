@@ -1,4 +1,4 @@
-"""Peaks of the handcrafted schedules by successive halving, on the selection split and tuning seeds."""
+"""Peaks and forgetting of the handcrafted schedules by successive halving, on the selection split and tuning seeds."""
 
 import itertools
 from collections.abc import Sequence
@@ -22,16 +22,16 @@ TUNED = (*SCHEDULES, "plateau")
 class Tuning:
     """What was tried. Losses are mean final log selection losses over the seeds that a setting was run with."""
 
-    grid: tuple[float, ...]  # of peaks
-    log_loss: Float[np.ndarray, "schedule peak"]
-    num_seeds: Int[np.ndarray, "schedule peak"]
+    grid: tuple[tuple[float, float], ...]  # of peaks and forgetting
+    log_loss: Float[np.ndarray, "schedule setting"]
+    num_seeds: Int[np.ndarray, "schedule setting"]
     best: str  # the schedule that was chosen among all
     choice_loss: float  # expected loss from a bad choice, by resampling the seeds
     trainings: int
 
     @property
-    def peaks(self) -> dict[str, float]:
-        """Of every schedule: the best of those peaks that were run with most seeds."""
+    def chosen(self) -> dict[str, tuple[float, float]]:
+        """Peak and forgetting of every schedule: the best of those that were run with most seeds."""
         most = self.num_seeds == self.num_seeds.max(axis=1, keepdims=True)
         chosen = np.where(most, self.log_loss, np.inf).argmin(axis=1)
         return {name: self.grid[i] for name, i in zip(TUNED, chosen, strict=True)}
@@ -41,9 +41,10 @@ class Tuning:
         return {
             "tuning_log_loss": self.log_loss,
             "tuning_seeds": self.num_seeds,
-            "tuning_peaks": np.array(self.grid),
+            "tuning_peaks": np.array([peak for peak, _ in self.grid]),
+            "tuning_forgetting": np.array([forgetting for _, forgetting in self.grid]),
             "tuning_names": np.array(TUNED),
-            "tuning_chosen_peaks": np.array(list(self.peaks.values())),
+            "tuning_chosen": np.array(list(self.chosen.values())),
             "tuning_best": np.array(self.best),
             "tuning_choice_loss": np.array(self.choice_loss),
             "tuning_trainings": np.array(self.trainings),
@@ -59,14 +60,15 @@ def tune(experiment: Experiment, evaluator: Evaluator, ours: Entrant) -> Tuning:
       ours: an entrant that the schedules' are made from.
     """
     config = experiment.config
-    grid = config.evaluate.peaks
-    settings = [entrants.tuned(ours, name, peak) for name in TUNED for peak in grid]
+    forgettings = config.evaluate.forgettings or (0.0,)
+    grid = tuple(itertools.product(config.evaluate.peaks, forgettings))
+    settings = [entrants.tuned(ours, name, *setting) for name in TUNED for setting in grid]
     runs = config.evaluate.tuning_runs
     keys, rates = run_keys(config, runs, report=False), initial_rates(config, runs)
     rungs = rungs_of(len(settings), runs)
     cost, done = planned(len(settings), rungs), 0
     say(
-        f"tuning: {len(TUNED)} schedules at {len(grid)} peaks, halved to {rungs[-2].kept} with {runs} seeds each: "
+        f"tuning: {len(TUNED)} schedules at {len(grid)} settings, halved to {rungs[-2].kept} with {runs} seeds each: "
         f"{cost} trainings of {experiment.env.total_steps} steps"
     )
     with Bar("tuning runs", cost) as bar:
@@ -85,9 +87,10 @@ def tune(experiment: Experiment, evaluator: Evaluator, ours: Entrant) -> Tuning:
 
         found = successive_halving(run, len(settings), rungs)
     shape = (len(TUNED), len(grid))
-    schedule, peak = divmod(found.best, len(grid))
+    schedule, place = divmod(found.best, len(grid))
+    peak, forgetting = grid[place]
     say(
-        f"tuned: {TUNED[schedule]} at {grid[peak]:.2g} of {len(settings)} settings, {found.trainings} trainings; "
+        f"tuned: {TUNED[schedule]} at {peak:.2g}, forgetting {forgetting:.2g}, of {len(settings)} settings, {found.trainings} trainings; "
         f"expected loss from a bad choice {found.choice_loss:.4f}"
     )
     return Tuning(
