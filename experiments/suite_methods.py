@@ -34,6 +34,7 @@ from ganno_jax.evaluation.optax_loop import LoopOptimizer, LoopResult, Numbers, 
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.inner import Training
 from ganno_jax.inner.directions import Direction
+from ganno_jax.inner.hyperparameters import LayerHyperparameters, forget
 from ganno_jax.inner.layers import apply_rates
 from ganno_jax.policies import AgentPolicy, Ensemble
 from ganno_jax.policies.simple import mean_schedule
@@ -42,7 +43,7 @@ from ganno_jax.tasks.distributions import Constant
 REPORT_SEED, TUNING_SEED = 20_000, 10_000
 RECORDED = 8  # tuning runs whose rates are averaged for the replay
 OURS, BASE = "controller", "its base, no training"
-REPLAY, BLIND = "replay of its mean rates", "state-blind agents"
+REPLAY, BLIND = "replay of its mean settings", "state-blind agents"
 REFERENCE, SAME_DIRECTION = "best tuned schedule", "best schedule, same direction"
 ADAMW, MUON = "AdamW, tuned", "Muon, tuned"
 NADAMW, ADAM, HYPERGRADIENT = "NAdamW, random search", "tuned Adam", "hypergradient Adam"
@@ -214,7 +215,15 @@ def through_the_door(bench: Bench, controller: Controller) -> optax.GradientTran
     """A controller as users get it: default arguments, over its own direction or the problem's."""
     if controller.direction is not None:
         return ganno_jax.optimizer(controller, bench.total_steps)
-    return ganno_jax.control(_direction_of(bench, controller), controller, bench.total_steps)
+    optimizer = bench.training.optimizer
+    numbers = optimizer.sample(jax.random.key(0))
+    decays = optimizer.decays(numbers, 1)
+    return ganno_jax.control(
+        optimizer.transformation(numbers),
+        controller,
+        bench.total_steps,
+        weight_decay=None if decays is None else decays[0],
+    )
 
 
 def _direction_of(bench: Bench, controller: Controller) -> optax.GradientTransformationExtraArgs:
@@ -233,31 +242,40 @@ def _through_the_door(controller: Controller) -> Method:
             return through_the_door(bench, controller.replace(policy=numbers["policy"]))
 
         policy = jax.tree.map(lambda x: jnp.asarray(x)[None], controller.policy)
-        return LoopOptimizer(made, observe_fn=_rates), {"policy": policy}
+        return LoopOptimizer(made, observe_fn=_hyperparameters), {"policy": policy}
 
     return Method(make)
 
 
-def _rates(state: Any) -> Any:
-    return state.rates
+def _hyperparameters(state: Any) -> LayerHyperparameters:
+    return LayerHyperparameters(state.rates, state.forgetting)
 
 
 def _replay(bench: Bench, controller: Controller) -> tuple[LoopOptimizer, Numbers]:
-    """The geometric mean of the controller's rates, step by step and layer by layer, over tuning runs."""
+    """The geometric mean of the controller's hyperparameters, step by step and layer by layer, over tuning runs."""
     optimizer, numbers = _through_the_door(controller).make_fn(bench)
     runs = np.arange(min(RECORDED, bench.effort.tuning_seeds))
     recorded = bench.train(optimizer, numbers, np.zeros_like(runs), runs, report=False)
     kept = ~recorded.diverged if not recorded.diverged.all() else recorded.diverged
-    table = mean_schedule(jnp.swapaxes(jnp.asarray(recorded.observed), 0, 1), jnp.asarray(kept))
+    table = jax.tree.map(
+        lambda x: mean_schedule(jnp.swapaxes(jnp.asarray(x), 0, 1), jnp.asarray(kept)),
+        recorded.observed,
+    )
+    layers = bench.training.layers
 
     def make(numbers, start):
         def scaled(updates, count, params=None):
-            return apply_rates(updates, bench.training.layers, numbers["rates"][count]), count + 1
+            now = jax.tree.map(lambda x: x[count], numbers["table"])
+            updates = apply_rates(updates, layers, now.rates)
+            if now.forgetting is not None:
+                forgotten = forget(params, layers, now.forgetting, bench.total_steps)
+                updates = jax.tree.map(jnp.add, updates, forgotten)
+            return updates, count + 1
 
         replayed = optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), scaled)
         return optax.chain(_direction_of(bench, controller), replayed)
 
-    return LoopOptimizer(make), {"rates": table[None]}
+    return LoopOptimizer(make), {"table": jax.tree.map(lambda x: x[None], table)}
 
 
 def _schedules_of(problem: Problem, effort: Effort, tunes_decay: bool) -> Settings:

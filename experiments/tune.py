@@ -90,8 +90,8 @@ def tune(experiment: Experiment, evaluator: Evaluator, ours: Entrant) -> Tuning:
     schedule, place = divmod(found.best, len(grid))
     peak, forgetting = grid[place]
     say(
-        f"tuned: {TUNED[schedule]} at {peak:.2g}, forgetting {forgetting:.2g}, of {len(settings)} settings, {found.trainings} trainings; "
-        f"expected loss from a bad choice {found.choice_loss:.4f}"
+        f"tuned: {TUNED[schedule]} at {peak:.2g}, forgetting {forgetting:.2g}, of {len(settings)} settings, "
+        f"{found.trainings} trainings; expected loss from a bad choice {found.choice_loss:.4f}"
     )
     return Tuning(
         grid=grid,

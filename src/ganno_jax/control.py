@@ -1,5 +1,6 @@
 """A trained controller as an Optax transformation: one line in anybody's training loop."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -34,6 +35,7 @@ def control(
     total_steps: int,
     *,
     initial_rate: float = 1e-3,
+    steps_per_epoch: float | None = None,
     weight_decay: float | None = None,
     decay_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
     layers: Layers = "module",
@@ -72,6 +74,8 @@ def control(
       total_steps: updates that the training will take; afterwards the rates stay as they were. Under
         `optax.MultiSteps` those of the whole batches.
       initial_rate: what the controller starts from, > 0. Controllers with compounding actions depend on it.
+      steps_per_epoch: updates in which the training examples are seen once, > 0. Controllers that set forgetting let
+        more be forgotten where examples are seen often; without it they take the training for one pass.
       weight_decay: decoupled, per unit of rate, >= 0; by default that of a `Direction`, else none. In a chain with
         `optax.add_decayed_weights` it would count as part of the direction's size.
       decay_mask: which leaves decay, a tree of booleans or a function of the parameters that gives one, as in
@@ -104,6 +108,8 @@ def control(
         raise ValueError(f"`num_measured` must be a whole number, at least 1; got {num_measured}.")
     if isinstance(initial_rate, float | int) and initial_rate <= 0:
         raise ValueError(f"`initial_rate` must be positive; got {initial_rate}.")
+    if steps_per_epoch is not None and not 0 < steps_per_epoch < math.inf:
+        raise ValueError(f"`steps_per_epoch` must be positive; got {steps_per_epoch}.")
     is_finite_direction = isinstance(direction, Direction)  # from a finite gradient
     if isinstance(direction, Direction):
         weight_decay = direction.decoupled_decay if weight_decay is None else weight_decay
@@ -119,6 +125,7 @@ def control(
         initial_rate=initial_rate,
         weight_decay=weight_decay,
         num_measured=num_measured,
+        steps_per_epoch=steps_per_epoch or 0.0,
     )
     if safety:
         transformation = back_off(transformation, clock.interval)

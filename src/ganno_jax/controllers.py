@@ -20,9 +20,11 @@ from ganno_jax.env.actions import (
     SHAPES,
     ActionSpace,
     DirectRate,
+    Forgetting,
     RateMultipliers,
     RelativeUpdate,
     ScheduleResidual,
+    WholeUpdate,
 )
 from ganno_jax.env.observation import FEATURE_VERSION, FEATURES
 from ganno_jax.inner.directions import Direction
@@ -32,8 +34,16 @@ from ganno_jax.policies.networks import Actor
 from ganno_jax.policies.normalizer import Normalizer
 from ganno_jax.policies.step_size import StepSizePolicy
 
-FORMAT, FORMAT_VERSION, SUFFIX = "ganno_jax controller", 3, ".controller"
-_ACTIONS = {c.__name__: c for c in (DirectRate, RateMultipliers, RelativeUpdate, ScheduleResidual)}
+FORMAT, FORMAT_VERSION, SUFFIX = "ganno_jax controller", 4, ".controller"
+_SPACES = (
+    DirectRate,
+    Forgetting,
+    RateMultipliers,
+    RelativeUpdate,
+    ScheduleResidual,
+    WholeUpdate,
+)
+_ACTIONS: dict[str, Any] = {space.__name__: space for space in _SPACES}
 
 
 @struct.dataclass
@@ -195,17 +205,14 @@ def _encode_policy(policy: Policy) -> dict[str, Any]:
 
 
 def _encode_agents(policy: AgentPolicy) -> dict[str, Any]:
-    actions = {
-        name: _shape_name(value) if callable(value) else value
-        for name, value in vars(policy.actions).items()
-    }
     return {
         "actor": {
             "num_actions": policy.actor.num_actions,
             "hidden": policy.actor.hidden,
             "recurrent": policy.actor.recurrent,
+            "num_numbers": policy.actor.num_numbers,
         },
-        "actions": {"name": type(policy.actions).__name__, "fields": _plain(actions)},
+        "actions": _encode_actions(policy.actions),
         "params": _encode(policy.params),
         "normalizer": _encode(vars(policy.normalizer)),
         "feature_mask": _encode(policy.feature_mask),
@@ -213,18 +220,7 @@ def _encode_agents(policy: AgentPolicy) -> dict[str, Any]:
 
 
 def _decode_agents(content: dict[str, Any], name: str | Path) -> AgentPolicy:
-    kind = content["actions"]["name"]
-    if kind not in _ACTIONS:
-        raise ValueError(
-            f"{name} uses the action space {kind!r}; known are: {', '.join(_ACTIONS)}."
-        )
-    fields = dict(content["actions"]["fields"])
-    fields.pop("num_actions", None)
-    if "schedule_fn" in fields:
-        fields["schedule_fn"] = SHAPES[fields["schedule_fn"]]
-    if "factors" in fields:
-        fields["factors"] = tuple(fields["factors"])
-    actions: ActionSpace = _ACTIONS[kind](**fields)
+    actions = _decode_actions(content["actions"], name)
     return AgentPolicy(
         actor=Actor(**content["actor"]),
         params=_decode(content["params"]),
@@ -234,6 +230,35 @@ def _decode_agents(content: dict[str, Any], name: str | Path) -> AgentPolicy:
     )
 
 
+def _encode_actions(space: ActionSpace) -> dict[str, Any]:
+    """The name of an action space and its fields; those that are action spaces themselves likewise."""
+    fields = {}
+    for name, value in vars(space).items():
+        if type(value).__name__ in _ACTIONS:
+            fields[name] = _encode_actions(value)
+        else:
+            fields[name] = _plain(_shape_name(value) if callable(value) else value)
+    return {"name": type(space).__name__, "fields": fields}
+
+
+def _decode_actions(content: dict[str, Any], name: str | Path) -> ActionSpace:
+    kind = content["name"]
+    if kind not in _ACTIONS:
+        raise ValueError(
+            f"{name} uses the action space {kind!r}; known are: {', '.join(_ACTIONS)}."
+        )
+    fields = {
+        key: _decode_actions(value, name) if isinstance(value, Mapping) else value
+        for key, value in content["fields"].items()
+    }
+    fields.pop("num_actions", None)
+    if "schedule_fn" in fields:
+        fields["schedule_fn"] = SHAPES[fields["schedule_fn"]]
+    if "factors" in fields:
+        fields["factors"] = tuple(fields["factors"])
+    return _ACTIONS[kind](**fields)
+
+
 def _shape_name(function: Any) -> str:
     for name, shape in SHAPES.items():
         if shape is function:
@@ -241,10 +266,8 @@ def _shape_name(function: Any) -> str:
     raise ValueError(f"a controller file needs a base schedule among: {', '.join(SHAPES)}.")
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        k: v if isinstance(v, str | int | tuple | None) else float(v) for k, v in values.items()
-    }
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | tuple | None) else float(value)
 
 
 def _encode(tree: Any) -> Any:

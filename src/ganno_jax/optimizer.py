@@ -14,6 +14,7 @@ def optimizer(
     total_steps: int,
     *,
     initial_rate: float = 1e-3,
+    steps_per_epoch: float | None = None,
     weight_decay: float | None = None,
     decay_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
     layers: Layers = "module",
@@ -33,6 +34,7 @@ def optimizer(
       controller: from `ganno_jax.load`, or a trained one; with a direction of its own.
       total_steps: updates that the training will take.
       initial_rate: as for `control`, like all that follow.
+      steps_per_epoch: updates of one pass over the data, where it is known.
       weight_decay: instead of the direction's own.
       decay_mask: which leaves decay.
       layers: what has a rate of its own.
@@ -55,6 +57,7 @@ def optimizer(
         controller,
         total_steps,
         initial_rate=initial_rate,
+        steps_per_epoch=steps_per_epoch,
         weight_decay=weight_decay,
         decay_mask=decay_mask,
         layers=layers,

@@ -1,4 +1,4 @@
-"""A policy sets the rate of every layer under an Optax direction: measure, observe, decide, step."""
+"""A policy sets rate and forgetting of every layer under an Optax direction: measure, observe, decide, step."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +22,7 @@ from ganno_jax.inner.example_statistics import (
     example_features,
     example_features_by_layer,
 )
+from ganno_jax.inner.hyperparameters import LayerHyperparameters, as_hyperparameters, forget
 from ganno_jax.inner.layers import LayerMap, apply_rates
 from ganno_jax.inner.statistics import (
     LayerRecord,
@@ -43,6 +44,8 @@ WITHOUT_LOSS = {
     "loss_spread": -0.5,
     "loss_peak": 0.0,
     "loss_slope": 0.0,
+    "first_pass": 0.0,
+    "memorized": 0.0,
 }
 """What agents see of the loss where there is none: a loss of 1 that scatters by a tenth and goes nowhere."""
 
@@ -58,6 +61,7 @@ class Decided(NamedTuple):
 
     decision: Int[Array, ""]  # number of the next one
     rates: Float[Array, " layer"]
+    forgetting: Float[Array, " layer"] | None  # None for a policy that sets rates alone
     features: Float[Array, "layer feature"]  # at the last decision, in the order of env.FEATURES
     shown: dict[str, Array]  # by the policy, at the last decision
     policy: Any  # the agents' memories
@@ -89,8 +93,9 @@ def scale_by_policy(
     initial_rate: float = 1e-3,
     weight_decay: float | None = None,
     num_measured: int = 2,
+    steps_per_epoch: float = 0.0,
 ) -> optax.GradientTransformationExtraArgs:
-    """The step along a direction, with the rates that the policy sets at every decision.
+    """The step along a direction, with the rates and the forgetting that the policy sets at every decision.
 
     A layer neither moves nor decays before its first gradient, and starts slowly where that comes late.
     Needs `squares=`, the squared norm of each layer's gradient; takes `value=`, the loss, and factors on
@@ -105,6 +110,7 @@ def scale_by_policy(
         decided = Decided(
             decision=jnp.zeros((), jnp.int32),
             rates=rates,
+            forgetting=_first_forgetting(policy, state, placeholder),
             features=placeholder.features,
             shown=_zeros_like_shown(policy, state, placeholder),
             policy=state,
@@ -158,7 +164,9 @@ def scale_by_policy(
         signed = state.signed_loss if value is None else state.signed_loss | (value < 0)
         state = state._replace(signed_loss=signed)
         examples = state.examples if example_losses_fn is not None else None
-        decide = partial(_decide, policy, clock, initial_rate, layers, params, state, examples)
+        decide = partial(
+            _decide, policy, clock, initial_rate, steps_per_epoch, layers, params, state, examples
+        )
         decided = jax.lax.cond(
             clock.is_due(state.decided.decision, state.step),
             lambda: _alike(decide(*window()), state.decided),
@@ -169,12 +177,16 @@ def scale_by_policy(
         losses = decided.losses if value is None else record_loss(decided.losses, value)
 
         woken = jnp.where((state.woken == ASLEEP) & (squares > 0), state.step, state.woken)
-        rates = decided.rates * rate_factor * _share_since_waking(woken, state.step, clock)
+        share = _share_since_waking(woken, state.step, clock)
+        rates = decided.rates * rate_factor * share
         decays = None if weight_decay is None else jnp.full(layers.num_layers, weight_decay)
         # Once the record is made: else the direction's state would be copied for the record to read it.
         after = jnp.where(measured.count >= 0, gradient_factor, 0.0)
         _, (updates, direction_state) = advance(after)
         updates = apply_rates(updates, layers, rates, params, decays)
+        if decided.forgetting is not None:
+            forgotten = forget(params, layers, decided.forgetting * share, clock.total_steps)
+            updates = jax.tree.map(jnp.add, updates, forgotten)
         if example_losses_fn is not None:
             by_layer = getattr(policy, "by_layer", False)
             features = example_features_by_layer if by_layer else example_features
@@ -200,6 +212,7 @@ def _decide(
     policy: Policy,
     clock: Clock,
     initial_rate: float,
+    steps_per_epoch: float,
     layers: LayerMap,
     params: PyTree,
     state: RatesState,
@@ -213,18 +226,21 @@ def _decide(
     memory, observation = observe(
         before.memory,
         summary,
-        state.rates_in_force,
+        LayerHyperparameters(state.rates_in_force, before.forgetting),
         jnp.asarray(initial_rate, jnp.float32),
         state.step,
         jnp.int32(clock.total_steps),
         layers,
         clock.interval,
+        steps_per_epoch,
     )
     has_loss = (losses.count > 0) & ~state.signed_loss
     features = jnp.where(has_loss, observation.features, _without_loss(observation.features))
     observation = observation.replace(features=features)
     key = jax.random.key(0)
-    policy_state, rates = policy.act(before.policy, observation, key)
+    policy_state, decision = policy.act(before.policy, observation, key)
+    chosen = as_hyperparameters(decision)
+    rates = chosen.rates
     if rates.shape != before.rates.shape:
         raise ValueError(
             f"a policy must give one rate for each of the {layers.num_layers} layers here; got shape {rates.shape}."
@@ -232,6 +248,7 @@ def _decide(
     return Decided(
         decision=before.decision + 1,
         rates=rates,
+        forgetting=chosen.forgetting,
         features=features,
         shown=shown(policy, before.policy, observation, key),
         policy=policy_state,
@@ -239,6 +256,17 @@ def _decide(
         losses=empty_loss_record(),
         measured=empty_layer_record(params, layers),
     )
+
+
+def _first_forgetting(
+    policy: Policy, state: Any, observation: Observation
+) -> Float[Array, " layer"] | None:
+    """None of it, for a policy that sets forgetting."""
+    key = jax.random.key(0)
+    decision = jax.eval_shape(lambda: policy.act(state, observation, key)[1])
+    if as_hyperparameters(decision).forgetting is None:
+        return None
+    return jnp.zeros_like(observation.rates)
 
 
 def _share_since_waking(

@@ -48,7 +48,7 @@ def describe(
 def metrics(state: Any) -> dict[str, float]:
     """Numbers for any logger, of the `control` inside an optimizer's state, wherever it stands there.
 
-    `rate/LAYER` in force, `action/LAYER` where there is one action per layer, and the counts of what guards it.
+    `rate/LAYER` in force, `forgetting/LAYER` where a controller sets it, `action/LAYER` where there is one action per layer, and the counts of what guards it.
 
     Raises:
       ValueError: there is none in the state, or more than one.
@@ -59,6 +59,9 @@ def metrics(state: Any) -> dict[str, float]:
     one = found[0]
     rates = np.asarray(one.by_policy.rates_in_force)
     numbers = {f"rate/{n}": float(r) for n, r in zip(one.layer_names, rates, strict=True)}
+    if one.forgetting is not None:
+        forgetting = zip(one.layer_names, np.asarray(one.forgetting), strict=True)
+        numbers |= {f"forgetting/{n}": float(f) for n, f in forgetting}
     if one.actions is not None and one.actions.ndim == 1:
         actions = zip(one.layer_names, np.asarray(one.actions), strict=True)
         numbers |= {f"action/{n}": float(a) for n, a in actions}

@@ -55,6 +55,11 @@ class ControlState(NamedTuple):
         return self.by_policy.decided.rates
 
     @property
+    def forgetting(self) -> Float[Array, " layer"] | None:
+        """Of the last decision, in units of the whole training; None for a controller that sets rates alone."""
+        return self.by_policy.decided.forgetting
+
+    @property
     def features(self) -> Float[Array, "layer feature"]:
         """At the last decision, in the order of `ganno_jax.env.FEATURES`."""
         return self.by_policy.decided.features

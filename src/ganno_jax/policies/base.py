@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from ganno_jax.env.observation import Observation
 from ganno_jax.inner.hyperparameters import Decision
