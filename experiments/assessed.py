@@ -15,7 +15,7 @@ Arrays = Mapping[str, np.ndarray]
 # Beside whom a gain is the agents' own, in the order of the table, and what the headline calls them.
 JUDGES = {
     "base": "their base without agents",
-    "replay": "the replay of their mean rates",
+    "replay": "the replay of their mean settings",
     "blind": "state-blind agents",
 }
 

@@ -114,7 +114,7 @@ def test_the_best_schedule_is_the_one_that_tuning_chose_on_the_selection_split(w
 def test_the_first_rows_are_the_agents_and_those_their_gain_is_judged_by(whole):
     with (whole / "tables" / "policies.csv").open() as file:
         rows = [row["policy"] for row in csv.DictReader(file)]
-    assert rows[:3] == ["Agents (MAPPO)", "Their base, no agents", "Replay of their mean rates"]
+    assert rows[:3] == ["Agents (MAPPO)", "Their base, no agents", "Replay of their mean settings"]
     assert rows[3] == "State-blind agents (1 updates)"
     assert set(rows[-3:]) >= {"Random agents", "Constant, untuned"}
     summary = json.loads((whole / "summary.json").read_text())

@@ -48,7 +48,8 @@ def describe(
 def metrics(state: Any) -> dict[str, float]:
     """Numbers for any logger, of the `control` inside an optimizer's state, wherever it stands there.
 
-    `rate/LAYER` in force, `forgetting/LAYER` where a controller sets it, `action/LAYER` where there is one action per layer, and the counts of what guards it.
+    `rate/LAYER` in force, `forgetting/LAYER` where a controller sets it, `action/LAYER` where there is one action per
+    layer, and the counts of what guards it.
 
     Raises:
       ValueError: there is none in the state, or more than one.
