@@ -62,7 +62,7 @@ class Entrant:
         _, by_chance = RandomPolicy(self.agents.actions).act((), observation, key)
         _, by_replay = OpenLoop.of(self.table).act((), observation, key)
         _, by_base = NeutralPolicy(self.agents.actions).act((), observation, key)
-        forgets = "forgetting" in self.agents.actions.sets
+        forgets = "forgetting" in self.agents.sets
         shape = (observation.interval, observation.rates.shape[0])
         decisions = [
             by_agents,

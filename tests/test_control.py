@@ -9,11 +9,19 @@ import pytest
 
 import ganno_jax
 from ganno_jax.controllers import Controller
-from ganno_jax.env.actions import DirectRate, RelativeUpdate, warmup_cosine_shape
+from ganno_jax.env.actions import (
+    DirectRate,
+    Forgetting,
+    RelativeUpdate,
+    WholeUpdate,
+    flat_shape,
+    warmup_cosine_shape,
+)
 from ganno_jax.env.environment import Env
 from ganno_jax.env.observation import FEATURES
 from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import directions
+from ganno_jax.inner.hyperparameters import as_hyperparameters
 from ganno_jax.inner.training import Training
 from ganno_jax.policies.agents import AgentPolicy, init_actor
 from ganno_jax.policies.networks import Actor
@@ -28,7 +36,7 @@ from .probes import mlp_training
 def make_controller(actions=None, recurrent=False, decisions=4) -> Controller:
     """Agents with random weights, large enough that what they see changes what they do."""
     actions = DirectRate(1e-3, 0.1) if actions is None else actions
-    actor = Actor(actions.num_actions, hidden=8, recurrent=recurrent)
+    actor = Actor(actions.num_actions, hidden=8, recurrent=recurrent, num_numbers=len(actions.sets))
     params = init_actor(actor, len(FEATURES), jax.random.key(0))
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
@@ -67,7 +75,12 @@ def descend(optimizer, params, num_steps=12):
     return carry, history
 
 
-def test_env_and_door_set_the_same_rates_bit_for_bit():
+@pytest.mark.parametrize(
+    "actions",
+    [None, WholeUpdate(RelativeUpdate(flat_shape, first_share=1.0), Forgetting(flat_shape))],
+    ids=["rates", "rates and forgetting"],
+)
+def test_env_and_door_set_the_same_hyperparameters_bit_for_bit(actions):
     rng = np.random.default_rng(0)
     dataset = from_arrays(rng.normal(size=(40, 2)).astype(np.float32), rng.integers(0, 2, 40))
 
@@ -88,23 +101,30 @@ def test_env_and_door_set_the_same_rates_bit_for_bit():
     )
     env = Env.create(training, LogLossDecrease(), num_decisions=2, interval=2)
     training = env.training  # with its reward examples set aside
-    controller = make_controller(recurrent=True, decisions=2)
+    controller = make_controller(actions, recurrent=True, decisions=2)
     policy = controller.policy
-    optimizer = ganno_jax.control(optax.trace(0.9), controller, 4, initial_rate=0.01, safety=False)
+    steps = training.family.num_trainable / 4
+    optimizer = ganno_jax.control(
+        optax.trace(0.9), controller, 4, initial_rate=0.01, steps_per_epoch=steps, safety=False
+    )
     with jax.disable_jit():  # op by op, so that the compiler cannot fuse the two differently
         state, timestep = env.reset(jax.random.key(3))
         memory = policy.init(timestep.observation)
         inner = state.inner
         door = optimizer.init(inner.params)
         for _ in range(2):
-            memory, rates = policy.act(memory, timestep.observation, jax.random.key(0))
+            memory, decision = policy.act(memory, timestep.observation, jax.random.key(0))
+            chosen = as_hyperparameters(decision)
             for _ in range(2):
                 indices = training.family.batch_indices(inner.task, inner.step, 4)
                 value, _, gradient = training.gradient(inner, indices)
-                _, door = optimizer.update(gradient, door, inner.params, value=value)
-                np.testing.assert_array_equal(door.rates, rates)
-                inner, _ = training.inner_step(inner, rates)
-            state, timestep = env.step(state, rates)
+                updates, door = optimizer.update(gradient, door, inner.params, value=value)
+                np.testing.assert_array_equal(door.rates, chosen.rates)
+                chex.assert_trees_all_equal(door.forgetting, chosen.forgetting)
+                moved = optax.apply_updates(inner.params, updates)
+                inner, _ = training.inner_step(inner, decision, 4)
+                chex.assert_trees_all_equal(moved, inner.params)
+            state, timestep = env.step(state, decision)
             chex.assert_trees_all_equal(state.inner.params, inner.params)
 
 

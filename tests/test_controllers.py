@@ -12,9 +12,11 @@ import ganno_jax
 from ganno_jax.controllers import Controller, fingerprint, load, save
 from ganno_jax.env.actions import (
     DirectRate,
+    Forgetting,
     RateMultipliers,
     RelativeUpdate,
     ScheduleResidual,
+    WholeUpdate,
     flat_shape,
     one_cycle_shape,
 )
@@ -34,6 +36,7 @@ from .test_control import PARAMS, descend, make_controller
         ScheduleResidual(one_cycle_shape, 1.5, 0.1),
         ScheduleResidual(one_cycle_shape),
         RelativeUpdate(flat_shape),
+        WholeUpdate(RelativeUpdate(flat_shape), Forgetting(flat_shape)),
     ],
     ids=lambda actions: type(actions).__name__,
 )

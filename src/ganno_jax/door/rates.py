@@ -33,7 +33,7 @@ from ganno_jax.inner.statistics import (
     record_loss,
     summarize,
 )
-from ganno_jax.policies.base import Policy, shown
+from ganno_jax.policies.base import Policy, sets_of, shown
 
 WITHOUT_LOSS = {
     "loss_level": 0.0,
@@ -110,7 +110,7 @@ def scale_by_policy(
         decided = Decided(
             decision=jnp.zeros((), jnp.int32),
             rates=rates,
-            forgetting=_first_forgetting(policy, state, placeholder),
+            forgetting=jnp.zeros_like(rates) if "forgetting" in sets_of(policy) else None,
             features=placeholder.features,
             shown=_zeros_like_shown(policy, state, placeholder),
             policy=state,
@@ -256,17 +256,6 @@ def _decide(
         losses=empty_loss_record(),
         measured=empty_layer_record(params, layers),
     )
-
-
-def _first_forgetting(
-    policy: Policy, state: Any, observation: Observation
-) -> Float[Array, " layer"] | None:
-    """None of it, for a policy that sets forgetting."""
-    key = jax.random.key(0)
-    decision = jax.eval_shape(lambda: policy.act(state, observation, key)[1])
-    if as_hyperparameters(decision).forgetting is None:
-        return None
-    return jnp.zeros_like(observation.rates)
 
 
 def _share_since_waking(

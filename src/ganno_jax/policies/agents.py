@@ -29,6 +29,11 @@ class AgentPolicy:
     actions: ActionSpace
     greedy: bool = struct.field(pytree_node=False, default=True)
 
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The hyperparameters that the agents set."""
+        return self.actions.sets
+
     def init(self, observation: Observation) -> Float[Array, "layer hidden"]:
         """Empty memories."""
         return empty_memory(self.actor, observation.rates.shape[0])
@@ -103,6 +108,11 @@ class Ensemble:
         """The members, one by one."""
         return [jax.tree.map(lambda x, m=m: x[m], self.members) for m in range(self.num_members)]
 
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The hyperparameters that every member sets."""
+        return self.members.sets
+
     def init(self, observation: Observation) -> Float[Array, "member layer hidden"]:
         """Empty memories."""
         return jax.vmap(AgentPolicy.init, (0, None))(self.members, observation)
@@ -159,6 +169,11 @@ class RandomPolicy:
 
     actions: ActionSpace
 
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The hyperparameters that the actions set."""
+        return self.actions.sets
+
     def init(self, observation: Observation) -> tuple[()]:
         """No memory."""
         del observation
@@ -181,6 +196,11 @@ class NeutralPolicy:
     """What agents stand on, without them: the action that changes nothing, in every layer at every decision."""
 
     actions: ActionSpace
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The hyperparameters that the actions set."""
+        return self.actions.sets
 
     def init(self, observation: Observation) -> tuple[()]:
         """No memory."""

@@ -36,3 +36,8 @@ def shown(
     """What a policy wants logs to show of the decision that it takes here: its method `show`, where it has one."""
     show = getattr(policy, "show", None)
     return {} if show is None else show(state, observation, key)
+
+
+def sets_of(policy: Policy) -> tuple[str, ...]:
+    """The hyperparameters that a policy sets: its attribute `sets`, or the learning rates alone where it has none."""
+    return getattr(policy, "sets", ("rates",))

@@ -45,6 +45,11 @@ class OpenLoop:
     table: Float[Array, "row layer"]  # of rates, > 0; zero is kept where a row is taken as it is
     forgetting: Float[Array, "row layer"] | None = None  # >= 0; of as many rows
 
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The hyperparameters that the tables have."""
+        return ("rates",) if self.forgetting is None else ("rates", "forgetting")
+
     @classmethod
     def of(cls, table: LayerHyperparameters) -> "OpenLoop":
         """Replay all hyperparameters of a table `[row, layer]`."""
