@@ -71,7 +71,7 @@ def digits(scale: Scale = "small") -> Config:
             batch_size=64, data_fraction=(0.1, 1.0), label_noise=(0.0, 0.5), weight_scale=(0.5, 2.0)
         ),
         optimizer=OptimizerConfig("muon", initial_rate=(1e-5, 3.0), momentum=0.95),
-        env=EnvConfig(num_decisions=25, interval=20, num_reward=256, reward="terminal_log_loss"),
+        env=EnvConfig(num_decisions=30, interval=20, num_reward=256, reward="terminal_log_loss"),
         agent=AgentConfig(
             "whole",
             alpha=1.5,
@@ -83,11 +83,11 @@ def digits(scale: Scale = "small") -> Config:
             initial_log_std=-1.0,
             hidden_features=NOISY_FEATURES,
         ),
-        learner=dataclasses.replace(_learner(60, 64), learning_rate=2e-3)
+        learner=dataclasses.replace(_learner(40, 64), learning_rate=2e-3)
         if small
         else dataclasses.replace(_learner(300, 256), learning_rate=1e-3),
         evaluate=EvaluateConfig(
-            num_runs=128 if small else 1024,
+            num_runs=256 if small else 1024,
             tuning_runs=20 if small else 128,
             peaks=(0.001, 0.0018, 0.0032, 0.0056, 0.01, 0.018, 0.032, 0.056),
             forgettings=(0.5, 1.0, 2.0, 4.0, 8.0),

@@ -204,7 +204,9 @@ def test_the_digits_preset_meets_the_task_that_was_set():
     env = experiment.env
     assert env.training.layers.sizes == (65 * 32, 33 * 10)
     assert env.total_steps >= 600
-    assert env.training.optimizer.name == "momentum"
+    assert env.training.optimizer.name == "muon"
+    family = env.training.family  # members differ in what no schedule can know
+    assert None not in (family.label_noise, family.data_fraction, family.weight_scale)
     assert presets.digits().optimizer.initial_rate == (1e-5, 3.0)
     assert presets.digits().evaluate.num_runs >= 256
     assert len(presets.digits().evaluate.peaks) >= 7
