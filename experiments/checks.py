@@ -50,10 +50,9 @@ def check(config: Config) -> None:
         "evaluate.chunk": (evaluate.chunk, 1, math.inf),
         "run.updates_per_call": (config.run.updates_per_call, 1, math.inf),
         "run.devices": (config.run.devices, 1, math.inf),
-    } | {
-        f"evaluate.forgettings[{i}]": (value, 0, 100)
-        for i, value in enumerate(evaluate.forgettings)
     }
+    for i, value in enumerate(evaluate.forgettings):
+        numbers[f"evaluate.forgettings[{i}]"] = (value, 0, 100)
     require_within(numbers)
     positive = {
         "learner.learning_rate": learner.learning_rate,

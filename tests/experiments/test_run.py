@@ -268,7 +268,7 @@ def test_a_killed_run_can_be_resumed_and_ends_as_if_it_had_not_been_killed(
 @pytest.mark.parametrize(
     "change, named",
     [
-        ("--learner.learning_rate 0.5", ("learner.learning_rate 0.001", "0.5")),
+        ("--learner.learning_rate 0.5", ("learner.learning_rate 0.002", "0.5")),
         ("--env.interval 3", ("env.interval 2", "3")),
         ("--seed 1", ("seed 0", "1")),
     ],

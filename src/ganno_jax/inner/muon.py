@@ -13,6 +13,7 @@ import re
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
@@ -92,8 +93,9 @@ def _numbers(tree: PyTree) -> PyTree:
 
 def _to_unit_entries() -> optax.GradientTransformation:
     def scaled(path: tuple[Any, ...], update: Array) -> Array:
-        rows, columns = dimension_numbers(path_names(path), update.shape)
-        longer = max(math.prod(update.shape[axis] for axis in axes) for axes in (rows, columns))
+        axes = dimension_numbers(path_names(path), update.shape)
+        sides = [math.prod(np.take(update.shape, one)) for one in axes]
+        longer = max(sides)
         return update * math.sqrt(longer)
 
     return optax.stateless(lambda tree, _: jax.tree_util.tree_map_with_path(scaled, tree))
