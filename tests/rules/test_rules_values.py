@@ -128,7 +128,7 @@ def test_every_operand_has_its_value(path):
         "rmsprop": g / (np.sqrt(v) + 1e-8),
         "ld": 1 - t / 10,
         "cd": 0.5 * (1 + np.cos(np.pi * t / 10)),
-        "rd": 0.5 * (1 + np.cos(np.pi * t / 10)),
+        "rd": 0.5 * (1 + np.cos(np.pi * (2 * t % 10) / 10)),  # two periods
     }
     assert set(expected) == set(OPERANDS)
     ours = interpreted(expected, path)
