@@ -41,7 +41,13 @@ def as_hyperparameters(decision: Decision) -> LayerHyperparameters:
 def by_inner_step(decision: Decision, num_steps: int, num_layers: int) -> LayerHyperparameters:
     """A policy's decision with a row for each inner step, `[inner_step, layer]`."""
     shape = (num_steps, num_layers)
-    return jax.tree.map(lambda x: jnp.broadcast_to(x, shape), as_hyperparameters(decision))
+    return jax.tree.map(lambda x: _rows(x, shape), as_hyperparameters(decision))
+
+
+def _rows(
+    values: Float[Array, " layer"] | Float[Array, "inner_step layer"], shape: tuple[int, int]
+) -> Float[Array, "inner_step layer"]:
+    return jnp.broadcast_to(values, shape)
 
 
 def forget(
