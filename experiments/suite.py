@@ -40,8 +40,10 @@ from ganno_jax.env.observation import FEATURE_VERSION
 from ganno_jax.evaluation.optax_loop import LoopResult, Plan
 from ganno_jax.inner import Training
 
-# To be raised when a change makes methods do something else: cells of another number are made again.
+# To be raised when a change makes rivals do something else: all cells of another number are made again.
 CELL_VERSION = 3
+# The same for the controller's own cells: its base, replay and learner seeds. Its rivals' cells are kept.
+DOOR_VERSION = 1
 # Every method is a program of its own. A process that keeps 17 of a residual network runs out of memory mappings
 # (65,530 on Linux), so programs are let go of once each device has run so many.
 PROGRAMS_PER_DEVICE = 3
@@ -91,11 +93,11 @@ class Suite:
             **{f.name: getattr(effort, f.name) for f in dataclasses.fields(Effort)}
         )
         self.methods = methods(controller, blind, tuple(more), velo)
-        self._made_of: dict[str, Any] = dict.fromkeys((OURS, BASE, REPLAY), fingerprint(controller))
+        self._made_of: dict[str, Any] = dict.fromkeys((OURS, BASE, REPLAY), _made_of(controller))
         if blind is not None:
-            self._made_of[BLIND] = fingerprint(blind)
+            self._made_of[BLIND] = _made_of(blind)
         for number, other in enumerate(more, 2):
-            self._made_of[learner_seed(number)] = fingerprint(other)
+            self._made_of[learner_seed(number)] = _made_of(other)
         self._made_of[REFERENCE] = controller.direction is not None  # whether decay is tuned
         if controller.direction is not None:
             self._made_of[SAME_DIRECTION] = dataclasses.asdict(controller.direction)
@@ -211,7 +213,6 @@ class Suite:
             "effort": dataclasses.asdict(self.effort),
             "versions": {
                 "cells": CELL_VERSION,
-                "features": FEATURE_VERSION,
                 **{library: version(library) for library in ("jax", "optax", "flax")},
             },
         }
@@ -227,6 +228,15 @@ class Suite:
 
     def _path(self, problem: Problem, name: str) -> Path:
         return self.folder / slug(problem.name) / f"{slug(name)}.json"
+
+
+def _made_of(controller: Controller) -> dict[str, Any]:
+    """What cells of a controller depend on besides the problem."""
+    return {
+        "controller": fingerprint(controller),
+        "door": DOOR_VERSION,
+        "features": FEATURE_VERSION,
+    }
 
 
 def digest_of(tree: Any) -> str:

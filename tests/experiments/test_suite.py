@@ -128,6 +128,10 @@ def test_cells_are_made_once_and_again_when_something_that_they_depend_on_change
     assert suite().outdated(TINY, names) == 2
     monkeypatch.undo()
     assert suite().outdated(TINY, names) == 0
+    for version_of_ours in ("DOOR_VERSION", "FEATURE_VERSION"):
+        monkeypatch.setattr(f"experiments.suite.{version_of_ours}", 1000)
+        assert list(suite().stored(TINY, names)) == [REFERENCE]
+        monkeypatch.undo()
     other_data = dataclasses.replace(TINY, data={**TINY.data, "max_examples": 190})
     assert suite().stored(other_data, names) == {}
     monkeypatch.setattr("experiments.suite.digest_of", lambda tree: "other numbers")
