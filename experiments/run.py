@@ -19,11 +19,12 @@ from types import TracebackType
 
 import tyro
 
-from experiments import devices, folder, hosts, presets
-from experiments.broad_config import SUITES, SuiteExperiment
-from experiments.config import PROGRAM, Scale, flags, options
-from experiments.errors import Interrupted, UserError
-from experiments.kinds import AnyConfig, commands_of, takes_processes
+from experiments.configs import presets
+from experiments.configs.broad import SUITES, SuiteExperiment
+from experiments.configs.config import PROGRAM, Scale, flags, options
+from experiments.configs.registry import AnyConfig, commands_of, takes_processes
+from experiments.runs import devices, folder, hosts
+from experiments.runs.errors import Interrupted, UserError
 
 COMMANDS = {
     "train": "train or search, evaluate what was found, write the run folder",

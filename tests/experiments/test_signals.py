@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from experiments.errors import Interrupted
-from experiments.signals import StopRequest
+from experiments.runs.errors import Interrupted
+from experiments.runs.signals import StopRequest
 
 
 def terminate():

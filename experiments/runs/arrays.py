@@ -1,0 +1,29 @@
+"""Files of arrays, whole or absent; apart from `folder`, which the command line imports at once and without NumPy."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from experiments.runs.folder import write_whole
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Compressed, for `read`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **dict(arrays))
+    write_whole(path, buffer.getvalue())
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file, by name.
+
+    Raises:
+      ValueError: there is none, or it is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # NumPy, zipfile and zlib raise many kinds for damaged files
+        raise ValueError(f"{path} cannot be read: {error}") from error
