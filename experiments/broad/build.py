@@ -5,7 +5,7 @@ from experiments.configs.broad import BroadConfig, BroadExperiment
 from experiments.configs.config import EnvConfig
 from experiments.problems.problem import Problem, build
 from ganno_jax.env import Env
-from ganno_jax.env.actions import SHAPES, RelativeUpdate
+from ganno_jax.env.actions import SHAPES, ActionSpace, Forgetting, RelativeUpdate, WholeUpdate
 from ganno_jax.inner import Direction
 from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.tasks.distributions import LogUniform
@@ -62,17 +62,9 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
         num_minibatches=config.num_minibatches,
         rollout_decisions=envs[0].num_decisions,
     )
-    actions = RelativeUpdate(
-        SHAPES[config.shape],
-        alpha=config.alpha,
-        relative_size=config.relative_size,
-        first_share=config.first_share,
-        sharing=config.sharing,
-        shared=config.shared,
-    )
     return MAPPO.create(
         envs,
-        actions,
+        make_actions(config),
         settings,
         critic=config.critic,
         recurrent=config.recurrent,
@@ -80,3 +72,26 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
         hidden_features=config.hidden_features,
         initial_log_std=config.initial_log_std,
     )
+
+
+def make_actions(config: BroadConfig) -> ActionSpace:
+    """What the agents' numbers mean."""
+    shape = SHAPES[config.shape]
+    size = RelativeUpdate(
+        shape,
+        alpha=config.alpha,
+        relative_size=config.relative_size,
+        first_share=config.first_share,
+        sharing=config.sharing,
+        horizon_exponent=config.horizon_exponent,
+        shared=config.shared,
+    )
+    if config.actions == "relative":
+        return size
+    forgetting = Forgetting(
+        shape,
+        alpha=config.alpha,
+        kappa=config.forgetting,
+        epoch_exponent=config.epoch_exponent,
+    )
+    return WholeUpdate(size, forgetting)

@@ -88,6 +88,9 @@ def _check(config: BroadConfig) -> None:
         {
             "broad.sharing": (config.sharing, 0, 1),
             "broad.action_share": (config.action_share, 1e-6, 1),
+            "broad.horizon_exponent": (config.horizon_exponent, 0, 2),
+            "broad.forgetting": (config.forgetting, 0, 100),
+            "broad.epoch_exponent": (config.epoch_exponent, 0, 2),
             "broad.num_members": (config.num_members, 1, math.inf),
             "broad.head_start": (config.head_start, 0, math.inf),
             "broad.random_kinds": (config.random_kinds, 0, math.inf),
@@ -107,6 +110,10 @@ def _check(config: BroadConfig) -> None:
         )
     if config.head_start and config.recurrent:
         raise ValueError("agents with a memory cannot have a head start: --broad.head_start 0.")
+    if config.head_start and config.actions != "relative":
+        raise ValueError(
+            "a head start is of one number per agent: --broad.head_start 0 or --broad.actions relative."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,9 +204,7 @@ def _learn(
         "seconds": seconds,
     }
     share = settings.action_share
-    policy = with_actions(
-        _together(learner, states), lambda space: space.replace(alpha=share * space.alpha)
-    )
+    policy = with_actions(_together(learner, states), lambda space: space.with_share(share))
     controller = save_controller(
         folder, policy, envs[0].num_decisions, cost, direction=make_direction(settings)
     )
@@ -260,7 +265,9 @@ def _kinds(settings: BroadConfig) -> tuple[Problem, ...]:
     Raises:
       ValueError: no problem's name contains one of the words.
     """
-    there = broad_families.SMALL + (broad_families.LARGE if settings.large else ())
+    there = broad_families.FAMILIES[settings.families]
+    if settings.large:
+        there += broad_families.LARGE
     for word in settings.kinds:
         if not any(word in p.name for p in there):
             names = "; ".join(p.name for p in there)

@@ -12,14 +12,16 @@ from experiments.runs import hosts
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
 from ganno_jax.env import Env
+from ganno_jax.env.actions import WholeUpdate
 from ganno_jax.evaluation import Curves
 from ganno_jax.evaluation import evaluate as run_policies
 from ganno_jax.evaluation.statistics import log_losses, paired_difference
 from ganno_jax.evaluation.tables import Row, write_csv
 from ganno_jax.policies import OpenLoop
-from ganno_jax.policies.agents import Agents, with_actions
+from ganno_jax.policies.agents import Agents, Ensemble, with_actions
 
-SIZES = (0.0125, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)  # relative sizes tried for untrained agents
+# Relative sizes tried for untrained agents, in units of their base's.
+SIZES = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 
 
 def compare(
@@ -41,7 +43,7 @@ def compare(
       families: the problems.
       envs: of the problems.
       trained: the agents.
-      untrained: the same agents before their training, with relative updates as actions.
+      untrained: the same agents before their training.
       keys: one per run; run r is the same training for all.
       mesh: devices.
     """
@@ -69,25 +71,25 @@ def compare(
 
 
 def _compare(env: Env, trained: Agents, untrained: Agents, keys: PRNGKeyArray, mesh: Mesh) -> Row:
+    sizes = [_relative_size(untrained) * factor for factor in SIZES]
     sized = [
-        with_actions(untrained, lambda space, size=size: space.replace(relative_size=size))
-        for size in SIZES
+        with_actions(untrained, lambda space, size=size: space.with_size(size)) for size in sizes
     ]
     policies = jax.device_get([trained, untrained, *sized])
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *policies)
     curves = run_policies(env, stacked, keys, mesh, num_policies=len(policies))
     losses = log_losses(curves.selection_loss, curves.train_loss[:, :, 0], curves.diverged)
-    ours, before, sizes = losses[0], losses[1], losses[2:]
-    best = int(np.argmin(sizes.mean(axis=1)))
+    ours, before, of_sizes = losses[0], losses[1], losses[2:]
+    best = int(np.argmin(of_sizes.mean(axis=1)))
     replayed = _replay(env, jax.tree.map(lambda x: x[0], curves), keys, mesh)
     row: Row = {
         "trained": float(ours.mean()),
         "untrained": float(before.mean()),
-        "best_size": SIZES[best],
-        "best_size_loss": float(sizes[best].mean()),
+        "best_size": sizes[best],
+        "best_size_loss": float(of_sizes[best].mean()),
         "mean_schedule": float(replayed.mean()),
     }
-    others = {"untrained": before, "best_size": sizes[best], "mean_schedule": replayed}
+    others = {"untrained": before, "best_size": of_sizes[best], "mean_schedule": replayed}
     for name, other in others.items():
         change = paired_difference(ours, other)
         row[f"to_{name}"] = change.estimate
@@ -99,3 +101,10 @@ def _replay(env: Env, curves: Curves, keys: PRNGKeyArray, mesh: Mesh) -> Float[n
     """Final log losses where the mean rates of these runs are replayed in them."""
     again = run_policies(env, OpenLoop.of(curves.mean_hyperparameters()), keys, mesh)
     return log_losses(again.selection_loss, again.train_loss[:, 0], again.diverged)
+
+
+def _relative_size(agents: Agents) -> float:
+    """Of the base of agents, the same in every team."""
+    actions = agents.split()[0].actions if isinstance(agents, Ensemble) else agents.actions
+    size = actions.size if isinstance(actions, WholeUpdate) else actions
+    return float(np.ravel(size.relative_size)[0])

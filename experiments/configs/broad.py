@@ -38,6 +38,8 @@ class BroadConfig:
     """Of successive exploration noise, [0, 1)."""
     initial_log_std: float = -2.0
     """Of the exploration noise."""
+    actions: Literal["relative", "whole"] = "relative"
+    """What agents set: the relative size of the update, or the whole update, which is its size and the forgetting."""
     alpha: float = 2.5
     """Bound of an action in log space, > 0."""
     action_share: float = 1.0
@@ -46,6 +48,12 @@ class BroadConfig:
     """Base schedule."""
     relative_size: float = 0.1
     """Relative size of an update at the base schedule's peak, > 0."""
+    horizon_exponent: float = 0.0
+    """The size is (600 / steps)^this times as large, >= 0."""
+    forgetting: float = 1.0
+    """Of the base over a training of one pass, >= 0 (whole)."""
+    epoch_exponent: float = 0.45
+    """The base's forgetting grows with this power of the passes over the data, >= 0 (whole)."""
     first_share: float = 0.1
     """Of the rate in the first window, > 0; momenta without a correction need less than 1."""
     sharing: float = 0.75
@@ -64,6 +72,8 @@ class BroadConfig:
     """GRU memories in the agents instead of feed-forward networks."""
     hidden_features: tuple[str, ...] = NOISY_FEATURES
     """Features that the agents do not see; all: none, agents that see nothing, for --suite.blind."""
+    families: Literal["optimizers", "horizons"] = "optimizers"
+    """Problems that differ in their optimizers, or ones of 90 to 6,000 steps for one direction."""
     kinds: tuple[str, ...] = ()
     """Only problems whose names contain one of these; all by default."""
     direction: str = "own"

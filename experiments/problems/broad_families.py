@@ -223,6 +223,153 @@ SMALL = (
     ),
 )
 
+_WRONG, _SHARE, _SCALE = (0.0, 0.5), (0.05, 1.0), (0.5, 2.0)
+_WIDTH = {"width": (0.3, 1.0)}
+
+# Members differ in what no schedule knows: wrong labels, how many examples there are and so how often each is seen, the
+# scale of the weights, the width. Horizons from 90 to 6,000 steps. For one direction, so none is named.
+HORIZONS = (
+    Problem(
+        "digits, MLP 64-32-10, 600 steps",
+        {"name": "digits"},
+        {"name": "mlp", "features": (32,)},
+        varied={"label_noise": _WRONG, "data_fraction": (0.1, 1.0), "weight_scale": _SCALE},
+    ),
+    Problem(
+        "digits, MLP 64-16-10, batches of 16, 6000 steps",
+        {"name": "digits"},
+        {"name": "mlp", "features": (16,)},
+        batch_size=16,
+        interval=200,
+        varied={"label_noise": (0.0, 0.3), "data_fraction": (0.2, 1.0), "weight_scale": _SCALE},
+    ),
+    Problem(
+        "digits, two tanh layers, batches of 16, 210 steps",
+        {"name": "digits"},
+        {"name": "mlp", "features": (48, 32), "activation": "tanh"},
+        batch_size=16,
+        interval=7,
+        varied={"label_noise": (0.0, 0.2), **_WIDTH, **_RESCALED},
+    ),
+    Problem(
+        "wine, MLP 13-16-3, batches of 16, 900 steps",
+        {"name": "wine"},
+        {"name": "mlp", "features": (16,), "activation": "tanh"},
+        batch_size=16,
+        interval=30,
+        num_reward=40,
+        varied={"label_noise": (0.0, 0.3), "weight_scale": _SCALE},
+    ),
+    Problem(
+        "MNIST 4x4, MLP 16-64-10, 2100 steps",
+        _MNIST_4,
+        {"name": "mlp", "features": (64,)},
+        interval=70,
+        num_reward=512,
+        varied={"data_fraction": (0.01, 1.0), **_WIDTH, **_RESCALED},
+    ),
+    Problem(
+        "MNIST 5x5, MLP 25-32-10, batches of 8, 3000 steps",
+        _MNIST_5,
+        {"name": "mlp", "features": (32,)},
+        batch_size=8,
+        interval=100,
+        num_reward=512,
+        varied={"label_noise": (0.0, 0.4), "data_fraction": (0.02, 1.0), **_WIDTH},
+    ),
+    Problem(
+        "MNIST 5x5, two tanh layers, 600 steps",
+        _MNIST_5,
+        {"name": "mlp", "features": (32, 32), "activation": "tanh"},
+        num_reward=512,
+        varied={"label_noise": (0.0, 0.3), **_WIDTH, **_RESCALED},
+    ),
+    Problem(
+        "MNIST 8x8, MLP 64-48-10, batches of 32, 600 steps",
+        _MNIST_8,
+        {"name": "mlp", "features": (48,)},
+        batch_size=32,
+        num_reward=512,
+        varied={"label_noise": _WRONG, "data_fraction": _SHARE, "weight_scale": _SCALE},
+    ),
+    Problem(
+        "MNIST 8x8, wide MLP 64-96-10, 300 steps",
+        _MNIST_8,
+        {"name": "mlp", "features": (96,)},
+        batch_size=32,
+        interval=10,
+        num_reward=512,
+        varied={"label_noise": (0.0, 0.2), **_WIDTH, **_RESCALED},
+    ),
+    Problem(
+        "MNIST 8x8, four hidden layers, 300 steps",
+        _MNIST_8,
+        {"name": "mlp", "features": (32, 32, 32, 32), "activation": "gelu"},
+        batch_size=32,
+        interval=10,
+        num_reward=512,
+        varied={"label_noise": (0.0, 0.3), "data_fraction": _SHARE, **_WIDTH},
+    ),
+    Problem(
+        "MNIST 8x8, two hidden layers, batches of 256, 150 steps",
+        _MNIST_8,
+        {"name": "mlp", "features": (48, 32), "activation": "silu"},
+        batch_size=256,
+        interval=5,
+        num_reward=512,
+        varied={"label_noise": (0.0, 0.2), **_RESCALED},
+    ),
+    Problem(
+        "MNIST 28x28, MLP 784-24-10, 150 steps",
+        _MNIST_28,
+        {"name": "mlp", "features": (24,)},
+        batch_size=32,
+        interval=5,
+        num_reward=256,
+        varied={"label_noise": (0.0, 0.2), "data_fraction": _SHARE},
+    ),
+    Problem(
+        "MNIST 7x7, autoencoder, 600 steps",
+        _MNIST_7,
+        {"name": "autoencoder", "features": (32, 12, 32)},
+        batch_size=32,
+        num_reward=256,
+        varied={"data_fraction": _SHARE, "weight_scale": _SCALE},
+    ),
+    Problem(
+        "MNIST 7x7, CNN, 210 steps",
+        _MNIST_7,
+        {"name": "cnn", "channels": (8, 16)},
+        batch_size=32,
+        interval=7,
+        varied={"label_noise": (0.0, 0.4), "data_fraction": _SHARE, **_RESCALED},
+    ),
+    Problem(
+        "MNIST 8x8, CNN, batches of 16, 150 steps",
+        _MNIST_8,
+        {"name": "cnn", "channels": (4, 8), "activation": "gelu"},
+        batch_size=16,
+        interval=5,
+        varied={"label_noise": (0.0, 0.2), "weight_scale": _SCALE},
+    ),
+    Problem(
+        "MNIST 5x5, residual network, 90 steps",
+        _MNIST_5,
+        {"name": "resnet8", "channels": 4},
+        batch_size=16,
+        interval=3,
+        varied={"label_noise": (0.0, 0.4), "data_fraction": _SHARE},
+    ),
+    Problem(
+        "MNIST 8x8, vision transformer, 150 steps",
+        _MNIST_8,
+        {"name": "vit", "patch": 4, "features": 16, "num_blocks": 1},
+        batch_size=16,
+        interval=5,
+        varied={"label_noise": (0.0, 0.2), "data_fraction": _SHARE},
+    ),
+)
+
 # Whole images, wider and deeper networks, up to 5,000 steps.
 LARGE = (
     Problem(
@@ -286,3 +433,6 @@ LARGE = (
         varied={"label_noise": (0.0, 0.3), "data_fraction": (0.05, 1.0), **_RESCALED},
     ),
 )
+
+FAMILIES = {"optimizers": SMALL, "horizons": HORIZONS}
+"""By the name that `--broad.families` takes."""

@@ -205,6 +205,14 @@ class RelativeUpdate:
         rates = base * jnp.exp(self.alpha * jnp.tanh(action) - log_ratios)
         return jnp.clip(rates, self.lowest, self.highest)
 
+    def with_size(self, relative_size: float) -> "RelativeUpdate":
+        """The same around another base."""
+        return self.replace(relative_size=relative_size)
+
+    def with_share(self, share: float) -> "RelativeUpdate":
+        """The same with this share of the actions' bound."""
+        return self.replace(alpha=share * self.alpha)
+
 
 @struct.dataclass
 class Forgetting:
@@ -257,6 +265,15 @@ class WholeUpdate:
             self.size.apply(observation, action[..., 0]),
             self.forgetting.apply(observation, action[..., 1]),
         )
+
+    def with_size(self, relative_size: float) -> "WholeUpdate":
+        """The same around a base of another size."""
+        return self.replace(size=self.size.with_size(relative_size))
+
+    def with_share(self, share: float) -> "WholeUpdate":
+        """The same with this share of both actions' bounds."""
+        forgetting = self.forgetting.replace(alpha=share * self.forgetting.alpha)
+        return self.replace(size=self.size.with_share(share), forgetting=forgetting)
 
 
 REFERENCE_STEPS = 600
