@@ -94,4 +94,4 @@ def make_actions(config: BroadConfig) -> ActionSpace:
         kappa=config.forgetting,
         epoch_exponent=config.epoch_exponent,
     )
-    return WholeUpdate(size, forgetting)
+    return WholeUpdate(size, forgetting, config.coupling)

@@ -91,6 +91,7 @@ def _check(config: BroadConfig) -> None:
             "broad.horizon_exponent": (config.horizon_exponent, 0, 2),
             "broad.forgetting": (config.forgetting, 0, 100),
             "broad.epoch_exponent": (config.epoch_exponent, 0, 2),
+            "broad.coupling": (config.coupling, 0, 2),
             "broad.num_members": (config.num_members, 1, math.inf),
             "broad.head_start": (config.head_start, 0, math.inf),
             "broad.random_kinds": (config.random_kinds, 0, math.inf),
@@ -265,7 +266,8 @@ def _kinds(settings: BroadConfig) -> tuple[Problem, ...]:
     Raises:
       ValueError: no problem's name contains one of the words.
     """
-    there = broad_families.FAMILIES[settings.families]
+    by_horizon = settings.families == "horizons"
+    there = broad_families.HORIZONS if by_horizon else broad_families.SMALL
     if settings.large:
         there += broad_families.LARGE
     for word in settings.kinds:

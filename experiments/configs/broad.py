@@ -54,6 +54,8 @@ class BroadConfig:
     """Of the base over a training of one pass, >= 0 (whole)."""
     epoch_exponent: float = 0.45
     """The base's forgetting grows with this power of the passes over the data, >= 0 (whole)."""
+    coupling: float = 0.0
+    """The size is (the base's forgetting over the training)^this times as large, >= 0 (whole)."""
     first_share: float = 0.1
     """Of the rate in the first window, > 0; momenta without a correction need less than 1."""
     sharing: float = 0.75

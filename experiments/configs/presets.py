@@ -306,7 +306,10 @@ def muon(scale: Scale = "small") -> BroadExperiment:
         first_share=1.0,
         sharing=0.0,
         relative_size=0.03,
-        horizon_exponent=0.35,
+        horizon_exponent=0.5,
+        forgetting=0.6,
+        epoch_exponent=0.7,
+        coupling=0.25,
         alpha=1.5,
         initial_log_std=-1.0,
     )

@@ -433,6 +433,3 @@ LARGE = (
         varied={"label_noise": (0.0, 0.3), "data_fraction": (0.05, 1.0), **_RESCALED},
     ),
 )
-
-FAMILIES = {"optimizers": SMALL, "horizons": HORIZONS}
-"""By the name that `--broad.families` takes."""
