@@ -10,6 +10,7 @@ import pytest
 from ganno_jax.inner import DIRECTIONS, Direction, Hyperparameters, Training, apply_rates
 from ganno_jax.inner.directions import named
 from ganno_jax.inner.layers import by_module
+from ganno_jax.inner.muon import POLYNOMIALS
 from ganno_jax.tasks.distributions import Constant
 
 from ..probes import init, mlp_init, mlp_training, quadratic_family, quick_jit, window
@@ -46,6 +47,8 @@ def twin(name, n, with_decay):
         ),
         "muon": lambda: optax.contrib.muon(
             n["rate"],
+            POLYNOMIALS,
+            ns_steps=len(POLYNOMIALS),
             beta=n["m"],
             eps=n["eps"],
             weight_decay=decay,

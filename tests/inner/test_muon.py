@@ -5,19 +5,38 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy.optimize import linprog
 
-from ganno_jax.inner.muon import dimension_numbers, muon_or_nadam, route
-
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+from ganno_jax.inner.muon import POLYNOMIALS, SMALLEST, dimension_numbers, muon_or_nadam, route
 
 
 def orthogonalized(matrix):
     """Newton and Schulz's iteration acts on singular values alone: here it is done on them."""
     u, s, v = np.linalg.svd(np.asarray(matrix, np.float64), full_matrices=False)
     s = s / np.linalg.norm(s)
-    for _ in range(5):
-        s = COEFFICIENTS[0] * s + COEFFICIENTS[1] * s**3 + COEFFICIENTS[2] * s**5
+    for a, b, c in POLYNOMIALS:
+        s = a * s + b * s**3 + c * s**5
     return u * s @ v
+
+
+def nearest_to_one(low, high):
+    """The odd polynomial of degree five that is nearest to 1 on an interval, and its largest distance."""
+    x = np.concatenate([np.geomspace(low, high, 2000), np.linspace(low, high, 2000)])
+    powers = np.stack([x, x**3, x**5, np.zeros_like(x)], axis=1)
+    distance = np.array([0, 0, 0, 1.0])
+    rows = np.concatenate([powers - distance, -powers - distance])
+    ones = np.concatenate([np.ones_like(x), -np.ones_like(x)])
+    found = linprog(distance, A_ub=rows, b_ub=ones, bounds=[(None, None)] * 4)
+    return found.x[:3], found.x[3]
+
+
+def test_each_polynomial_is_the_best_for_what_those_before_it_leave():
+    low, high = SMALLEST, 1.0
+    for polynomial in POLYNOMIALS:
+        best, distance = nearest_to_one(low, high)
+        np.testing.assert_allclose(polynomial, best, atol=2e-3)
+        low, high = 1 - distance, 1 + distance
+    np.testing.assert_allclose([low, high], [0.7306, 1.2694], atol=1e-3)
 
 
 def first_direction(params, gradient):
