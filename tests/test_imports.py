@@ -21,6 +21,7 @@ TOP = (
     "control",
     "door",
     "controllers",
+    "controller_content",
     "optimizer",
     "checkpoint",
     "plots",
