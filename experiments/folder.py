@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -234,6 +235,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())  # else the name may outlive the content in a power cut
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
@@ -242,9 +245,40 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise
 
 
+def write_with_digest(path: Path, content: bytes) -> None:
+    """Like `write_whole`; the SHA-256 lies beside the file, for `read_with_digest`."""
+    digest = _digest_of(path)
+    digest.unlink(missing_ok=True)  # a process that is killed in between leaves no wrong one
+    write_whole(path, content)
+    write_whole(digest, hashlib.sha256(content).hexdigest() + "\n")
+
+
+def read_with_digest(path: Path) -> bytes:
+    """What `write_with_digest` wrote; a file without a digest is taken as it is.
+
+    Raises:
+      ValueError: the file is not as it was written.
+    """
+    content, digest = path.read_bytes(), _digest_of(path)
+    if digest.is_file():
+        written = digest.read_text(encoding="utf-8", errors="replace").strip()
+        if written != hashlib.sha256(content).hexdigest():
+            raise ValueError("it is not as it was written")
+    return content
+
+
+def _digest_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
 def write_json(path: Path, values: Any) -> None:
+    """As `json_of` has it."""
+    write_whole(path, json_of(values))
+
+
+def json_of(values: Any) -> str:
     """Indented; what is no JSON number (nan, infinity) becomes null."""
-    write_whole(path, json.dumps(plain(values), indent=2, allow_nan=False) + "\n")
+    return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
 
 
 def plain(values: Any) -> Any:

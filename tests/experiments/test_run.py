@@ -324,6 +324,16 @@ def test_a_run_without_a_checkpoint_starts_over_and_says_so_but_never_as_another
     assert numbers(tmp_path / "digits", "metrics.jsonl") == before
 
 
+def test_evaluate_notices_one_flipped_bit_in_the_state_blind_agents(whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "digits")
+    snapshot = tmp_path / "digits" / "snapshots" / "blind_00001.msgpack"
+    content = bytearray(snapshot.read_bytes())
+    content[len(content) // 2] ^= 1
+    snapshot.write_bytes(content)
+    assert main(["evaluate", "digits", "--run.folder", str(tmp_path)]) == 2
+    assert_one_line(capsys, "blind_00001.msgpack cannot be read (it is not as it was written)")
+
+
 @pytest.mark.parametrize(
     "file, content, said",
     [
