@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import importlib.metadata
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from experiments.config import to_dict
 from experiments.errors import UserError
 from experiments.kinds import AnyConfig, stored
 
+LIBRARY = "ganno-jax"
 AGENTS = "agents"  # name of the controller file that a training of agents leaves
 
 
@@ -195,10 +197,25 @@ def stored_config(folder: RunFolder) -> AnyConfig:
         others = sorted(path.parent.name for path in folder.path.parent.glob("*/config.json"))
         there = f"there are: {', '.join(others)}" if others else "there are none"
         raise UserError(f"no run in {folder.path}; {there}")
+    description: Any = None
     try:
-        return stored(json.loads(folder.config.read_text(encoding="utf-8"))["config"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder.config} cannot be read: {error}") from error
+        description = json.loads(folder.config.read_text(encoding="utf-8"))
+        return stored(description["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(
+            f"{folder.config} cannot be read: {reason}{_other_version(description)}"
+        ) from error
+
+
+def _other_version(description: Any) -> str:
+    """Who wrote the description, where that was another version of this library."""
+    try:
+        theirs = description["versions"][LIBRARY]
+        ours = importlib.metadata.version(LIBRARY)
+    except (KeyError, TypeError, importlib.metadata.PackageNotFoundError):
+        return ""
+    return "" if theirs == ours else f" (written by {LIBRARY} {theirs}; this is {ours})"
 
 
 def describe(config: AnyConfig, versions: Mapping[str, str], devices: list[str]) -> dict[str, Any]:
