@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments import hosts
+from experiments import hosts, rescued
 from experiments.config import to_dict
 from experiments.errors import UserError
 from experiments.kinds import AnyConfig, stored
@@ -188,11 +188,18 @@ def _check_free(config: AnyConfig) -> None:
 
 
 def stored_config(folder: RunFolder) -> AnyConfig:
-    """The configuration of a run that was made before.
+    """The configuration of a run that was made before; where it is lost, a checkpoint has it.
 
     Raises:
       UserError: there is none, or it cannot be read.
     """
+    is_empty = folder.config.is_file() and not folder.config.read_bytes().strip()
+    if is_empty or not folder.config.is_file():
+        _restore_config(folder)
+    if is_empty and not folder.config.read_bytes().strip():
+        raise UserError(
+            f"{folder.config} is empty, and no checkpoint has the configuration: the run cannot be used"
+        )
     if not folder.config.is_file():
         others = sorted(path.parent.name for path in folder.path.parent.glob("*/config.json"))
         there = f"there are: {', '.join(others)}" if others else "there are none"
@@ -206,6 +213,21 @@ def stored_config(folder: RunFolder) -> AnyConfig:
         raise UserError(
             f"{folder.config} cannot be read: {reason}{_other_version(description)}"
         ) from error
+
+
+def _restore_config(folder: RunFolder) -> None:
+    """Write the description that the newest checkpoint has, if any has it."""
+    found = rescued.description(folder.checkpoints)
+    if found is not None:
+        write_json(folder.config, found)
+        if hosts.leads():
+            print(f"{folder.config} was lost; {found['restored_from']} has it", flush=True)
+
+
+def is_known(config: AnyConfig) -> bool:
+    """Whether this configuration's run was begun before, as its description or a checkpoint says."""
+    folder = of(config)
+    return folder.config.is_file() or rescued.description(folder.checkpoints) is not None
 
 
 def _other_version(description: Any) -> str:
