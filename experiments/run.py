@@ -21,7 +21,7 @@ import tyro
 
 from experiments import devices, folder, hosts, presets
 from experiments.broad_config import SUITES, SuiteExperiment
-from experiments.config import PROGRAM, Scale, flags, options
+from experiments.config import PROGRAM, PlaceConfig, Scale, flags, options
 from experiments.errors import Interrupted, UserError
 from experiments.kinds import AnyConfig, commands_of, takes_processes
 
@@ -34,6 +34,8 @@ COMMANDS = {
 # What the system says when a file cannot be used, as opposed to what is a bug.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _REFUSALS |= {errno.ENAMETOOLONG, errno.EISDIR, errno.EIO}
+
+_OF_PROCESS = ("coordinator", "num_processes", "process_id")  # said anew at every start
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,18 +110,34 @@ def parse(command: str, words: Sequence[str]) -> AnyConfig | None:
     if scale is not None and scale not in typing.get_args(Scale):
         raise UserError(f"no scale {scale!r}; there are: {', '.join(typing.get_args(Scale))}")
     default = make() if scale is None else make(scale)
-    if command != "train" and not wants_help:
-        run = dataclasses.replace(
-            default.run,
-            folder=_value(rest, "--run.folder") or default.run.folder,
-            name=_value(rest, "--run.name"),
-        )
-        default = folder.stored_config(folder.of(dataclasses.replace(default, run=run)))
-        if default.preset != name:
-            raise UserError(f"the run is of preset {default.preset}, not {name}")
-        run = dataclasses.replace(default.run, folder=run.folder, name=run.name)
-        default = dataclasses.replace(default, run=run)
+    if not wants_help:
+        default = _begun(command, rest, default)
     return _parse(f"{PROGRAM} {command} {name}", make, rest, default)
+
+
+def _begun(command: str, words: Sequence[str], default: AnyConfig) -> AnyConfig:
+    """The configuration of the run that a command goes on with, as its folder has it; else the default.
+
+    Raises:
+      UserError: there is no such run, or it is another one than the words say.
+    """
+    place = {
+        "folder": _value(words, "--run.folder") or default.run.folder,
+        "name": _value(words, "--run.name"),
+    }
+    asked = dataclasses.replace(default, run=dataclasses.replace(default.run, **place))
+    if command == "train" and not ("--run.resume" in words and folder.is_known(asked)):
+        return default
+    stored, path = folder.stored_config(folder.of(asked)), folder.of(asked).path
+    if stored.preset != default.preset:
+        raise UserError(f"the run in {path} is of preset {stored.preset}, not {default.preset}")
+    if _value(words, "--scale") not in (None, stored.scale):
+        raise UserError(
+            f"the run in {path} was made with scale {stored.scale}; here it is {default.scale}. "
+            "Choose another --run.name"
+        )
+    here = {f.name: f.default for f in dataclasses.fields(PlaceConfig) if f.name in _OF_PROCESS}
+    return dataclasses.replace(stored, run=dataclasses.replace(stored.run, **place, **here))
 
 
 def _parse_suite(command: str, controller: str, words: Sequence[str]) -> AnyConfig | None:

@@ -64,7 +64,7 @@ def restore(
                 say(f"going on from the checkpoint before: {number}")
             return found, metadata
         checkpoints.discard(number)
-    raise UserError(f"{damage} There is no older one: remove the folder, and train again")
+    raise UserError(f"{damage} There is no older one: train again under another --run.name")
 
 
 def _require_ours(metadata: Mapping[str, Any], settings: Mapping[str, Any], what: str) -> None:

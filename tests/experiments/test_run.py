@@ -176,7 +176,8 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_it_had_not_stopped(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert Checkpoints(tmp_path / "digits" / "checkpoints").latest == stop
     chunk = ("--run.updates_per_call", per_call)
-    assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN, *chunk)) == 0
+    words = ["train", "digits", "--run.folder", str(tmp_path), "--run.resume"]  # no flag again
+    assert main([*words, ONLY_TRAIN, *chunk]) == 0
     files = ("metrics.jsonl", "curve.jsonl")
     assert numbers(tmp_path / "digits", *files) == numbers(whole, *files)
     assert learned(tmp_path / "digits") == learned(whole)
@@ -322,6 +323,15 @@ def test_a_run_without_a_checkpoint_starts_over_and_says_so_but_never_as_another
     assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 0
     assert "no checkpoint in" in capsys.readouterr().out
     assert numbers(tmp_path / "digits", "metrics.jsonl") == before
+
+
+def test_a_run_whose_configuration_is_lost_is_drawn_as_before(whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "digits")
+    (tmp_path / "digits" / "config.json").unlink()
+    assert main(["plot", "digits", "--run.folder", str(tmp_path)]) == 0
+    assert "config.json was lost; checkpoints/4 has it" in capsys.readouterr().out
+    before, after = ((run / "summary.json").read_text() for run in (whole, tmp_path / "digits"))
+    assert after == before
 
 
 def test_evaluate_notices_one_flipped_bit_in_the_state_blind_agents(whole, tmp_path, capsys):

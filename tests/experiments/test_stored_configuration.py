@@ -1,10 +1,14 @@
 """A run's `config.json` as others may leave it: changed, of another version, empty or gone. No run is needed."""
 
+import hashlib
+import json
+import os
+
 import pytest
 
 from experiments import folder, presets
 from experiments.config import to_dict
-from experiments.run import main
+from experiments.run import main, parse
 
 COMMANDS = (["evaluate", "digits"], ["plot", "digits"], ["train", "digits", "--run.resume"])
 
@@ -57,3 +61,98 @@ def test_a_configuration_of_another_version_says_so(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "no setting task.mood" in error
     assert "(written by ganno-jax 0.0.9; this is 0.1.0)" in error
+
+
+def with_checkpoint(run, number=3):
+    """A checkpoint's files as far as the configuration needs them; `config.json` is gone."""
+    description = json.loads((run / "config.json").read_text())
+    place = run / "checkpoints" / str(number)
+    content = json.dumps({"config": description["config"], "versions": {"jax": "0"}}).encode()
+    folder.write_whole(place / "metadata" / "metadata", content)
+    digests = {"metadata/metadata": hashlib.sha256(content).hexdigest()}
+    folder.write_json(place / "sha256.json", digests)
+    (run / "config.json").unlink()
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_lost_configuration_is_taken_from_the_newest_whole_checkpoint(tmp_path, capsys, is_empty):
+    run = write_run(tmp_path, put("", "seed", 5))
+    with_checkpoint(run, 3)
+    write_run(tmp_path, put("", "seed", 6))
+    with_checkpoint(run, 4)
+    (run / "checkpoints" / "4" / "metadata" / "metadata").write_bytes(b"{}")
+    if is_empty:
+        (run / "config.json").write_text("\n")
+    words = ["digits", "--run.folder", str(tmp_path)]
+    for command in ("train", "evaluate", "plot"):
+        resume = ["--run.resume"] if command == "train" else []
+        config = parse(command, [*words, *resume])
+        assert config is not None
+        assert config.seed == 5
+    said = capsys.readouterr().out
+    assert said.splitlines() == [f"{run / 'config.json'} was lost; checkpoints/3 has it"]
+    assert json.loads((run / "config.json").read_text())["restored_from"] == "checkpoints/3"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+def test_an_empty_configuration_without_a_checkpoint_is_one_line(tmp_path, capsys, command):
+    run = write_run(tmp_path)
+    (run / "config.json").write_text("")
+    assert main([*command, "--run.folder", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert f"{run / 'config.json'} is empty, and no checkpoint has the configuration" in error
+
+
+def test_whole_files_reach_the_disk_before_they_have_their_name(tmp_path, monkeypatch):
+    order = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (order.append("disk"), sync(handle)))
+    monkeypatch.setattr(os, "replace", lambda *names: (order.append("name"), replace(*names)))
+    folder.write_whole(tmp_path / "a", "text")
+    assert order == ["disk", "name"]
+
+
+def test_a_run_that_goes_on_needs_no_flag_again(tmp_path):
+    def change(config):
+        put("", "seed", 5)(config)
+        put("run", "updates_per_call", 3)(config)
+        put("run", "coordinator", "there:1")(config)
+
+    write_run(tmp_path, change)
+    words = ["digits", "--run.folder", str(tmp_path), "--run.resume"]
+    config = parse("train", words)
+    assert config is not None
+    assert (config.seed, config.run.updates_per_call, config.run.resume) == (5, 3, True)
+    assert config.run.coordinator is None  # processes are met anew at every start
+    assert config.run.folder == str(tmp_path)
+    changed = parse("train", [*words, "--run.updates_per_call", "4"])
+    assert changed is not None
+    assert changed.run.updates_per_call == 4
+    fresh = parse("train", words[:-1])
+    assert fresh is not None
+    assert fresh.seed == 0  # which is refused by the folder, as it holds another run
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        ("--seed 6", "was made with seed 5; here it is 6. Choose another --run.name"),
+        ("--scale paper", "was made with scale small; here it is paper. Choose another --run.name"),
+    ],
+)
+def test_a_run_goes_on_with_no_other_flags(tmp_path, capsys, flags, said):
+    write_run(tmp_path, put("", "seed", 5))
+    words = ["train", "digits", "--run.folder", str(tmp_path), "--run.resume", *flags.split()]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert said in error
+    assert "remove" not in error
+
+
+def test_a_run_of_another_preset_is_no_run_to_go_on_with(tmp_path, capsys):
+    write_run(tmp_path)
+    words = ["train", "fashion_mlp", "--run.folder", str(tmp_path), "--run.name", "digits"]
+    assert main([*words, "--run.resume"]) == 2
+    assert "is of preset digits, not fashion_mlp" in capsys.readouterr().err
