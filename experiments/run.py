@@ -3,6 +3,11 @@
 Arguments are understood before JAX is imported: a wrong one is answered at once, in one line.
 """
 
+from experiments import at_once
+
+if __name__ == "__main__":  # before the imports below, which take a while
+    at_once.stop_at_once()
+
 import contextlib
 import dataclasses
 import errno
