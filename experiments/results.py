@@ -67,7 +67,7 @@ def drawing(folder: RunFolder) -> Iterator[None]:
     """Within it, a stored evaluation that is missing, cut short or of another program is a `UserError`."""
     try:
         yield
-    except (FileNotFoundError, ValueError, KeyError, TypeError, StopIteration) as error:
+    except (FileNotFoundError, ValueError, LookupError, TypeError, StopIteration) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error) or repr(error)
         raise UserError(f"{folder.path} has no evaluation to draw: {reason}") from error
 
