@@ -303,6 +303,11 @@ def test_a_damaged_checkpoint_costs_only_what_came_after_the_one_before(whole, t
     assert "going on from update 3 of 4" in said
     assert numbers(run, "metrics.jsonl") == numbers(whole, "metrics.jsonl")
     assert learned(run) == learned(whole)
+    (run / "checkpoints" / "4").rename(run / "checkpoints" / "5")
+    assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 0
+    said = capsys.readouterr().out.replace("\n", "")
+    assert "checkpoints/5 cannot be read (it was written as 4)" in said
+    assert learned(run) == learned(whole)
     for number in ("3", "4"):
         flip_a_bit(run / "checkpoints" / number)
     assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 2
