@@ -21,7 +21,16 @@ from experiments import folder as folders
 from experiments.beginning import command, describe, entered, resume_command
 from experiments.broad_build import make_direction, make_env, make_learner
 from experiments.broad_config import BroadConfig, BroadExperiment
-from experiments.checks import require_positive, require_seeds, require_within
+from experiments.checks import (
+    HIGHEST_LEARNING_RATE,
+    LARGEST_SIZE,
+    MOST_MEMBERS,
+    WIDEST,
+    WIDEST_ALPHA,
+    require_positive,
+    require_seeds,
+    require_within,
+)
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.problems import Problem
@@ -92,14 +101,19 @@ def _check(config: BroadConfig) -> None:
         {
             "broad.sharing": (config.sharing, 0, 1),
             "broad.action_share": (config.action_share, 1e-6, 1),
-            "broad.num_members": (config.num_members, 1, math.inf),
+            "broad.num_members": (config.num_members, 1, MOST_MEMBERS),
+            "broad.hidden": (config.hidden, 1, WIDEST),
             "broad.head_start": (config.head_start, 0, math.inf),
             "broad.random_kinds": (config.random_kinds, 0, math.inf),
             "broad.random_learned": (config.random_learned, 0, config.random_kinds),
+            "broad.weight_decay": (config.weight_decay, 0, 100),
+            "broad.noise_fall": (config.noise_fall, 0, 25),
         }
     )
-    names = ("alpha", "relative_size", "first_share", "learning_rate")
-    require_positive({f"broad.{name}": getattr(config, name) for name in names})
+    require_positive({"broad.learning_rate": config.learning_rate}, HIGHEST_LEARNING_RATE)
+    require_positive({"broad.alpha": config.alpha}, WIDEST_ALPHA)
+    sizes = ("relative_size", "first_share")
+    require_positive({f"broad.{name}": getattr(config, name) for name in sizes}, LARGEST_SIZE)
     if config.random_kinds and not config.head_start:
         raise ValueError("`broad.random_kinds` needs a head start: --broad.head_start 32.")
     numbers = ("momentum", "second_decay", "weight_decay")

@@ -162,14 +162,21 @@ def held(folder: RunFolder) -> Iterator[None]:
         yield
 
 
-def _check_free(config: AnyConfig) -> None:
-    if not config.run.checkpoint_every >= 0:
+def require_name(name: str) -> None:
+    """Raise a `UserError` where a name is none for a folder, or not to be shown in one line."""
+    fits = name.isprintable() and len(os.fsencode(name)) <= 200
+    if not fits or name.strip() in ("", ".", "..") or os.sep in name:
         raise UserError(
-            f"`run.checkpoint_every` must be at least 0 seconds; got {config.run.checkpoint_every}"
+            f"`run.name` must be the name of a folder, one line of at most 200 bytes; got {name!r}"
         )
-    name = config.run_name
-    if name in ("", ".", "..") or os.sep in name or "\0" in name or len(os.fsencode(name)) > 200:
-        raise UserError(f"`run.name` must be the name of a folder, at most 200 bytes; got {name!r}")
+
+
+def _check_free(config: AnyConfig) -> None:
+    if not 0 <= config.run.checkpoint_every < math.inf:
+        raise UserError(
+            f"`run.checkpoint_every` must be at least 0 seconds, and finite; got {config.run.checkpoint_every}"
+        )
+    require_name(config.run_name)
     folder = of(config)
     if folder.path.exists() and not folder.path.is_dir():
         raise UserError(f"{folder.path} is a file; a run needs a folder: choose another --run.name")

@@ -101,6 +101,9 @@ def parse(command: str, words: Sequence[str]) -> AnyConfig | None:
     if not words or words[0].startswith("-"):
         raise UserError(f"`{command}` needs a preset; there are: {', '.join(presets.PRESETS)}")
     name, *rest = words
+    given = _value(rest, "--run.name")
+    if given is not None:  # an empty one would be taken for none
+        folder.require_name(given)
     if command != "train" and _value(rest, "--suite") is not None:
         return _parse_suite(command, name, rest)
     short = {"--resume": "--run.resume", "--profile": "--run.profile"}

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from experiments import folder as folders
 from experiments import results, step_size
 from experiments.beginning import describe, entered, resume_command, unfinished
-from experiments.checks import require_seeds, require_within
+from experiments.checks import HIGHEST_RATE, require_seeds, require_within
 from experiments.errors import UserError
 from experiments.folder import RunFolder
 from experiments.progress import Bar, say
@@ -114,11 +114,14 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
         raise UserError(
             f"`step_size.data_fraction` must be a range in (0, 1]; got {low:g} {high:g}"
         )
-    if not part.rates or not all(rate > 0 for rate in part.rates):  # nan is refused too
-        raise UserError(f"`step_size.rates` must be above 0; got {part.rates}")
-    if part.initial_rate is not None and not 0 < part.initial_rate[0] <= part.initial_rate[1]:
+    if not part.rates or not all(0 < rate <= HIGHEST_RATE for rate in part.rates):  # nan neither
         raise UserError(
-            f"`step_size.initial_rate` must be a range above 0; got {part.initial_rate}"
+            f"`step_size.rates` must be above 0 and at most {HIGHEST_RATE:g}; got {part.rates}"
+        )
+    low, high = part.initial_rate or (HIGHEST_RATE, HIGHEST_RATE)
+    if not 0 < low <= high <= HIGHEST_RATE:
+        raise UserError(
+            f"`step_size.initial_rate` must be a range above 0, at most {HIGHEST_RATE:g}; got {low:g} {high:g}"
         )
     filters = zip(part.fewest_filters, part.most_filters, strict=True)
     if not all(1 <= fewest <= most for fewest, most in filters):

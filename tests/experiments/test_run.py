@@ -19,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from experiments import commands, folder, presets, session, training
+from experiments import commands, folder, presets, session, training, updates
 from experiments.beginning import command_of, resume_command
 from experiments.progress import Bar
 from experiments.run import main
@@ -226,8 +226,15 @@ def test_a_run_beyond_its_plan_is_refused(whole, monkeypatch, capsys):
     assert_one_line(capsys, "has made 5 updates, more than the 4 of its plan")
 
 
-def test_a_learner_that_is_not_finite_stops_and_says_since_when(tmp_path, capsys):
-    words = arguments(tmp_path, ONLY_TRAIN, "--learner.learning_rate", "1e30")
+def test_a_learner_that_is_not_finite_stops_and_says_since_when(tmp_path, capsys, monkeypatch):
+    make = updates.init  # agents whose first update is not finite
+
+    def spoilt(learner, key):
+        state = make(learner, key)
+        return state.replace(params=jax.tree.map(lambda w: w * np.inf, state.params))
+
+    monkeypatch.setattr(training, "init", spoilt)
+    words = arguments(tmp_path, ONLY_TRAIN)
     assert main(words) == 2
     assert_one_line(capsys, "not finite since update 1: stopped")
     assert read(tmp_path / "digits" / "metrics.jsonl") == []
