@@ -180,7 +180,7 @@ def _learn(
         f"{settings.num_updates} updates of {steps:,} inner steps{teams}; run folder {folder.path}"
     )
     fresh = {"learners": plan.states}
-    with Session(folder, config.run, _settings(config), fresh, stop) as session:
+    with Session(folder, config, _settings(config), fresh, stop) as session:
         states = [to_mesh(state, mesh) for state in session.state["learners"]]
         _go_on(config, folder, session.update, mesh)
         if settings.head_start and not session.update:

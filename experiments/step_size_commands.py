@@ -154,7 +154,7 @@ def _session(
 ) -> Session:
     key = stream(config.step_size.seed, "search")
     states = {name: problem.init(key) for name, problem in problems.items()}
-    return Session(folder, config.run, learned_settings(config), states, stop)
+    return Session(folder, config, learned_settings(config), states, stop)
 
 
 def _other(config: StepSizeExperiment) -> tuple[StepSizeExperiment, RunFolder]:

@@ -4,11 +4,14 @@ import hashlib
 import json
 import os
 
+import numpy as np
 import pytest
 
 from experiments import folder, presets
 from experiments.config import to_dict
 from experiments.run import main, parse
+from experiments.session import Session
+from experiments.signals import StopRequest
 
 COMMANDS = (["evaluate", "digits"], ["plot", "digits"], ["train", "digits", "--run.resume"])
 
@@ -92,6 +95,20 @@ def test_a_lost_configuration_is_taken_from_the_newest_whole_checkpoint(tmp_path
     said = capsys.readouterr().out
     assert said.splitlines() == [f"{run / 'config.json'} was lost; checkpoints/3 has it"]
     assert json.loads((run / "config.json").read_text())["restored_from"] == "checkpoints/3"
+
+
+def test_a_search_keeps_its_configuration_in_its_checkpoints(tmp_path, capsys):
+    words = ["search_digits", "--run.folder", str(tmp_path), "--search.budget", "33"]
+    config = parse("train", words)
+    assert config is not None
+    run = folder.of(config)
+    folder.write_json(run.config, {"config": to_dict(config)})
+    with StopRequest("stopped") as stop, Session(run, config, {}, {"x": np.ones(2)}, stop) as made:
+        made.record("search", {"best": 0.5}, {"x": np.ones(2)})
+        made.save()
+    run.config.unlink()
+    assert parse("evaluate", words[:3]) == config
+    assert "config.json was lost; checkpoints/1 has it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
