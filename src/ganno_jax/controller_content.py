@@ -56,7 +56,11 @@ _RANGES = {  # of the numbers of action spaces
     "horizon_exponent": (0.0, 10.0),
     "kappa": (0.0, 1e6),
     "epoch_exponent": (0.0, 10.0),
+    "coupling": (-10.0, 10.0),
 }
+# Fields that action spaces got after files of format 5 were written: left out where they are at their default, so that
+# fingerprints, which cells of evaluations are kept by, stay as they are.
+_LATER = ("coupling",)
 _WIDEST, _MOST_MEMBERS = 16_384, 1_000
 _MOST_CHOICES = 10_000  # of a categorical agent
 
@@ -222,7 +226,10 @@ def _decode_step_size(content: Mapping[str, Any]) -> StepSizePolicy:
 def _encode_actions(space: ActionSpace) -> dict[str, Any]:
     """The name of an action space and its fields; those that are action spaces themselves likewise."""
     fields = {}
+    usual = {field.name: field.default for field in dataclasses.fields(space)}  # pyright: ignore
     for name, value in vars(space).items():
+        if name in _LATER and value == usual[name]:
+            continue
         if type(value).__name__ in _ACTIONS:
             fields[name] = _encode_actions(value)
         else:
@@ -235,11 +242,12 @@ def _decode_actions(content: Any, where: str, known: Collection[str]) -> ActionS
     one_of(content["name"], known, f"{where}.name")
     kind = _ACTIONS[content["name"]]
     where = f"{where}.fields"
-    require_entries(content["fields"], [field.name for field in dataclasses.fields(kind)], where)
-    made = {
-        name: _decode_field(name, value, f"{where}.{name}")
-        for name, value in content["fields"].items()
-    }
+    fields = content["fields"]
+    names = [field.name for field in dataclasses.fields(kind)]
+    if isinstance(fields, Mapping):
+        names = [name for name in names if name in fields or name not in _LATER]
+    require_entries(fields, names, where)
+    made = {name: _decode_field(name, value, f"{where}.{name}") for name, value in fields.items()}
     if made.get("lowest", 0) > made.get("highest", math.inf):
         raise ValueError(f"`{where}.lowest` must be at most `highest`")
     return kind(**made)
