@@ -17,9 +17,9 @@ import jax
 import numpy as np
 
 from benchmarks import common
-from experiments import presets
-from experiments.build import build
-from experiments.config import Config, DataConfig
+from experiments.agents.build import build
+from experiments.configs import presets
+from experiments.configs.config import Config, DataConfig
 from ganno_jax.learners import train
 
 COLUMNS = {

@@ -3,7 +3,7 @@
 Arguments are understood before JAX is imported: a wrong one is answered at once, in one line.
 """
 
-from experiments import at_once
+from experiments.runs import at_once
 
 if __name__ == "__main__":  # before the imports below, which take a while
     at_once.stop_at_once()
@@ -24,11 +24,12 @@ from types import TracebackType
 
 import tyro
 
-from experiments import devices, folder, hosts, presets
-from experiments.broad_config import SUITES, SuiteExperiment
-from experiments.config import PROGRAM, PlaceConfig, Scale, flags, options
-from experiments.errors import Interrupted, UserError
-from experiments.kinds import AnyConfig, commands_of, takes_processes
+from experiments.configs import presets
+from experiments.configs.broad import SUITES, SuiteExperiment
+from experiments.configs.config import PROGRAM, PlaceConfig, Scale, flags, options
+from experiments.configs.registry import AnyConfig, commands_of, takes_processes
+from experiments.runs import devices, folder, hosts
+from experiments.runs.errors import Interrupted, UserError
 
 COMMANDS = {
     "train": "train or search, evaluate what was found, write the run folder",

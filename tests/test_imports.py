@@ -1,6 +1,8 @@
-"""Imports go up the list of rooms only."""
+"""Imports go up the list of rooms only, those of the experiments up that of their folders, and never in a circle."""
 
 import ast
+import graphlib
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 import ganno_jax
 
 PACKAGE = Path(ganno_jax.__file__).parent
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 ROOMS = (
     "tasks",
     "inner",
@@ -35,6 +38,19 @@ APART = {
     "rules": ("inner", "env", "policies"),
 }
 FORBIDDEN = {"evaluation": ("learners",), "tasks": ROOMS[1:], "learners": ("rules",)}
+# The folders of experiments, and which of the others each may import.
+_SHARED = ("configs", "runs")
+FOLDERS = {
+    "configs": (),
+    "runs": ("configs",),
+    "problems": _SHARED,
+    "agents": _SHARED,
+    "suites": (*_SHARED, "problems"),
+    "broad": (*_SHARED, "problems", "agents", "suites"),
+    "step_size": (*_SHARED, "agents"),
+    "rules": (*_SHARED, "agents"),
+}
+ENTRIES = {"run", "__init__", "__main__"}  # the only modules of experiments in no folder
 
 
 def modules():
@@ -94,3 +110,67 @@ def test_the_package_imports_neither_experiments_nor_benchmarks():
             assert not any(
                 n.split(".")[0] in ("experiments", "benchmarks", "tests") for n in names
             ), path
+
+
+def test_every_module_of_the_experiments_is_the_entry_or_lies_in_a_folder():
+    assert {path.stem for path in EXPERIMENTS.glob("*.py")} <= ENTRIES
+    folders = {path.relative_to(EXPERIMENTS).parts[:-1] for path in EXPERIMENTS.rglob("*.py")}
+    assert folders - {()} == {(folder,) for folder in FOLDERS}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_of_the_experiments_imports_only_those_it_may(folder):
+    for path in (EXPERIMENTS / folder).glob("*.py"):
+        named = named_by(ast.walk(ast.parse(path.read_text())))
+        others = {name.split(".")[1] for name in named if name.startswith("experiments.")}
+        assert others <= {*FOLDERS[folder], folder}, path
+
+
+def test_modules_never_import_each_other_in_a_circle():
+    paths = {dotted(path): path for path in [*modules(), *EXPERIMENTS.rglob("*.py")]}
+    first = {name: needs(name, path, paths.keys()) for name, path in paths.items()}
+    graphlib.TopologicalSorter(first).prepare()  # raises, and names the circle
+
+
+def dotted(path: Path) -> str:
+    """How a module is imported; a package for its `__init__`."""
+    root = PACKAGE if path.is_relative_to(PACKAGE) else EXPERIMENTS
+    parts = path.relative_to(root.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def needs(name: str, path: Path, known: Set[str]) -> set[str]:
+    """What runs before a module has run: the modules that it names, and packages around them but not around itself."""
+    named = {
+        module if module in known else module.rpartition(".")[0]
+        for module in named_by(at_import(ast.parse(path.read_text())))
+    }
+    around = {parent for module in named for parent in parents(module)} - parents(name)
+    return (named | around) & known - {name}
+
+
+def parents(module: str) -> set[str]:
+    """The packages around a module."""
+    parts = module.split(".")
+    return {".".join(parts[:count]) for count in range(1, len(parts))}
+
+
+def at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is imported: not functions, nor what is there for type checks only."""
+    yield node
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        return
+    typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    for child in node.orelse if typing_only else ast.iter_child_nodes(node):
+        yield from at_import(child)
+
+
+def named_by(nodes: Iterable[ast.AST]) -> set[str]:
+    """What import statements name: modules, and things in modules as `module.thing`."""
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names

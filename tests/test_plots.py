@@ -75,7 +75,7 @@ def test_pyplot_is_never_imported():
 
 
 def test_the_command_line_starts_without_matplotlib():
-    code = "import sys, experiments.commands; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, experiments.agents.commands; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -6,11 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from experiments import commands, folder, presets
-from experiments.build import build, initial_rates, learner_key, run_keys
-from experiments.config import Config, from_dict, learned_settings, to_dict
-from experiments.kinds import stored
+from experiments.agents import commands
+from experiments.agents.build import build, initial_rates, learner_key, run_keys
+from experiments.configs import presets
+from experiments.configs.config import Config, from_dict, learned_settings, to_dict
+from experiments.configs.registry import stored
 from experiments.run import main, parse
+from experiments.runs import folder
 
 BAD = {
     "": "usage",

@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from experiments import arrays, assessed, folder, presets
-from experiments.config import to_dict
-from experiments.folder import RunFolder
+from experiments.agents import evaluation_arrays as assessed
+from experiments.configs import presets
+from experiments.configs.config import to_dict
 from experiments.run import main
+from experiments.runs import arrays, folder
+from experiments.runs.folder import RunFolder
 
 POLICIES = ("agents", "base", "cosine", "random")
 LENGTHS = {

@@ -8,12 +8,14 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import broad_commands, broad_families, problems, random_families
-from experiments.broad_build import make_env
-from experiments.broad_config import BroadConfig, BroadExperiment
-from experiments.config import to_dict
-from experiments.errors import UserError
+from experiments.broad import commands as broad_commands
+from experiments.broad.build import make_env
+from experiments.configs.broad import BroadConfig, BroadExperiment
+from experiments.configs.config import to_dict
+from experiments.problems import broad_families, random_families
+from experiments.problems.problem import build
 from experiments.run import main, parse
+from experiments.runs.errors import UserError
 from ganno_jax.controllers import load
 from ganno_jax.inner import Direction
 from ganno_jax.learners import head_start
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("_quick_compilation")
 def test_every_family_on_digits_can_be_built(problem):
     if problem.data["name"] != "digits":
         pytest.skip("needs MNIST")
-    assert problems.build(problem, None).total_steps == problem.total_steps
+    assert build(problem, None).total_steps == problem.total_steps
 
 
 def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, monkeypatch, capsys):
@@ -199,7 +201,7 @@ def test_a_problem_drawn_at_random_is_the_same_again_and_differs_from_the_next()
     assert len({p.optimizer for p in drawn}) == 7
     assert {p.data["name"] for p in drawn} == {"digits", "mnist"}
     on_digits = next(p for p in drawn if p.data["name"] == "digits")
-    assert problems.build(on_digits, None).total_steps == on_digits.total_steps
+    assert build(on_digits, None).total_steps == on_digits.total_steps
 
 
 def test_kinds_are_chosen_by_words_in_their_names():

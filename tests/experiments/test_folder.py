@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import arrays, folder
-from experiments.errors import UserError
-from experiments.folder import RunFolder
-from experiments.snapshots import load_snapshot, save_snapshot
+from experiments.agents.snapshots import load_snapshot, save_snapshot
+from experiments.runs import arrays, folder
+from experiments.runs.errors import UserError
+from experiments.runs.folder import RunFolder
 from ganno_jax.env.actions import DirectRate
 from ganno_jax.policies.agents import AgentPolicy, init_actor
 from ganno_jax.policies.networks import Actor

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from flax import serialization
 
-from experiments import hosts
-from experiments.config import PlaceConfig
-from experiments.errors import UserError
+from experiments.configs.config import PlaceConfig
 from experiments.run import main
+from experiments.runs import hosts
+from experiments.runs.errors import UserError
 from ganno_jax.checkpoint import Checkpoints
 
 from .tiny import RUN, numbers

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.logs import Lines, TensorBoard, read_lines
+from experiments.runs.logs import Lines, TensorBoard, read_lines
 
 
 def test_a_damaged_line_costs_no_other_line(tmp_path):

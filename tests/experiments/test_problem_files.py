@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import problems
-from experiments.errors import UserError
-from experiments.problem_files import read_problems
-from experiments.problems import ADAM_PEAKS
-from experiments.suite_problems import problems_of
+from experiments.problems.files import read_problems
+from experiments.problems.problem import ADAM_PEAKS, build
+from experiments.problems.suites import problems_of
+from experiments.runs.errors import UserError
 
 WHOLE = """
 [[problem]]
@@ -45,9 +44,9 @@ def test_a_file_gives_its_problems_and_they_can_be_built(tmp_path):
     assert table.network["features"] == (16, 8)
     assert (wine.batch_size, wine.total_steps, wine.peaks) == (8, 100, (1e-3, 0.3))
     assert (wine.weight_decay, wine.initial_rate) == ((1e-4, 1e-2), (0.1, 0.1))
-    env = problems.build(table, None)
+    env = build(table, None)
     assert env.training.family.dataset.num_classes == 0
-    assert problems.build(wine, None).num_layers == 4
+    assert build(wine, None).num_layers == 4
     assert problems_of("unseen", "small", str(tmp_path / "mine.toml")) == (table, wine)
 
 

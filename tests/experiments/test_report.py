@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from experiments.report import write_report
+from experiments.runs.report import write_report
 from ganno_jax import plots
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\""

@@ -19,11 +19,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from experiments import commands, folder, presets, session, training, updates
-from experiments.beginning import command_of, resume_command
-from experiments.progress import Bar
+from experiments.agents import commands, training, updates
+from experiments.agents.updates import Updates
+from experiments.configs import presets
 from experiments.run import main
-from experiments.updates import Updates
+from experiments.runs import folder, session
+from experiments.runs.beginning import command_of, resume_command
+from experiments.runs.progress import Bar
 from ganno_jax.checkpoint import Checkpoints
 
 from .tiny import RUN, numbers, read

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.errors import Interrupted
-from experiments.signals import StopRequest
+from experiments.runs.errors import Interrupted
+from experiments.runs.signals import StopRequest
 
 
 def terminate():

@@ -7,11 +7,12 @@ import os
 import numpy as np
 import pytest
 
-from experiments import folder, presets
-from experiments.config import to_dict
+from experiments.configs import presets
+from experiments.configs.config import to_dict
 from experiments.run import main, parse
-from experiments.session import Session
-from experiments.signals import StopRequest
+from experiments.runs import folder
+from experiments.runs.session import Session
+from experiments.runs.signals import StopRequest
 
 COMMANDS = (["evaluate", "digits"], ["plot", "digits"], ["train", "digits", "--run.resume"])
 

@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 
 import ganno_jax
-from experiments import broad_families, problems, suite_problems, suite_rivals, suite_tasks
-from experiments.broad_config import Effort, SuiteExperiment
-from experiments.errors import UserError
+from experiments.configs.broad import Effort, SuiteExperiment
+from experiments.problems import broad_families, development
+from experiments.problems import suites as suite_problems
+from experiments.problems.problem import build
+from experiments.problems.unseen import UNSEEN
 from experiments.run import main, parse
-from experiments.suite import Cell, Suite, slug
-from experiments.suite_methods import (
+from experiments.runs.errors import UserError
+from experiments.suites import rivals
+from experiments.suites.cells import Cell, Suite, slug
+from experiments.suites.methods import (
     BASE,
     BLIND,
     LEARNING_RATE_FREE,
@@ -29,7 +33,7 @@ from experiments.suite_methods import (
     learner_seed,
     methods,
 )
-from experiments.suite_results import (
+from experiments.suites.results import (
     LEARNERS,
     finals,
     headline,
@@ -38,7 +42,6 @@ from experiments.suite_results import (
     overview,
     problem_rows,
 )
-from experiments.unseen_tasks import UNSEEN
 from ganno_jax.controllers import Controller, save
 from ganno_jax.env import actions, make_mesh
 from ganno_jax.evaluation.optax_loop import LoopResult
@@ -53,7 +56,7 @@ EFFORT = Effort(num_seeds=4, tuning_seeds=2, peak_factor=30.0, num_trials=4)
 
 
 def make_controller(space):
-    env = problems.build(TINY, None)
+    env = build(TINY, None)
     learner = MAPPO.create((env,), space, MAPPOConfig(rollout_decisions=2), hidden=4)
     return Controller(learner.policy(learner.init(jax.random.key(0))), 2, {})
 
@@ -128,21 +131,21 @@ def test_cells_are_made_once_and_again_when_something_that_they_depend_on_change
     path.write_text(whole.replace("0.", "1.", 1))  # a number that is not as it was written
     assert list(suite().stored(TINY, names)) == [REFERENCE]
     path.write_text(whole)
-    monkeypatch.setattr("experiments.suite.CELL_VERSION", 1000)
+    monkeypatch.setattr("experiments.suites.cells.CELL_VERSION", 1000)
     assert suite().stored(TINY, names) == {}
     assert suite().outdated(TINY, names) == 2
     monkeypatch.undo()
     assert suite().outdated(TINY, names) == 0
     for version_of_ours in ("DOOR_VERSION", "FEATURE_VERSION"):
-        monkeypatch.setattr(f"experiments.suite.{version_of_ours}", 1000)
+        monkeypatch.setattr(f"experiments.suites.cells.{version_of_ours}", 1000)
         assert list(suite().stored(TINY, names)) == [REFERENCE]
         monkeypatch.undo()
     other_data = dataclasses.replace(TINY, data={**TINY.data, "max_examples": 190})
     assert suite().stored(other_data, names) == {}
-    monkeypatch.setattr("experiments.suite.digest_of", lambda tree: "other numbers")
+    monkeypatch.setattr("experiments.suites.cells.digest_of", lambda tree: "other numbers")
     assert suite().stored(TINY, names) == {}
     monkeypatch.undo()
-    monkeypatch.setattr("experiments.suite.version", lambda library: "another")
+    monkeypatch.setattr("experiments.suites.cells.version", lambda library: "another")
     assert suite().stored(TINY, names) == {}
     monkeypatch.undo()
     trained = jax.tree.map(lambda x: x + 1, controller.policy)
@@ -158,7 +161,7 @@ def test_the_reported_runs_are_those_of_a_loop_through_the_door(controller, benc
     assert info == {"tuning_runs": 0}
     training = bench.training
     optimizer = ganno_jax.control(
-        suite_rivals.with_decay(training.optimizer, training.optimizer.sample(jax.random.key(0))),
+        rivals.with_decay(training.optimizer, training.optimizer.sample(jax.random.key(0))),
         controller,
         TINY.total_steps,
     )
@@ -200,7 +203,7 @@ def test_agents_at_rest_are_their_base_schedule(controller, bench):
     """Actions of zero leave the relative size times the base; compounding factors leave the rate as it was."""
     compounding = make_controller(actions.RateMultipliers())
     policy = at_rest(compounding.policy)
-    observation = jax.jit(problems.build(TINY, None).reset)(jax.random.key(0))[1].observation
+    observation = jax.jit(build(TINY, None).reset)(jax.random.key(0))[1].observation
     _, rates = policy.act(policy.init(observation), observation, jax.random.key(0))
     np.testing.assert_array_equal(rates, observation.rates)
     resting = at_rest(controller.policy)
@@ -242,7 +245,7 @@ def test_a_controller_with_a_direction_meets_the_schedules_over_the_same_one(con
 
 def test_peaks_are_at_most_the_factor_apart_and_every_schedule_is_tried():
     effort = Effort()
-    found = suite_rivals.schedules_grid(effort, (1e-3, 1.0), (0.0, 0.1), 1)
+    found = rivals.schedules_grid(effort, (1e-3, 1.0), (0.0, 0.1), 1)
     peaks = np.unique(found.numbers["peak"])
     assert (peaks[1:] / peaks[:-1] <= effort.peak_factor + 1e-5).all()
     assert peaks[0] < 1e-3 < 1.0 < peaks[-1]
@@ -257,15 +260,15 @@ def test_peaks_are_at_most_the_factor_apart_and_every_schedule_is_tried():
 
 def test_muon_takes_kernels_as_matrices_and_leaves_the_rest_to_adam():
     problem = dataclasses.replace(TINY, network={"name": "cnn", "channels": (2, 3)})
-    training = problems.build(problem, None).training
+    training = build(problem, None).training
     params = training.init(jax.random.key(0)).params
-    found = suite_rivals.muon_matrices(training, params)
+    found = rivals.muon_matrices(training, params)
     assert found["conv0"]["kernel"] == ((0, 1, 2), (3,))
     assert found["conv0"]["bias"] is None
     assert found["dense0"]["kernel"] is None  # the output layer
     embedding = {"embed": {"embedding": jnp.zeros((4, 3))}, "head": {"kernel": jnp.zeros((3, 4))}}
     training = training.replace(layers=ganno_jax.inner.layers.by_module(embedding))
-    none = suite_rivals.muon_matrices(training, embedding)
+    none = rivals.muon_matrices(training, embedding)
     assert none == {"embed": {"embedding": None}, "head": {"kernel": None}}
 
 
@@ -351,13 +354,13 @@ def test_methods_are_chosen_by_words(controller):
 
 
 def test_problems_of_the_development_suite_differ_in_name_and_from_those_trained_on():
-    axes = suite_tasks.sweeps()
+    axes = development.sweeps()
     varied = [problem for values in axes.values() for problem in values.values()]
-    slugs = [slug(p.name) for p in (*suite_tasks.DEVELOPMENT, *varied)]
+    slugs = [slug(p.name) for p in (*development.DEVELOPMENT, *varied)]
     assert len(set(slugs)) == len(slugs)
     trained = {p.data["name"] for p in broad_families.SMALL}
     dense = {p.network["name"] for p in broad_families.SMALL}
-    for problem in suite_tasks.DEVELOPMENT:
+    for problem in development.DEVELOPMENT:
         assert problem.data["name"] not in trained or problem.network["name"] not in dense
     assert all(p.num_decisions == 30 for p in broad_families.SMALL)
 
@@ -368,7 +371,7 @@ def test_a_suite_of_the_users_problems_leaves_tables_figures_and_a_report(
     path = save(tmp_path / "mine", controller)
     file = tmp_path / "mine.py"
     file.write_text(
-        "from experiments.problems import Problem\n"
+        "from experiments.problems.problem import Problem\n"
         f"TINY = dict(network={TINY.network!r}, batch_size=8, num_decisions=2, interval=2)\n"
         f"PROBLEMS = [Problem('digits, tiny', {TINY.data!r}, **TINY),\n"
         "    Problem('missing', {'name': 'mnist', 'download': False}, **TINY)]\n"
@@ -431,7 +434,7 @@ def test_a_suite_is_an_experiment_of_its_own():
     assert isinstance(config, SuiteExperiment)
     assert (config.controller, config.suite.num_seeds) == ("digits", 4)
     assert (config.preset, config.run_name) == ("development", "development")
-    assert suite_problems.problems_of("development", "small", None) == suite_tasks.DEVELOPMENT
+    assert suite_problems.problems_of("development", "small", None) == development.DEVELOPMENT
     assert suite_problems.problems_of("unseen", "small", None) == UNSEEN
 
 

@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import rule_comparison, step_size_commands, step_size_evaluation, system_presets
-from experiments.folder import RunFolder
-from experiments.progress import Bar
+from experiments.configs import system_presets
+from experiments.rules import comparison as rule_comparison
 from experiments.run import main
-from experiments.step_size_evaluation import EvaluateResult
-from experiments.streams import stream
+from experiments.runs.folder import RunFolder
+from experiments.runs.progress import Bar
+from experiments.runs.streams import stream
+from experiments.step_size import commands as step_size_commands
+from experiments.step_size import evaluation as step_size_evaluation
+from experiments.step_size.evaluation import EvaluateResult
 from ganno_jax.controllers import Controller, load, save
 from ganno_jax.env.actions import DirectRate
 from ganno_jax.env.observation import FEATURES

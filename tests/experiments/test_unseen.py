@@ -7,9 +7,9 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import broad_families, problems, suite_tasks
-from experiments.problems import Problem
-from experiments.unseen_tasks import UNSEEN
+from experiments.problems import broad_families, development
+from experiments.problems.problem import Problem, build
+from experiments.problems.unseen import UNSEEN
 from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan, train
 
 WITHOUT_FOLDER = [
@@ -22,7 +22,7 @@ def frozen(value):
 
 
 def test_no_unseen_problem_has_data_or_a_network_of_another_suite():
-    others = (*suite_tasks.DEVELOPMENT, *broad_families.SMALL)
+    others = (*development.DEVELOPMENT, *broad_families.SMALL)
     assert len(UNSEEN) >= 12
     assert not {frozen(p.data) for p in UNSEEN} & {frozen(p.data) for p in others}
     assert not {frozen(p.network) for p in UNSEEN} & {frozen(p.network) for p in others}
@@ -40,7 +40,7 @@ def test_the_unseen_problems_cover_budgets_batches_and_optimizers():
 
 @pytest.mark.parametrize("problem", WITHOUT_FOLDER, ids=lambda problem: problem.name[:24])
 def test_unseen_problems_that_need_no_folder_can_be_built(problem):
-    env = problems.build(problem, None)
+    env = build(problem, None)
     assert env.total_steps == problem.total_steps
     outcome = jax.eval_shape(lambda key: env.reset(key)[1].outcome, jax.random.key(0))
     assert outcome.train_loss.shape == ()
@@ -70,7 +70,7 @@ def test_a_regression_is_learned_end_to_end():
         {"name": "mlp", "features": (32,)},
         optimizer="adam",
     ).of_steps(400)
-    training = problems.build(problem, None).training
+    training = build(problem, None).training
     adam = LoopOptimizer(lambda numbers, start: optax.adam(1e-2))
     plan = Plan(problem.total_steps, num_marks=2)
     result = jax.jit(lambda key: train(training, adam, None, key, plan))(jax.random.key(0))
@@ -82,4 +82,4 @@ def test_a_regression_is_learned_end_to_end():
 def test_networks_for_tokens_are_refused_where_there_are_none():
     problem = dataclasses.replace(UNSEEN[5], network={"name": "lstm"})
     with pytest.raises(ValueError, match="network 'lstm' reads token ids; diabetes has none"):
-        problems.build(problem, None)
+        build(problem, None)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from experiments.value_types import typed
+from experiments.configs.value_types import typed
 
 
 @pytest.mark.parametrize(

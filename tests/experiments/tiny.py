@@ -2,7 +2,7 @@
 
 import json
 
-from experiments.problems import Problem
+from experiments.problems.problem import Problem
 
 TINY = Problem(
     "digits, tiny",

@@ -205,6 +205,14 @@ class RelativeUpdate:
         rates = base * jnp.exp(self.alpha * jnp.tanh(action) - log_ratios)
         return jnp.clip(rates, self.lowest, self.highest)
 
+    def with_size(self, relative_size: float) -> "RelativeUpdate":
+        """The same around another base."""
+        return self.replace(relative_size=relative_size)
+
+    def with_share(self, share: float) -> "RelativeUpdate":
+        """The same with this share of the actions' bound."""
+        return self.replace(alpha=share * self.alpha)
+
 
 @struct.dataclass
 class Forgetting:
@@ -232,19 +240,27 @@ class Forgetting:
         self, observation: Observation, action: Float[Array, " layer"]
     ) -> Float[Array, " layer"]:
         """The forgetting of the coming env step, within `[0, highest]`."""
+        base = 2 * self.over_training(observation) * _shape_ahead(self.schedule_fn, observation)
+        return jnp.minimum(base * jnp.exp(self.alpha * jnp.tanh(action)), self.highest)
+
+    def over_training(self, observation: Observation) -> Float[Array, ""]:
+        r"""What the base forgets over the whole training, $\kappa \max(1, E)^{\gamma}$."""
         steps = jnp.asarray(observation.steps_per_epoch, jnp.float32)
         passes = jnp.where(steps > 0, observation.total_steps / jnp.maximum(steps, 1e-6), 1.0)
-        base = 2 * self.kappa * _shape_ahead(self.schedule_fn, observation)
-        base *= jnp.maximum(passes, 1.0) ** self.epoch_exponent
-        return jnp.minimum(base * jnp.exp(self.alpha * jnp.tanh(action)), self.highest)
+        return self.kappa * jnp.maximum(passes, 1.0) ** self.epoch_exponent
 
 
 @struct.dataclass
 class WholeUpdate:
-    """Each agent names the relative size of its layer's update and how much the layer forgets: two real numbers."""
+    r"""Each agent names the relative size of its layer's update and how much the layer forgets: two real numbers.
+
+    Where the base forgets more, weights are smaller and what was learned must be learned again: its size is
+    $(\kappa \max(1, E)^{\gamma})^{c}$ times as large, $c$ the `coupling`.
+    """
 
     size: RelativeUpdate
     forgetting: Forgetting
+    coupling: float = 0.0
     num_actions: int | None = struct.field(pytree_node=False, default=None)
     neutral: ClassVar[float] = 0.0
     sets: ClassVar[tuple[str, ...]] = ("rates", "forgetting")
@@ -253,10 +269,21 @@ class WholeUpdate:
         self, observation: Observation, action: Float[Array, "layer number"]
     ) -> LayerHyperparameters:
         """Rates and forgetting of the coming env step."""
+        larger = self.forgetting.over_training(observation) ** self.coupling
+        size = self.size.with_size(self.size.relative_size * larger)
         return LayerHyperparameters(
-            self.size.apply(observation, action[..., 0]),
+            size.apply(observation, action[..., 0]),
             self.forgetting.apply(observation, action[..., 1]),
         )
+
+    def with_size(self, relative_size: float) -> "WholeUpdate":
+        """The same around a base of another size."""
+        return self.replace(size=self.size.with_size(relative_size))
+
+    def with_share(self, share: float) -> "WholeUpdate":
+        """The same with this share of both actions' bounds."""
+        forgetting = self.forgetting.replace(alpha=share * self.forgetting.alpha)
+        return self.replace(size=self.size.with_share(share), forgetting=forgetting)
 
 
 REFERENCE_STEPS = 600

@@ -1,11 +1,13 @@
 r"""Muon for matrices, NAdam for everything else, as one direction whose entries are of size about 1.
 
 Muon orthogonalizes the momentum of a matrix: with the singular value decomposition $U S V^\top$ of the momentum,
-the direction is about $U V^\top$. It is scaled by the root of the longer side, so that its entries have a root mean
-square of about 1, as those of NAdam have: a bias then moves at the pace of the matrix beside it.
+the direction is about $U V^\top$, by three Newton-Schulz iterations. It is scaled by the root of the longer side, so
+that its entries have a root mean square of about 1, as those of NAdam have: a bias then moves at the pace of the matrix
+beside it.
 
 References:
-  Jordan 2024, https://kellerjordan.github.io/posts/muon; the scale: Liu et al. 2025, arXiv:2502.16982.
+  Jordan 2024, https://kellerjordan.github.io/posts/muon; the scale: Liu et al. 2025, arXiv:2502.16982; a best
+  polynomial for each iteration: Amsel et al. 2025, arXiv:2505.16932 (the numbers are ours).
 """
 
 import math
@@ -22,6 +24,15 @@ from ganno_jax.inner.layer_names import path_names
 
 NADAM_MOMENTUM = 0.9  # of what is no matrix
 ROUTES = ("muon", "nadam")
+# Of x, x^3 and x^5 for a singular value x, one polynomial for each iteration: each is the odd one of degree five
+# that is nearest to 1 on the interval to which those before it bring [0.01, 1], by linear programming. The three end in
+# [0.73, 1.27]; they train as well as five equal iterations of Jordan's, at three fifths of the cost.
+POLYNOMIALS = (
+    (8.09337, -23.62043, 17.44615),
+    (3.63659, -2.72193, 0.53655),
+    (2.6613, -1.97715, 0.45262),
+)
+SMALLEST = 0.01  # singular value, as a share of the matrix's norm, that is brought near 1
 
 
 def route(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[str, str]:
@@ -71,7 +82,13 @@ def muon_or_nadam(
       epsilon: added to the norm of a matrix, and to the root of NAdam's second moment.
     """
     matrices = optax.chain(
-        scale_by_muon(beta=momentum, eps=epsilon, weight_dimension_numbers=_numbers),
+        scale_by_muon(
+            POLYNOMIALS,
+            ns_steps=len(POLYNOMIALS),
+            beta=momentum,
+            eps=epsilon,
+            weight_dimension_numbers=_numbers,
+        ),
         _to_unit_entries(),
     )
     vectors = optax.scale_by_adam(b1=NADAM_MOMENTUM, b2=second_decay, eps=epsilon, nesterov=True)

@@ -1,0 +1,1 @@
+"""Agents of one family of trainings: built, trained, evaluated beside all baselines, presented."""

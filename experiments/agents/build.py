@@ -1,0 +1,318 @@
+"""From a `Config` to the objects of the library. Every value that cannot work is a `ValueError`."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh
+from jaxtyping import Float, PRNGKeyArray
+
+from experiments.configs.checks import check
+from experiments.configs.config import Config, DataConfig, EnvConfig, NetworkConfig, Range
+from experiments.runs import hosts
+from ganno_jax.env import Env, Mapping, actions, rewards
+from ganno_jax.inner import Training, directions
+from ganno_jax.learners import MAPPO, MAPPOConfig, make_mesh
+from ganno_jax.tasks import Dataset, TaskFamily, from_linen, networks, sources
+from ganno_jax.tasks.distributions import Constant, Distribution, LogUniform, Uniform
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a configuration stands for."""
+
+    config: Config
+    env: Env
+    learner: MAPPO
+    mesh: Mesh
+    mapping: Mapping
+
+    @property
+    def chance_loss(self) -> float:
+        """Cross-entropy of guessing, in nats."""
+        return math.log(self.env.training.family.dataset.num_classes)
+
+    @property
+    def steps_per_update(self) -> int:
+        """Inner steps of all trainings together in one learner update."""
+        settings = self.learner.config
+        return settings.num_envs * settings.rollout_decisions * self.env.interval
+
+
+def build(config: Config) -> Experiment:
+    """Load the data and make the objects.
+
+    Raises:
+      ValueError: a value that cannot work, naming what is needed or what exists.
+      FileNotFoundError: the data set is not there; the message says how to get it.
+    """
+    check(config)
+    mapping = _mapping(config.run.mapping)
+    family = _family(config)
+    optimizer = _optimizer(config)
+    training = Training.create(family, optimizer, config.task.batch_size)
+    env = Env.create(
+        training,
+        make_reward(config.env),
+        num_decisions=config.env.num_decisions,
+        interval=config.env.interval,
+        episode_decisions=config.env.episode_decisions,
+        num_measured=config.env.num_measured,
+        num_reward=config.env.num_reward,
+    )
+    learner = MAPPO.create(
+        (env,),
+        _actions(config),
+        _learner_settings(config, env),
+        critic=config.agent.critic,
+        recurrent=config.agent.recurrent,
+        hidden=config.agent.hidden,
+        hidden_features=config.agent.hidden_features,
+        initial_log_std=config.agent.initial_log_std,
+        mapping=mapping,
+    )
+    return Experiment(config, env, learner, _mesh(config), mapping)
+
+
+# Streams of random numbers: the same number never serves two purposes.
+_TRAINING, _BLIND, _TUNING, _REPORT = range(4)
+
+
+def learner_key(config: Config, blind: bool = False) -> PRNGKeyArray:
+    """Of the agents' training, or of the state-blind agents'."""
+    return jax.random.fold_in(jax.random.key(config.seed), _BLIND if blind else _TRAINING)
+
+
+def run_keys(config: Config, num_runs: int, *, report: bool) -> PRNGKeyArray:
+    """Of the reported runs, or of the runs for tuning and for the learning curve."""
+    stream = _REPORT if report else _TUNING
+    key = jax.random.fold_in(jax.random.key(config.evaluate.seed), stream)
+    return jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(num_runs))
+
+
+def initial_rates(config: Config, num_runs: int) -> Float[np.ndarray, " run"]:
+    """Rates that cover the range evenly in log space, one in the middle of each of `num_runs` parts."""
+    low, high = np.log(config.optimizer.initial_rate)
+    middles = (np.arange(num_runs) + 0.5) / num_runs
+    return np.exp(low + (high - low) * middles).astype(np.float32)
+
+
+def load_data(data: DataConfig) -> Dataset:
+    """The data set that the options name.
+
+    Raises:
+      ValueError, FileNotFoundError: as `sources.load`; there are no classes.
+    """
+    dataset = sources.load(
+        data.name,
+        data_dir=data.dir,
+        path=data.path,
+        max_examples=data.max_examples,
+        image_size=data.image_size,
+    )
+    if dataset.num_classes < 2:
+        raise ValueError(
+            f"{dataset.name} has targets that are no class ids; these experiments train classifiers."
+        )
+    return dataset
+
+
+# What each network takes of the `network` options; those that are not here are no classifiers of images or tables.
+_TAKEN: dict[str, tuple[str, ...]] = {
+    "softmax": (),
+    "mlp": ("features", "activation", "dtype"),
+    "cnn": ("channels", "activation", "route", "dtype"),
+    "deep_cnn": ("channels", "activation", "route", "dtype"),
+    "random_cnn": ("channels", "route", "dtype"),
+    "resnet8": ("channels", "norm", "route", "dtype", "remat"),
+    "resnet18": ("channels", "norm", "route", "dtype", "remat"),
+    "wide_resnet": ("channels", "norm", "route", "dtype", "remat"),
+    "vit": (),
+}
+_OF_TABLES = ("softmax", "mlp")  # all others are of images
+
+
+def make_network(network: NetworkConfig, dataset: Dataset) -> nn.Module:
+    """The network that the options describe, for a data set.
+
+    Raises:
+      ValueError: an unknown network, settings that it does not take, or data that it does not take.
+    """
+    if network.name in networks.NETWORKS and network.name not in _TAKEN:
+        raise ValueError(
+            f"network {network.name!r} is no classifier of images or tables, as these experiments train; "
+            f"there are: {', '.join(_TAKEN)}."
+        )
+    if network.name in _TAKEN and network.name not in _OF_TABLES and len(dataset.input_shape) != 3:
+        raise ValueError(
+            f"network {network.name!r} needs images [height, width, channel]; {dataset.name} has inputs of "
+            f"shape {dataset.input_shape}. For tables there are: {', '.join(_OF_TABLES)}."
+        )
+    settings = _network_settings(network)
+    return networks.build(network.name, num_classes=dataset.num_classes, **settings)
+
+
+def _family(config: Config) -> TaskFamily:
+    task, dataset = config.task, load_data(config.data)
+    module = make_network(config.network, dataset)
+    return from_linen(
+        module,
+        dataset,
+        data_fraction=_varied(task.data_fraction, 1.0, LogUniform),
+        label_noise=_varied(task.label_noise, 0.0, Uniform),
+        weight_scale=_varied(task.weight_scale, 1.0, LogUniform),
+        width=_varied(task.width, 1.0, Uniform),
+        name=f"{dataset.name}-{config.network.name}",
+    )
+
+
+def _network_settings(network: NetworkConfig) -> dict[str, Any]:
+    """The settings that differ from the network's own, checked against what it takes."""
+    given: dict[str, Any] = {
+        "features": network.features,
+        "channels": network.channels,
+        "activation": network.activation,
+        "norm": network.norm,
+        "route": network.route,
+        "dtype": network.dtype,
+        "remat": network.remat,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    residual = network.name in ("resnet8", "resnet18", "wide_resnet")
+    if residual and "channels" in given:
+        if len(given["channels"]) != 1:
+            raise ValueError(
+                f"`network.channels` of a residual network is one number; got {given['channels']}."
+            )
+        given["channels"] = given["channels"][0]
+    taken = _TAKEN.get(network.name, ())
+    foreign = [name for name in given if name not in taken]
+    if network.name in _TAKEN and foreign:
+        raise ValueError(
+            f"network {network.name!r} takes no `network.{foreign[0]}`; it takes: "
+            f"{', '.join(taken) or 'nothing'} "
+            f"(leave the preset's out with --network.{foreign[0]} None)"
+        )
+    return given
+
+
+def _optimizer(config: Config) -> directions.InnerOptimizer:
+    settings = config.optimizer
+    numbers: dict[str, Distribution] = {"momentum": Constant(settings.momentum)}
+    if settings.weight_decay != (0.0, 0.0):
+        numbers["weight_decay"] = Uniform(*settings.weight_decay)
+    if settings.clip_norm is not None:
+        numbers["clip_norm"] = Constant(settings.clip_norm)
+    return directions.named(settings.name, LogUniform(*settings.initial_rate), **numbers)
+
+
+def make_reward(env: EnvConfig) -> rewards.Reward:
+    """The reward of these settings.
+
+    Raises:
+      ValueError: a stability penalty for a reward that has none.
+    """
+    penalty = {} if env.penalty is None else {"penalty": env.penalty}
+    if env.reward == "log_loss":
+        return rewards.LogLossDecrease("reward", env.stability, **penalty)
+    if env.reward == "train_log_loss":
+        return rewards.LogLossDecrease("train", env.stability, **penalty)
+    if env.reward == "terminal_accuracy":
+        return rewards.TerminalAccuracy(env.stability, **penalty)
+    if env.stability:
+        raise ValueError(f"the reward {env.reward!r} has no stability penalty: `env.stability` 0.")
+    if env.reward == "terminal_log_loss":
+        return rewards.TerminalLogLoss(**penalty)
+    return rewards.DifferenceReward(**penalty)
+
+
+def _actions(config: Config) -> actions.ActionSpace:
+    agent = config.agent
+    alpha = {} if agent.alpha is None else {"alpha": agent.alpha}
+    if agent.actions == "multipliers":
+        return actions.RateMultipliers()
+    if agent.actions == "residual":
+        return actions.ScheduleResidual(actions.SHAPES[agent.shape], peak=agent.peak, **alpha)
+    if agent.actions in ("relative", "whole"):
+        shape = actions.SHAPES[agent.shape]
+        size = actions.RelativeUpdate(
+            shape,
+            relative_size=agent.relative_size,
+            sharing=agent.sharing,
+            horizon_exponent=agent.horizon_exponent,
+            first_share=1.0 if agent.actions == "whole" else 0.1,
+            **alpha,
+        )
+        if agent.actions == "relative":
+            return size
+        forgetting = actions.Forgetting(
+            shape, kappa=agent.forgetting, epoch_exponent=agent.epoch_exponent, **alpha
+        )
+        return actions.WholeUpdate(size, forgetting)
+    low, high = config.optimizer.initial_rate
+    return actions.DirectRate(lowest=low, highest=high)
+
+
+def _learner_settings(config: Config, env: Env) -> MAPPOConfig:
+    settings = config.learner
+    rollout = settings.rollout_decisions
+    return MAPPOConfig(
+        learning_rate=settings.learning_rate,
+        discount=settings.discount,
+        trace_decay=settings.trace_decay,
+        clip=settings.clip,
+        entropy_coefficient=settings.entropy_coefficient,
+        max_gradient_norm=settings.max_gradient_norm,
+        target_kl=settings.target_kl,
+        noise_correlation=settings.noise_correlation,
+        noise_fall=settings.noise_fall,
+        critic_baseline=settings.critic_baseline,
+        num_updates=settings.num_updates,
+        num_envs=settings.num_envs,
+        rollout_decisions=env.episode_decisions if rollout is None else rollout,
+        num_epochs=settings.num_epochs,
+        num_minibatches=settings.num_minibatches,
+        group_size=settings.group_size,
+    )
+
+
+def _mesh(config: Config) -> Mesh:
+    """As many devices of each process as asked for, else as many as divide the trainings."""
+    there, wanted = jax.local_device_count(), config.run.devices
+    unit = math.lcm(config.learner.num_minibatches, config.learner.group_size) * jax.process_count()
+    if config.learner.num_envs % unit:
+        higher = _next_multiple(config.learner.num_envs, unit)
+        raise ValueError(
+            f"`learner.num_envs` must be a multiple of {unit} (minibatches, groups and processes divide it); "
+            f"got {config.learner.num_envs}; the next number that works is {higher}."
+        )
+    fitting = [n for n in range(1, there + 1) if config.learner.num_envs // unit % n == 0]
+    if wanted is not None and wanted not in fitting:
+        higher = _next_multiple(config.learner.num_envs, unit * max(wanted, 1))
+        raise ValueError(
+            f"`run.devices` must divide {config.learner.num_envs} trainings in units of {unit} and "
+            f"be at most {there}: one of {', '.join(map(str, fitting))}; got {wanted}, for which the next number of "
+            f"trainings that works is {higher}."
+        )
+    return make_mesh(hosts.devices(wanted or fitting[-1]))
+
+
+def _next_multiple(count: int, unit: int) -> int:
+    """The smallest multiple of `unit` that is at least `count`."""
+    return -(-count // unit) * unit
+
+
+def _mapping(text: str) -> Mapping:
+    if text in ("vmap", "map", "auto"):
+        return text
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise ValueError(f"no mapping {text!r}; there are: vmap, map, auto, or a number from 1 on")
+
+
+def _varied(bounds: Range, usual: float, kind: type[Distribution]) -> Distribution | None:
+    return None if bounds == (usual, usual) else kind(*bounds)

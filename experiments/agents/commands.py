@@ -1,0 +1,172 @@
+"""What the commands do once the arguments are understood."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from experiments.agents import evaluation_arrays, training
+from experiments.agents.blind import train_blind
+from experiments.agents.build import Experiment, build, learner_key
+from experiments.agents.entrants import Evaluator
+from experiments.agents.evaluation import assess
+from experiments.agents.updates import Clock, Updates, init, require_planned
+from experiments.configs.config import Config, learned_settings
+from experiments.runs import folder as folders
+from experiments.runs import hosts, results
+from experiments.runs.beginning import command_of, describe, entered, resume_command, unfinished
+from experiments.runs.errors import UserError
+from experiments.runs.folder import RunFolder
+from experiments.runs.progress import console, say
+from experiments.runs.session import restore
+from experiments.runs.signals import StopRequest
+from ganno_jax.checkpoint import Checkpoints
+from ganno_jax.evaluation.tables import format_table
+from ganno_jax.policies import AgentPolicy
+
+if TYPE_CHECKING:
+    from experiments.agents import present
+
+
+def train(config: Config, arguments: Sequence[str]) -> None:
+    """Train, evaluate, write everything."""
+    clock = Clock()
+    folder = folders.claim(config)
+    experiment = _build(config)
+    devices = list(experiment.mesh.devices.flat)
+    say(
+        f"{config.preset} ({config.scale}): {experiment.env.training.family.name}, "
+        f"{experiment.env.num_layers} layers, {config.learner.num_updates} updates on "
+        f"{len(devices)} x {devices[0].platform}:{devices[0].device_kind}; run folder {folder.path}"
+    )
+    message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
+    with entered(config, folder, devices, learned_settings), StopRequest(message) as stop:
+        evaluator = _evaluator(experiment)
+        trained, updates = training.run_training(experiment, folder, evaluator, clock, stop)
+        if not config.evaluate.after_training:
+            say(f"trained; evaluate with: {command_of('evaluate', config)}")
+            return
+        stop.waits = False  # the agents are saved: from here on a stop loses evaluations only
+        blind = None
+        if config.num_blind_updates:
+            blind = _blind(experiment, folder, updates, clock, stop)
+        _finish(experiment, folder, evaluator, trained, blind, clock)
+
+
+def evaluate(config: Config, arguments: Sequence[str]) -> None:
+    """Evaluate the agents of a finished run again."""
+    del arguments
+    clock = Clock()
+    folder = folders.of_process(config)
+    experiment = _build(config)
+    checkpoints = Checkpoints(folder.checkpoints)
+    updates = Updates(experiment)
+    learner = experiment.learner
+    like = updates.place(updates.start(learner, init(learner, learner_key(config))))
+    state, metadata = restore(checkpoints, learned_settings(config), like)
+    checkpoints.close()
+    require_planned(int(state.update), config.learner.num_updates, folder)
+    if int(state.update) < config.learner.num_updates:
+        stands = f"at update {int(state.update)} of {config.learner.num_updates}"
+        raise unfinished(config, folder, stands)
+    clock.go_on_from(metadata["clock"])
+    message = "stopped; the run is as it was before."
+    with folders.held(folder), StopRequest(message) as stop:
+        stop.waits = False
+        blind = None
+        if config.num_blind_updates:
+            blind = _blind(experiment, folder, updates, clock, stop)
+        trained = learner.policy(state)
+        _finish(experiment, folder, _evaluator(experiment), trained, blind, clock)
+
+
+def plot(config: Config, arguments: Sequence[str]) -> None:
+    """Draw figures and report of an evaluated run again."""
+    from experiments.agents import present
+
+    del arguments
+    folder = folders.of(config)
+    with results.drawing(folder):
+        timing = json.loads(folder.timing.read_text(encoding="utf-8"))
+        presented = present.present(folder, lambda: timing)
+        _show(folder, presented)
+
+
+def _build(config: Config) -> Experiment:
+    try:
+        return build(config)
+    except (ValueError, FileNotFoundError) as error:
+        raise UserError(str(error)) from error
+
+
+def _evaluator(experiment: Experiment) -> Evaluator:
+    settings = experiment.config.evaluate
+    return Evaluator(
+        experiment.env,
+        experiment.mesh,
+        block=settings.block,
+        mapping=experiment.mapping,
+        chunk=settings.chunk,
+    )
+
+
+def _blind(
+    experiment: Experiment, folder: RunFolder, updates: Updates, clock: Clock, stop: StopRequest
+) -> tuple[AgentPolicy, int]:
+    """State-blind agents, and for how many updates they learned."""
+    count = experiment.config.num_blind_updates
+    return train_blind(experiment, folder, updates, count, clock, stop), count
+
+
+def _finish(
+    experiment: Experiment,
+    folder: RunFolder,
+    evaluator: Evaluator,
+    trained: AgentPolicy,
+    blind: tuple[AgentPolicy, int] | None,
+    clock: Clock,
+) -> None:
+    """Evaluate, write and show."""
+    # its figures take a second to import: not before the training
+    from experiments.agents import present
+
+    before = evaluator.seconds_compile
+    arrays = assess(experiment, evaluator, trained, blind)
+    clock.compiling += evaluator.seconds_compile - before
+    if not hosts.leads():
+        return
+    evaluation_arrays.store(folder, arrays)
+    # What was evaluated may differ from what the run was started with.
+    describe(experiment.config, folder, list(experiment.mesh.devices.flat))
+
+    def timing() -> dict[str, float]:
+        spent = clock.now()
+        steps = experiment.steps_per_update * spent["updates"]
+        values = {
+            "inner_steps_per_second": steps / max(spent["updating"], 1e-9),
+            "seconds_total": spent["total"],
+            "seconds_compile": spent["compiling"],
+        }
+        folders.write_json(folder.timing, values)
+        return values
+
+    say("drawing figures")
+    presented = present.present(folder, timing)
+    found = {k: v for k, v in presented.summary.items() if isinstance(v, str | int | float)}
+    results.save_controller(folder, trained, experiment.env.num_decisions, {"results": found})
+    _show(folder, presented)
+
+
+def _show(folder: RunFolder, presented: "present.Presented") -> None:
+    """The table, the result in words, and where everything is."""
+    out = console()
+    out.print(format_table(presented.rows, "Every policy in the same runs"))
+    out.print(escape(presented.headline))
+    seconds = presented.summary["seconds_total"]
+    say(f"{seconds:.0f} s in all, {presented.summary['seconds_compile']:.0f} s of them compiling")
+    say(f"agents:  {folder.controller}  (ganno_jax.load)")
+    say(f"figures: {folder.figures}{os.sep}")
+    say(f"tables:  {folder.tables}{os.sep}  and {folder.summary}")
+    say(f"report:  {folder.report}")

@@ -1,0 +1,143 @@
+"""All figures of a run, from the arrays of its evaluation."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from experiments.agents.evaluation_arrays import JUDGES, Arrays, index_of, log_losses_of
+from experiments.runs.folder import RunFolder
+from experiments.runs.logs import read_lines
+from ganno_jax import plots
+from ganno_jax.evaluation.spikes import Spike, find_spike
+from ganno_jax.evaluation.statistics import replace_diverged
+from ganno_jax.evaluation.tables import Row
+from ganno_jax.policies.schedules import DISPLAY_NAMES
+
+SMOOTHED = 10  # inner steps over which the loss is averaged to find a spike
+
+
+def draw(folder: RunFolder, arrays: Arrays, rows: list[Row], best: int) -> list[tuple[str, str]]:
+    """Draw and save all figures; captions and paths in the order of the report."""
+    names = [str(name) for name in arrays["names"]]
+    finals, ours = log_losses_of(arrays), index_of(arrays, "agents")
+    chance = float(arrays["chance_loss"])
+    keys = [str(key) for key in arrays["keys"]]
+    untuned = [i for i, key in enumerate(keys) if key.endswith("_untuned")]
+    others = [keys.index(key) for key in JUDGES if key in keys]
+    shown = [names[i] for i in (ours, best, *others)]
+    made: list[tuple[str, str]] = []
+
+    def save(name: str, figure: Any, caption: str) -> None:
+        plots.save(figure, folder.figures / f"{name}.png")
+        made.append((caption, f"figures/{name}.png"))
+
+    save(
+        "policies",
+        plots.forest(rows, [names[ours]]),
+        "Mean final log test loss of every policy with 95% bootstrap intervals; the strip is "
+        "the interval of the best, arrows are policies far off.",
+    )
+    curve = read_lines(folder.curve)
+    if len(curve) > 1:
+        columns = {name: np.array([line[name] for line in curve]) for name in curve[0]}
+        row = [str(name) for name in arrays["tuning_names"]].index(str(arrays["tuning_best"]))
+        peak, forgetting = arrays["tuning_chosen"][row]
+        column = (arrays["tuning_peaks"] == peak) & (arrays["tuning_forgetting"] == forgetting)
+        bar = float(arrays["tuning_log_loss"][row][column][0])
+        figure = plots.learning_curve(
+            columns["update"],
+            columns["log_loss"],
+            columns["lower"],
+            columns["upper"],
+            bar=bar,
+            seconds=columns["seconds"] - columns["seconds"][0],
+        )
+        caption = (
+            "The agents over their updates, on the selection split and tuning seeds; the line is the best tuned "
+            "schedule on tuning seeds."
+        )
+    else:
+        lines = read_lines(folder.metrics)
+        figure = plots.learning_curve(
+            np.array([line["update"] for line in lines]),
+            np.array([line["return"] for line in lines]),
+            ylabel="return",
+        )
+        caption = "Mean return of the training runs over the agents' updates."
+    save("learning_curve", figure, caption)
+    layers = [str(layer) for layer in arrays["layers"]]
+    inner_steps = np.arange(arrays["trained_loss"].size)
+    save(
+        "layer_rates",
+        plots.layer_rates(
+            inner_steps,
+            arrays["base_rates"],
+            arrays["trained_rates"],
+            arrays["base_loss"],
+            arrays["trained_loss"],
+            layers,
+            ("base, no agents", "trained agents"),
+        ),
+        "Learning rate of each layer, and below it the training loss, in the same run under the "
+        "agents' base alone and under the trained agents.",
+    )
+    smooth = _smoothed(arrays["spike_loss"])
+    spike = find_spike(smooth)
+    if spike is not None:
+        save(
+            "spike",
+            plots.spike_zoom(
+                inner_steps,
+                arrays["spike_rates"],
+                smooth,
+                layers,
+                Spike(spike.start, spike.peak, spike.height),
+            ),
+            "The largest rise of the training loss under the trained agents (mean over "
+            f"{SMOOTHED} steps), and what they did about it.",
+        )
+    rates = arrays["initial_rate"]
+    save(
+        "sensitivity",
+        plots.sensitivity(
+            {name: (rates[i], finals[i]) for i, name in enumerate(names)},
+            [*shown, *(names[i] for i in untuned)],
+            chance=math.log(chance),
+        ),
+        "Final log test loss against the learning rate that a run began with: median and "
+        "middle half of the runs. Tuned schedules do not look at that rate.",
+    )
+    accuracy = replace_diverged(arrays["report_accuracy"], math.exp(-chance))
+    save(
+        "accuracy",
+        plots.accuracy_over_steps(
+            arrays["steps"],
+            {"test": dict(zip(names, accuracy, strict=True))},
+            shown,
+        ),
+        "Mean test accuracy over inner steps with 95% bootstrap bands.",
+    )
+    save(
+        "profiles",
+        plots.performance_profiles(dict(zip(names, finals, strict=True)), shown),
+        "Share of runs that end at or below each loss: further left and up is better.",
+    )
+    shapes = {
+        DISPLAY_NAMES[str(name)]: shape
+        for name, shape in zip(arrays["tuning_names"], arrays["shapes"], strict=False)
+    }
+    save(
+        "schedules",
+        plots.schedules(np.arange(arrays["shapes"].shape[1]), shapes),
+        "The handcrafted schedules at peak 1.",
+    )
+    return made
+
+
+def _smoothed(losses: np.ndarray) -> np.ndarray:
+    """Mean over the last `SMOOTHED` steps, over fewer at the start."""
+    sums = np.cumsum(np.concatenate([[0.0], losses]))
+    ends = np.arange(1, losses.size + 1)
+    starts = np.maximum(ends - SMOOTHED, 0)
+    return (sums[ends] - sums[starts]) / (ends - starts)

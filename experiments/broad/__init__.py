@@ -1,0 +1,1 @@
+"""Broad meta-training: one controller from many kinds of problems."""

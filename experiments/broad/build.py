@@ -1,0 +1,97 @@
+"""From the configuration of broad meta-training to its envs and its learner."""
+
+from experiments.agents.build import make_reward
+from experiments.configs.broad import BroadConfig, BroadExperiment
+from experiments.configs.config import EnvConfig
+from experiments.problems.problem import Problem, build
+from ganno_jax.env import Env
+from ganno_jax.env.actions import SHAPES, ActionSpace, Forgetting, RelativeUpdate, WholeUpdate
+from ganno_jax.inner import Direction
+from ganno_jax.learners import MAPPO, MAPPOConfig
+from ganno_jax.tasks.distributions import LogUniform
+
+
+def make_env(problem: Problem, config: BroadExperiment) -> Env:
+    """A problem as the agents learn on it.
+
+    Raises:
+      ValueError: an unknown name, or values that do not fit.
+      FileNotFoundError: the data set is not there; the message says how to get it.
+    """
+    settings = config.broad
+    direction = make_direction(settings)
+    return build(
+        problem,
+        config.suite.data_dir,
+        reward=make_reward(EnvConfig(reward=settings.reward)),
+        optimizer=direction and direction.optimizer(LogUniform(*problem.initial_rate)),
+    )
+
+
+def make_direction(settings: BroadConfig) -> Direction | None:
+    """The one direction of all trainings; None where each kind has its own.
+
+    Raises:
+      ValueError: there is no such direction, or a number is out of its range.
+    """
+    if settings.direction == "own":
+        return None
+    return Direction(
+        settings.direction,
+        momentum=settings.momentum,
+        second_decay=settings.second_decay,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
+    """The learner of these settings.
+
+    Raises:
+      ValueError: counts that do not fit each other.
+    """
+    settings = MAPPOConfig(
+        learning_rate=config.learning_rate,
+        trace_decay=1.0,
+        noise_correlation=config.noise_correlation,
+        noise_fall=config.noise_fall,
+        critic_baseline=config.critic_baseline,
+        num_updates=config.num_updates,
+        num_envs=config.num_envs,
+        group_size=config.group_size,
+        num_minibatches=config.num_minibatches,
+        rollout_decisions=envs[0].num_decisions,
+    )
+    return MAPPO.create(
+        envs,
+        make_actions(config),
+        settings,
+        critic=config.critic,
+        recurrent=config.recurrent,
+        hidden=config.hidden,
+        hidden_features=config.hidden_features,
+        initial_log_std=config.initial_log_std,
+    )
+
+
+def make_actions(config: BroadConfig) -> ActionSpace:
+    """What the agents' numbers mean."""
+    shape = SHAPES[config.shape]
+    size = RelativeUpdate(
+        shape,
+        alpha=config.alpha,
+        relative_size=config.relative_size,
+        first_share=config.first_share,
+        sharing=config.sharing,
+        horizon_exponent=config.horizon_exponent,
+        shared=config.shared,
+    )
+    if config.actions == "relative":
+        return size
+    forgetting = Forgetting(
+        shape,
+        alpha=config.alpha,
+        kappa=config.forgetting,
+        epoch_exponent=config.epoch_exponent,
+    )
+    return WholeUpdate(size, forgetting, config.coupling)

@@ -1,0 +1,1 @@
+"""Dataclasses, presets and bounds: what the command line is generated from."""

@@ -1,0 +1,167 @@
+"""Configurations of broad meta-training and of the suites. Frozen dataclasses; imports nothing heavy."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import tyro
+
+from experiments.configs.config import NOISY_FEATURES, PlaceConfig, Scale, Shape
+
+SUITES = ("development", "unseen")
+
+
+@dataclass(frozen=True)
+class BroadConfig:
+    """The agents and their learner; problems are those of `problems.broad_families`, and some drawn at random."""
+
+    num_updates: int = 70
+    """Learner updates, each of one rollout in every problem; a finished run goes on to more with --run.resume."""
+    num_members: int = 1
+    """Teams of agents trained apart, with the seeds from `seed` on; the controller is their geometric mean."""
+    head_start: int = 0
+    """Trainings per problem under ten constant actions each, to which agents are fitted before they learn; 0: none."""
+    random_kinds: int = 0
+    """Further problems, drawn at random, that the head start takes a quarter as many trainings of."""
+    random_learned: int = 0
+    """So many of them are learned on after the head start too, like the other problems."""
+    num_envs: int = 32
+    """Trainings per problem and update."""
+    group_size: int = 8
+    """Trainings that share task, initialization and batches; must divide `num_envs`."""
+    learning_rate: float = 2e-3
+    """Of the learner's Adam, > 0."""
+    num_minibatches: int = 8
+    """Minibatches per epoch; must divide `num_envs`."""
+    noise_fall: float = 0.0
+    """How much the log standard deviation of the exploration noise falls over the training, >= 0."""
+    noise_correlation: float = 0.9
+    """Of successive exploration noise, [0, 1)."""
+    initial_log_std: float = -2.0
+    """Of the exploration noise."""
+    actions: Literal["relative", "whole"] = "relative"
+    """What agents set: the relative size of the update, or the whole update, which is its size and the forgetting."""
+    alpha: float = 2.5
+    """Bound of an action in log space, > 0."""
+    action_share: float = 1.0
+    """Of the agents' log actions that the finished controller keeps, (0, 1]; less stays closer to the base."""
+    shape: Shape = "linear_one_cycle"
+    """Base schedule."""
+    relative_size: float = 0.1
+    """Relative size of an update at the base schedule's peak, > 0."""
+    horizon_exponent: float = 0.0
+    """The size is (600 / steps)^this times as large, >= 0."""
+    forgetting: float = 1.0
+    """Of the base over a training of one pass, >= 0 (whole)."""
+    epoch_exponent: float = 0.45
+    """The base's forgetting grows with this power of the passes over the data, >= 0 (whole)."""
+    coupling: float = 0.0
+    """The size is (the base's forgetting over the training)^this times as large, >= 0 (whole)."""
+    first_share: float = 0.1
+    """Of the rate in the first window, > 0; momenta without a correction need less than 1."""
+    sharing: float = 0.75
+    """Of the denominator of relative updates, [0, 1]: 0 each layer's own, 1 their geometric mean for all."""
+    shared: bool = False
+    """One rate for all layers (an ablation): the mean action over the geometric mean of their ratios."""
+    critic: Literal["central", "local"] = "central"
+    """A central critic is MAPPO, a local one IPPO; they matter with `critic_baseline` only."""
+    critic_baseline: bool = False
+    """Compare returns with the critic's values too, not with the group's mean alone."""
+    reward: Literal["terminal_log_loss", "log_loss", "terminal_accuracy"] = "terminal_log_loss"
+    """log_loss pays the decrease at every decision, with returns to go."""
+    hidden: int = 128
+    """Width of the agents' networks."""
+    recurrent: bool = False
+    """GRU memories in the agents instead of feed-forward networks."""
+    hidden_features: tuple[str, ...] = NOISY_FEATURES
+    """Features that the agents do not see; all: none, agents that see nothing, for --suite.blind."""
+    families: Literal["optimizers", "horizons"] = "optimizers"
+    """Problems that differ in their optimizers, or ones of 90 to 6,000 steps for one direction."""
+    kinds: tuple[str, ...] = ()
+    """Only problems whose names contain one of these; all by default."""
+    direction: str = "own"
+    """Optimizer of all trainings, which the controller then brings with it: nadam, adam, ...; own: each kind's own."""
+    momentum: float = 0.9
+    """First-moment decay of that direction, [0, 1)."""
+    second_decay: float = 0.999
+    """Second-moment decay of that direction, [0, 1)."""
+    weight_decay: float = 0.0
+    """Weight decay of that direction per unit of rate, >= 0."""
+    large: bool = False
+    """Also the larger kinds: whole images, wider and deeper networks, up to 5,000 steps; for an accelerator."""
+    own_runs: int = 32
+    """Fresh runs per problem in which the agents are compared with untrained ones in the end; 0: none."""
+    seed: int = 0
+    """Of the first team's training."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many runs stand behind every number of a suite."""
+
+    num_seeds: int = 10
+    """Reported runs per method and problem, >= 4."""
+    tuning_seeds: int = 20
+    """Runs of each of the last candidates where a method is tuned; others than the reported ones."""
+    peak_factor: float = 1.8
+    """Peak rates are at most this factor apart around the best one, > 1."""
+    num_trials: int = 100
+    """Random settings of NAdamW."""
+
+
+@dataclass(frozen=True)
+class SuiteConfig(Effort):
+    """A suite of problems."""
+
+    data_dir: str | None = None
+    """Folder with the data sets; problems whose data are missing are left out, and that is said."""
+    problems: str | None = None
+    """TOML file of problems (docs/suites.md), or Python file with a tuple PROBLEMS, in the place of the suite's own."""
+    methods: tuple[str, ...] = ()
+    """Only methods whose names contain one of these words, besides the controller and the best tuned schedule."""
+    blind: str | None = None
+    """Controller file of agents without features (--broad.hidden_features all), with as many updates."""
+    more: tuple[str, ...] = ()
+    """Controller files of the same recipe with other seeds: learner seeds."""
+    velo: str | None = None
+    """File with the weights of VeLO, which then takes part (docs/learned_optimizers.md)."""
+    after_training: bool = True
+    """Whether `train broad` ends with the development suite."""
+    sweeps: bool = False
+    """Also vary one setting of the first development problem at a time: decay, optimizer, batch, budget, network."""
+
+
+@dataclass(frozen=True)
+class BroadExperiment:
+    """Meta-training on many kinds of problems, then the development suite."""
+
+    preset: Annotated[str, tyro.conf.Suppress] = "broad"
+    scale: Scale = "small"
+    """small: minutes on two CPU cores; paper: for an accelerator."""
+    broad: BroadConfig = field(default_factory=BroadConfig)
+    suite: SuiteConfig = field(default_factory=SuiteConfig)
+    run: PlaceConfig = field(default_factory=PlaceConfig)
+
+    @property
+    def run_name(self) -> str:
+        """Of the run's folder."""
+        return self.run.name or self.preset
+
+
+@dataclass(frozen=True)
+class SuiteExperiment:
+    """A finished controller on a suite of problems, in plain Optax loops."""
+
+    preset: Annotated[str, tyro.conf.Suppress] = "development"
+    """Which suite."""
+    controller: Annotated[str, tyro.conf.Suppress] = ""
+    scale: Scale = "small"
+    """small: minutes to hours on two CPU cores; paper: for an accelerator."""
+    suite: SuiteConfig = field(default_factory=SuiteConfig)
+    run: PlaceConfig = field(default_factory=PlaceConfig)
+
+    @property
+    def run_name(self) -> str:
+        """Of the run's folder: each suite and scale has its own."""
+        return self.run.name or (
+            self.preset if self.scale == "small" else f"{self.preset}_{self.scale}"
+        )

@@ -1,0 +1,370 @@
+"""What an experiment consists of, as frozen dataclasses: the command line is generated from them.
+
+Imports nothing heavy, so that a wrong argument is answered at once. `experiments.agents.build` turns a
+`Config` into objects and checks the numbers that need the data.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from experiments.configs.value_types import typed
+
+PROGRAM = "python -m experiments.run"
+Scale = Literal["small", "paper"]
+Range = tuple[float, float]
+Shape = Literal[  # of `actions.SHAPES`
+    "warmup_cosine", "warmup_linear", "one_cycle", "linear_one_cycle", "flat"
+]
+# Features in which the agents would read their own persistent noise as a property of the training.
+NOISY_FEATURES = (
+    "rate",
+    "rate_change",
+    "rate_drift",
+    "rate_contrast",
+    "relative_update",
+    "forgetting",
+)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The data that the inner networks learn from."""
+
+    name: str = "digits"
+    """Data set: digits, fashion_mnist, mnist, cifar10, or any prepared TFDS image set."""
+    dir: str | None = None
+    """Folder to search; by default TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    path: str | None = None
+    """An .npz file with x, y (and x_test, y_test), instead of a named set."""
+    image_size: int | None = None
+    """Shrink images to this many pixels a side."""
+    max_examples: int | None = None
+    """At most so many examples before the validation split is cut, and as many for testing."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The inner network. What a network does not take must stay at its default."""
+
+    name: str = "mlp"
+    """Network: softmax, mlp, cnn, deep_cnn, resnet8, resnet18, wide_resnet, vit, ..."""
+    features: tuple[int, ...] | None = None
+    """Units of each hidden layer (mlp); by default the network's own."""
+    channels: tuple[int, ...] | None = None
+    """Filters of each convolution (cnn), or of the first stage (one number, resnet)."""
+    activation: str | None = None
+    """Activation: relu, tanh, gelu, silu, elu, linear (mlp, cnn)."""
+    norm: Literal["batch", "group"] | None = None
+    """Normalization (resnet)."""
+    route: str | None = None
+    """How convolutions are computed; by default chosen for the platform."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Of the computation (mlp, cnn, resnet): parameters, logits and what the agents see stay float32."""
+    remat: bool | None = None
+    """Compute activations again in the backward pass (resnet): less memory, about a third more time."""
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """How one inner training differs from the next. Ranges are drawn from anew for each training."""
+
+    batch_size: int = 64
+    """Examples per inner step."""
+    data_fraction: Range = (1.0, 1.0)
+    """Share of the training examples in use, log-uniform, in (0, 1]."""
+    label_noise: Range = (0.0, 0.0)
+    """Probability of a wrong training label, uniform, in [0, 1]."""
+    weight_scale: Range = (1.0, 1.0)
+    """Factor on the initial kernels, log-uniform, > 0."""
+    width: Range = (1.0, 1.0)
+    """Share of hidden units in use, uniform, in (0, 1]."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The inner optimizer. Its learning rates are what the agents set."""
+
+    name: str = "momentum"
+    """Optimizer: sgd, momentum, nesterov, rmsprop, adam, adamw, nadam, nadamw, lion, muon."""
+    initial_rate: Range = (1e-5, 3.0)
+    """Learning rate before the first decision, log-uniform, > 0."""
+    momentum: float = 0.9
+    """First-moment decay, in [0, 1)."""
+    weight_decay: Range = (0.0, 0.0)
+    """Weight decay, uniform, >= 0 (decoupled for adamw and lion, else L2)."""
+    clip_norm: float | None = None
+    """Largest global gradient norm, > 0; None for no clipping."""
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """A training as an episode."""
+
+    num_decisions: int = 30
+    """Decisions per training."""
+    interval: int = 20
+    """Inner steps per decision."""
+    episode_decisions: int | None = None
+    """Cut episodes after so many decisions (truncation); None trains to the end."""
+    num_measured: int = 2
+    """Inner steps per window over which the per-layer statistics are taken."""
+    num_reward: int = 512
+    """Training examples that each training sets aside for its rewards (at most a quarter of them)."""
+    reward: Literal[
+        "log_loss", "train_log_loss", "terminal_accuracy", "terminal_log_loss", "difference"
+    ] = "log_loss"
+    """Reward: decrease of the log loss (of reward or of training examples), terminal, or per-agent difference."""
+    stability: float = 0.0
+    """Weight of the penalty on loss spikes, >= 0 (log_loss, train_log_loss, terminal_accuracy)."""
+    penalty: float | None = None
+    """A diverged training is paid at most minus this; by default the reward's own."""
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """The agents: one network, shared by all layers."""
+
+    actions: Literal["multipliers", "residual", "direct", "relative", "whole"] = "multipliers"
+    """Compounding multipliers, a bounded residual on a base schedule, the rate itself, the
+    relative size of the update, or the whole update: its relative size and the forgetting."""
+    alpha: float | None = None
+    """Bound of the agents' corrections in log space, > 0 (residual, relative, whole); by default the action's own."""
+    peak: float | None = None
+    """Peak of the base schedule, > 0 (residual); None takes the training's initial rate."""
+    shape: Shape = "warmup_cosine"
+    """Base schedule (residual, relative, whole)."""
+    relative_size: float = 0.05
+    """Relative size of an update at the schedule's peak, > 0 (relative, whole)."""
+    sharing: float = 0.0
+    """Of the denominator, [0, 1]: 0 each layer's own, 1 their geometric mean for all (relative, whole)."""
+    horizon_exponent: float = 0.0
+    """The size is (600 / steps)^this times as large, >= 0 (relative, whole)."""
+    forgetting: float = 1.0
+    """Of the base over a training of one pass, >= 0 (whole)."""
+    epoch_exponent: float = 0.45
+    """The base's forgetting grows with this power of the passes over the data, >= 0 (whole)."""
+    critic: Literal["central", "local"] = "central"
+    """A central critic is MAPPO, a local one IPPO."""
+    recurrent: bool = False
+    """GRU memories instead of feed-forward networks."""
+    hidden: int = 64
+    """Width of the agents' networks."""
+    initial_log_std: float = -0.7
+    """Log standard deviation of real-valued actions at the start."""
+    hidden_features: tuple[str, ...] = ()
+    """Features that the agents must not see; `all` blinds them."""
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """PPO."""
+
+    num_updates: int = 100
+    """Learner updates; the learning rate falls linearly to zero over them."""
+    num_envs: int = 64
+    """Trainings per update."""
+    rollout_decisions: int | None = None
+    """Decisions per rollout; None is a whole episode."""
+    group_size: int = 4
+    """Trainings that share seed and batches, so that their mean is a baseline."""
+    num_epochs: int = 4
+    """Passes over each rollout."""
+    num_minibatches: int = 4
+    """Minibatches per pass."""
+    learning_rate: float = 1e-3
+    """Of the agents' Adam."""
+    discount: float = 1.0
+    """Discount factor, in [0, 1]."""
+    trace_decay: float = 0.95
+    """Lambda of the advantage estimates, in [0, 1]."""
+    clip: float = 0.2
+    """Largest change of the probability ratio that pays."""
+    entropy_coefficient: float = 0.001
+    """Weight of the entropy bonus."""
+    max_gradient_norm: float = 0.5
+    """Largest norm of the agents' gradient, and of the critic's."""
+    target_kl: float = 0.05
+    """No further steps in an update once the mean KL divergence is above this."""
+    noise_fall: float = 0.0
+    """How much the log standard deviation of real-valued actions falls over the training, >= 0."""
+    noise_correlation: float = 0.0
+    """Of the noise of successive real-valued actions, in [0, 1)."""
+    critic_baseline: bool = True
+    """Whether returns are compared with a critic's values, or with the group's mean alone: then there is no critic."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What the trained agents are compared with, on seeds that the training never used."""
+
+    after_training: bool = True
+    """Evaluate once the training is done; the command `evaluate` does it at any time."""
+    num_runs: int = 256
+    """Reported runs of every policy; their initial rates cover the whole range evenly."""
+    tuning_runs: int = 32
+    """Seeds of the finalists among schedules and peaks; other seeds than the reported ones."""
+    peaks: tuple[float, ...] = (0.01, 0.018, 0.032, 0.056, 0.1, 0.18, 0.32, 0.56, 1.0)
+    """Peak rates tried for every schedule, rising."""
+    forgettings: tuple[float, ...] = ()
+    """Forgetting over the whole training tried at every peak; none by default."""
+    blind_updates: int | None = None
+    """Updates of the state-blind agents, which see no features; None: as many as of the agents, 0 for none."""
+    curve_every: int = 20
+    """Evaluate the agents every so many updates, for the learning curve; 0 for never."""
+    curve_runs: int = 64
+    """Runs of each point of the learning curve (tuning seeds)."""
+    block: int = 64
+    """Trainings at a time: all evaluations share one compiled program of this size."""
+    chunk: int | None = None
+    """Examples at a time in the final losses, to bound the memory."""
+    seed: int = 0
+    """Of the tuned and the reported runs; they share no random numbers with the training."""
+
+
+@dataclass(frozen=True)
+class PlaceConfig:
+    """Where a run of any system is; nothing here changes what is computed."""
+
+    folder: str = "runs"
+    """Where run folders are made."""
+    name: str | None = None
+    """Name of the run's folder; by default the preset's."""
+    resume: bool = False
+    """Go on from the run's last checkpoint."""
+    checkpoint_every: float = 60.0
+    """Seconds between checkpoints: what a killed run loses at most."""
+    devices: int | None = None
+    """Devices of each process (on a CPU: threads of work); by default as many as divide the trainings."""
+    coordinator: str | None = None
+    """host:port of the first of several processes that run as one, or auto: ask the cluster."""
+    num_processes: int | None = None
+    """How many processes there are, unless the cluster says."""
+    process_id: int | None = None
+    """Which of them this one is, from 0, unless the cluster says."""
+
+
+@dataclass(frozen=True)
+class RunConfig(PlaceConfig):
+    """Where and how it runs; nothing here changes what is computed."""
+
+    updates_per_call: int = 5
+    """At most so many learner updates per jitted call."""
+    mapping: str = "auto"
+    """Over trainings: vmap (all in step), map (one after another), auto, or so many at a time."""
+    profile: bool = False
+    """Write a profile of a few updates into `profile/`."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """An experiment."""
+
+    preset: Annotated[str, tyro.conf.Suppress] = "custom"
+    scale: Scale = "small"
+    """small: minutes on two CPU cores; paper: for an accelerator."""
+    seed: int = 0
+    """Of the agents' training."""
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    env: EnvConfig = field(default_factory=EnvConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    @property
+    def run_name(self) -> str:
+        """Of the run's folder."""
+        return self.run.name or self.preset
+
+    @property
+    def num_blind_updates(self) -> int:
+        """Of the state-blind agents; 0: there are none."""
+        given = self.evaluate.blind_updates
+        return self.learner.num_updates if given is None else given
+
+
+# What a checkpoint depends on: the rest may differ between the run and its resumption.
+LEARNED = ("seed", "data", "network", "task", "optimizer", "env", "agent", "learner")
+# Where files lie says nothing about what is in them.
+_PLACES = {"data": ("dir",)}
+
+
+def learned_settings(config: Config) -> dict[str, Any]:
+    """The settings that decide what is learned, flat: {"learner.num_updates": 100, ...}."""
+    flat: dict[str, Any] = {}
+    for name in LEARNED:
+        value = getattr(config, name)
+        if not dataclasses.is_dataclass(value):
+            flat[name] = value
+            continue
+        for part, number in dataclasses.asdict(value).items():
+            if part not in _PLACES.get(name, ()):
+                flat[f"{name}.{part}"] = list(number) if isinstance(number, tuple) else number
+    return flat
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Plain dicts and lists, as `config.json` has them."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: Mapping[str, Any], kind: type = Config) -> Any:
+    """What `to_dict` wrote of a configuration of this type, also after a way through JSON.
+
+    Raises:
+      ValueError: a setting that does not exist here, or is of another type.
+    """
+    return _from_dict(kind, values, "")
+
+
+def options(kind: type = Config) -> dict[str, tuple[str, ...]]:
+    """The options of each group of a type of configuration; those without a group under ""."""
+    hints = typing.get_type_hints(kind)
+    groups = {name: part for name, part in hints.items() if dataclasses.is_dataclass(part)}
+    alone = tuple(name for name in hints if name not in groups and name != "preset")
+    return {"": alone} | {
+        name: tuple(f.name for f in dataclasses.fields(part) if not _is_hidden(f.type))
+        for name, part in groups.items()
+    }
+
+
+def flags(kind: type = Config) -> tuple[str, ...]:
+    """The options that take no value."""
+    return tuple(
+        f"{group}.{name}"
+        for group, part in typing.get_type_hints(kind).items()
+        if dataclasses.is_dataclass(part)
+        for name, hint in typing.get_type_hints(part).items()
+        if hint is bool
+    )
+
+
+def _is_hidden(hint: Any) -> bool:
+    return tyro.conf.Suppress in getattr(hint, "__metadata__", ())
+
+
+def _from_dict(kind: type, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        what = f"`{where[:-1]}`" if where else "a configuration"
+        raise ValueError(f"{what} must be a group of settings; got {type(values).__name__}")
+    hints = typing.get_type_hints(kind, include_extras=True)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(
+            f"no setting {where}{unknown[0]}; there are: {', '.join(where + n for n in hints)}"
+        )
+    made = {
+        name: _from_dict(hints[name], value, f"{where}{name}.")
+        if dataclasses.is_dataclass(hints[name])
+        else typed(value, hints[name], where + name)
+        for name, value in values.items()
+    }
+    return kind(**made)

@@ -1,0 +1,1 @@
+"""A run, whatever it trains: its folder, sessions, logs, processes, report."""

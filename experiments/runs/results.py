@@ -1,0 +1,135 @@
+"""What the runs of the other systems leave in the end: summary, report, and the last lines."""
+
+import contextlib
+import datetime
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+from rich.markup import escape
+
+from experiments.runs import folder as folders
+from experiments.runs.errors import UserError
+from experiments.runs.folder import AGENTS, RunFolder
+from experiments.runs.progress import console, say
+from experiments.runs.report import write_report
+from ganno_jax.controllers import Controller, save
+from ganno_jax.evaluation.display import format_table
+from ganno_jax.evaluation.tables import Row, read_csv
+from ganno_jax.inner import Direction
+from ganno_jax.policies import AgentPolicy, Ensemble
+from ganno_jax.policies.step_size import StepSizePolicy
+
+_PLACES = ("run", "data_dir", "dir")  # settings that say where a run lay, not what was learned
+
+
+def save_controller(
+    folder: RunFolder,
+    policy: AgentPolicy | Ensemble | StepSizePolicy,
+    num_decisions: int,
+    more: Mapping[str, Any],
+    name: str = AGENTS,
+    direction: Direction | None = None,
+) -> Controller:
+    """Leave what was learned as a file for `ganno_jax.load`, with where it comes from.
+
+    Args:
+      folder: of the run, with its `config.json`.
+      policy: the trained agents, or a step-size controller.
+      num_decisions: of the trainings that it learned in.
+      more: for the provenance: results, cost, problems.
+      name: of the file, without its ending.
+      direction: of all trainings, for a controller that is a whole optimizer.
+
+    Raises:
+      UserError: it cannot be kept, such as weights that are not finite.
+    """
+    description = json.loads(folder.config.read_text(encoding="utf-8"))
+    description["config"] = _without_places(description["config"])
+    provenance = {**description, "date": datetime.date.today().isoformat(), **more}
+    controller = Controller(
+        jax.device_get(policy), num_decisions, folders.plain(provenance), direction
+    )
+    try:
+        save(folder.controller_of(name), controller)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return controller
+
+
+def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without `_PLACES`: a controller file goes to other machines."""
+    kept = {name: value for name, value in config.items() if name not in _PLACES}
+    return {
+        name: _without_places(value) if isinstance(value, Mapping) else value
+        for name, value in kept.items()
+    }
+
+
+@contextlib.contextmanager
+def drawing(folder: RunFolder) -> Iterator[None]:
+    """Within it, a stored evaluation that is missing, cut short or of another program is a `UserError`."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError, LookupError, TypeError, StopIteration) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error) or repr(error)
+        raise UserError(f"{folder.path} has no evaluation to draw: {reason}") from error
+
+
+def stored_rows(folder: RunFolder, name: str) -> list[Row]:
+    """A table of an evaluated run.
+
+    Raises:
+      UserError: there is none.
+    """
+    path = folder.tables / f"{name}.csv"
+    if not path.is_file():
+        raise UserError(f"{folder.path} has no evaluation to draw: no {path}")
+    return read_csv(path)
+
+
+def stored_seconds(folder: RunFolder) -> dict[str, float]:
+    """The times of an evaluated run, as its summary has them."""
+    try:
+        summary = json.loads(folder.summary.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder.path} has no evaluation to draw: {error}") from error
+    return {name: value for name, value in summary.items() if name.startswith("seconds_")}
+
+
+def finish(
+    folder: RunFolder,
+    headline: str,
+    numbers: Mapping[str, Any],
+    tables: Sequence[tuple[str, Sequence[Row]]],
+    figures: Sequence[tuple[str, str]],
+    notes: Sequence[str],
+    shown: int = 1,
+) -> None:
+    """Write summary and report, then say what came out and where it is.
+
+    Args:
+      folder: of the run.
+      headline: the result in a sentence.
+      numbers: for `summary.json`, after the headline.
+      tables: caption and rows.
+      figures: caption and path within the folder.
+      notes: what a reader must know to judge the numbers.
+      shown: so many of the tables, from the first, are shown on the terminal too.
+    """
+    description = json.loads(folder.config.read_text(encoding="utf-8"))
+    folders.write_json(folder.summary, {"headline": headline, **numbers})
+    tiles = {k: v for k, v in numbers.items() if isinstance(v, int | float | str)}
+    title = f"ganno_jax: {description['config']['preset']} ({folder.path.name})"
+    write_report(
+        folder.path, title, {"headline": headline, **tiles}, tables, figures, description, notes
+    )
+    out = console()
+    for caption, rows in tables[:shown]:
+        out.print(format_table(rows, caption))
+    out.print(escape(headline))
+    say(f"figures: {folder.figures}{os.sep}")
+    say(f"tables:  {folder.tables}{os.sep}  and {folder.summary}")
+    say(f"report:  {folder.report}")

@@ -1,0 +1,1 @@
+"""Learned step-size controllers: searched, evaluated."""

@@ -1,0 +1,1 @@
+"""Suites: a controller beside tuned rivals on many problems, cell by cell."""

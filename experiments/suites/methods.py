@@ -1,0 +1,355 @@
+"""Everything that a suite compares on one problem; all methods meet the same trainings, in a plain Optax loop.
+
+A method is made on a `Bench`, one problem on one device. What can be tuned is tuned on the selection split in runs of
+its own; the report split of other runs is reported.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jaxtyping import PRNGKeyArray
+
+import ganno_jax
+from experiments.configs.broad import Effort
+from experiments.problems.problem import ADAM_PEAKS, Problem
+from experiments.suites import rivals
+from experiments.suites.rivals import Settings
+from ganno_jax.baselines import (
+    LEARNING_RATE_FREE,
+    LearnedWeights,
+    celo,
+    celo_adam,
+    shipped_weights,
+    velo,
+)
+from ganno_jax.controllers import Controller
+from ganno_jax.evaluation.halving import Halving, successive_halving
+from ganno_jax.evaluation.optax_loop import LoopOptimizer, LoopResult, Numbers, Plan, run
+from ganno_jax.evaluation.statistics import log_losses
+from ganno_jax.inner import Training
+from ganno_jax.inner.directions import Direction
+from ganno_jax.inner.hyperparameters import LayerHyperparameters, forget
+from ganno_jax.inner.layers import apply_rates
+from ganno_jax.policies import AgentPolicy, Ensemble
+from ganno_jax.policies.simple import mean_schedule
+from ganno_jax.tasks.distributions import Constant
+
+REPORT_SEED, TUNING_SEED = 20_000, 10_000
+RECORDED = 8  # tuning runs whose rates are averaged for the replay
+OURS, BASE = "controller", "its base, no training"
+REPLAY, BLIND = "replay of its mean settings", "state-blind agents"
+REFERENCE, SAME_DIRECTION = "best tuned schedule", "best schedule, same direction"
+ADAMW, MUON = "AdamW, tuned", "Muon, tuned"
+NADAMW, ADAM, HYPERGRADIENT = "NAdamW, random search", "tuned Adam", "hypergradient Adam"
+Info = dict[str, Any]
+Maker = Callable[["Bench"], tuple[LoopOptimizer, Numbers]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """How a method is made on a bench: its optimizer and its numbers, or what they are tuned over."""
+
+    make_fn: Maker
+    settings_fn: Callable[[Problem, Effort], Settings] | None = None
+    recorded: int = 0  # further runs that it takes to be made
+
+    def cost(self, problem: Problem, effort: Effort) -> int:
+        """Trainings, about: how many settings join a rung depends on which are good."""
+        trainings = effort.num_seeds + self.recorded
+        if self.settings_fn is not None:
+            trainings += self.settings_fn(problem, effort).cost()
+        return trainings
+
+
+@dataclasses.dataclass
+class Bench:
+    """One problem, ready to be trained on."""
+
+    problem: Problem
+    training: Training
+    mesh: Mesh
+    effort: Effort
+
+    @property
+    def total_steps(self) -> int:
+        """Of a training."""
+        return self.problem.total_steps
+
+    def execute(self, method: Method) -> tuple[LoopResult, Info]:
+        """Tune if there is something to tune, then the reported runs."""
+        optimizer, numbers = method.make_fn(self)
+        info: Info = {"tuning_runs": method.recorded}
+        setting = 0
+        if method.settings_fn is not None:
+            settings = method.settings_fn(self.problem, self.effort)
+            numbers = {name: jnp.asarray(values) for name, values in settings.numbers.items()}
+            found = self.tune(optimizer, numbers, settings)
+            setting = found.best
+            info = {
+                **settings.describe(setting),
+                "tuning_runs": found.trainings,
+                "choice_loss": found.choice_loss,
+                "selection_log_loss": float(found.means[setting]),
+            }
+        runs = self.effort.tuning_seeds + np.arange(self.effort.num_seeds)
+        result = self.train(optimizer, numbers, np.full(runs.size, setting), runs, report=True)
+        return result, info
+
+    def tune(self, optimizer: LoopOptimizer, numbers: Numbers, settings: Settings) -> Halving:
+        """The setting with the lowest mean log loss on the selection split."""
+
+        def losses(settings: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+            rows, runs = np.repeat(settings, seeds.size), np.tile(seeds, settings.size)
+            found = self.train(optimizer, numbers, rows, runs, report=False)
+            return log_losses(found.selection_loss, found.first_loss, found.diverged).reshape(
+                settings.size, seeds.size
+            )
+
+        return successive_halving(
+            losses,
+            settings.count,
+            settings.rungs,
+            start=settings.start,
+            neighbours=settings.neighbours,
+        )
+
+    def train(
+        self,
+        optimizer: LoopOptimizer,
+        numbers: Numbers,
+        settings: np.ndarray,
+        runs: np.ndarray,
+        report: bool,
+    ) -> LoopResult:
+        """Rows of (setting, run); the runs below `effort.tuning_seeds` are those of tuning."""
+        keys = jnp.concatenate(
+            [
+                keys_of(TUNING_SEED, self.effort.tuning_seeds),
+                keys_of(REPORT_SEED, self.effort.num_seeds),
+            ]
+        )
+        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
+        return run(
+            self.training,
+            optimizer,
+            numbers,
+            keys,
+            settings,
+            runs,
+            Plan.of(self.training, self.total_steps),
+            self.mesh,
+            report=report,
+            block=self.effort.num_seeds if on_cpu else 64,
+        )
+
+
+def methods(
+    controller: Controller,
+    blind: Controller | None = None,
+    more: tuple[Controller, ...] = (),
+    velo_weights: LearnedWeights | None = None,
+) -> dict[str, Method]:
+    """Every method by name, in the order of the tables.
+
+    Args:
+      controller: what is examined.
+      blind: agents that see nothing, with as many updates.
+      more: controllers of the same recipe with other seeds.
+      velo_weights: adds VeLO, whose weights are not in the package.
+    """
+    table = {
+        OURS: _through_the_door(controller),
+        BASE: _through_the_door(controller.replace(policy=at_rest(controller.policy))),
+        REPLAY: Method(lambda bench: _replay(bench, controller), recorded=RECORDED),
+    }
+    if blind is not None:
+        table[BLIND] = _through_the_door(blind)
+    for number, other in enumerate(more, 2):
+        table[learner_seed(number)] = _through_the_door(other)
+    table[REFERENCE] = Method(
+        lambda bench: (
+            rivals.over_direction(
+                bench.training.optimizer, bench.total_steps, controller.direction is not None
+            ),
+            {},
+        ),
+        lambda problem, effort: _schedules_of(problem, effort, controller.direction is not None),
+    )
+    if controller.direction is not None:
+        table[SAME_DIRECTION] = _over(controller.direction)
+    table |= _tuned()
+    for name, (make, evaluated) in rivals.UNTUNED.items():
+        table[name] = _whole(make, evaluated)
+    for name, method in LEARNING_RATE_FREE.items():
+        table[name] = _whole(method.make, method.evaluation_params)
+    table["celo_adam"] = _whole(lambda steps: celo_adam(shipped_weights("celo_adam"), steps))
+    table["celo"] = _whole(lambda steps: celo(shipped_weights("celo"), steps))
+    if velo_weights is not None:
+        table["velo"] = _whole(lambda steps: velo(velo_weights, steps))
+    return table
+
+
+def learner_seed(number: int) -> str:
+    """Name of the controller of another learner seed."""
+    return f"{OURS}, learner seed {number}"
+
+
+def at_rest(policy: AgentPolicy | Ensemble) -> AgentPolicy | Ensemble:
+    """The same agents with actions that are exactly the neutral one, 0 or the factor 1: the base that they correct."""
+    if isinstance(policy, Ensemble):
+        return Ensemble.of([at_rest(member) for member in policy.split()])
+    params = jax.tree.map(jnp.zeros_like, policy.params)
+    if policy.actions.num_actions is not None:
+        chosen = jax.nn.one_hot(policy.actions.neutral, policy.actions.num_actions)
+        params["params"]["logits"]["bias"] = chosen  # the most likely where all else is 0
+    return policy.replace(params=params)
+
+
+def through_the_door(bench: Bench, controller: Controller) -> optax.GradientTransformationExtraArgs:
+    """A controller as users get it: default arguments, over its own direction or the problem's."""
+    if controller.direction is not None:
+        return ganno_jax.optimizer(controller, bench.total_steps)
+    optimizer = bench.training.optimizer
+    numbers = optimizer.sample(jax.random.key(0))
+    decays = optimizer.decays(numbers, 1)
+    return ganno_jax.control(
+        optimizer.transformation(numbers),
+        controller,
+        bench.total_steps,
+        weight_decay=None if decays is None else decays[0],
+    )
+
+
+def _direction_of(bench: Bench, controller: Controller) -> optax.GradientTransformationExtraArgs:
+    """The controller's direction, or the problem's, with its weight decay."""
+    optimizer = bench.training.optimizer
+    if controller.direction is not None:
+        optimizer = controller.direction.optimizer(Constant(1.0))
+    return rivals.with_decay(optimizer, optimizer.sample(jax.random.key(0)))
+
+
+def _through_the_door(controller: Controller) -> Method:
+    """The policy's arrays are the numbers, so that controllers of one shape share compiled programs."""
+
+    def make(bench: Bench) -> tuple[LoopOptimizer, Numbers]:
+        def made(numbers, start):
+            return through_the_door(bench, controller.replace(policy=numbers["policy"]))
+
+        policy = jax.tree.map(lambda x: jnp.asarray(x)[None], controller.policy)
+        return LoopOptimizer(made, observe_fn=_hyperparameters), {"policy": policy}
+
+    return Method(make)
+
+
+def _hyperparameters(state: Any) -> LayerHyperparameters:
+    return LayerHyperparameters(state.rates, state.forgetting)
+
+
+def _replay(bench: Bench, controller: Controller) -> tuple[LoopOptimizer, Numbers]:
+    """The geometric mean of the controller's hyperparameters, step by step and layer by layer, over tuning runs."""
+    optimizer, numbers = _through_the_door(controller).make_fn(bench)
+    runs = np.arange(min(RECORDED, bench.effort.tuning_seeds))
+    recorded = bench.train(optimizer, numbers, np.zeros_like(runs), runs, report=False)
+    kept = ~recorded.diverged if not recorded.diverged.all() else recorded.diverged
+    table = jax.tree.map(
+        lambda x: mean_schedule(jnp.swapaxes(jnp.asarray(x), 0, 1), jnp.asarray(kept)),
+        recorded.observed,
+    )
+    layers = bench.training.layers
+
+    def make(numbers, start):
+        def scaled(updates, count, params=None):
+            now = jax.tree.map(lambda x: x[count], numbers["table"])
+            updates = apply_rates(updates, layers, now.rates)
+            if now.forgetting is not None:
+                forgotten = forget(params, layers, now.forgetting, bench.total_steps)
+                updates = jax.tree.map(jnp.add, updates, forgotten)
+            return updates, count + 1
+
+        replayed = optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), scaled)
+        return optax.chain(_direction_of(bench, controller), replayed)
+
+    return LoopOptimizer(make), {"table": jax.tree.map(lambda x: x[None], table)}
+
+
+def _schedules_of(problem: Problem, effort: Effort, tunes_decay: bool) -> Settings:
+    own = float(np.sqrt(np.prod(problem.weight_decay)))
+    decays, start = rivals.decays_of(problem.optimizer, own) if tunes_decay else ((own,), 0)
+    return rivals.schedules_grid(effort, problem.peaks, decays, start)
+
+
+def _over(direction: Direction) -> Method:
+    """What the schedules can do with the controller's direction, at the same price."""
+    optimizer = direction.optimizer(Constant(1.0))
+
+    def settings(problem: Problem, effort: Effort) -> Settings:
+        of_gradients = direction.name in ("sgd", "momentum", "nesterov")
+        peaks = problem.peaks if of_gradients else ADAM_PEAKS  # elements of a direction are near 1
+        decays, start = rivals.decays_of(direction.name, direction.weight_decay)
+        return rivals.schedules_grid(effort, peaks, decays, start)
+
+    return Method(
+        lambda bench: (rivals.over_direction(optimizer, bench.total_steps, True), {}), settings
+    )
+
+
+def _tuned() -> dict[str, Method]:
+    def peaks_and_decays(problem: Problem, effort: Effort) -> Settings:
+        return rivals.grid(effort, (4, 2), ADAM_PEAKS, rivals.DECOUPLED_DECAYS, (2, 4, 6))
+
+    def rates(problem: Problem, effort: Effort) -> Settings:
+        return rivals.rates_grid(effort)
+
+    return {
+        ADAMW: Method(lambda bench: (rivals.adamw(bench.total_steps), {}), peaks_and_decays),
+        MUON: Method(
+            lambda bench: (rivals.muon(bench.training, bench.total_steps), {}), peaks_and_decays
+        ),
+        NADAMW: Method(
+            lambda bench: (rivals.nadamw(bench.total_steps), {}),
+            lambda problem, effort: rivals.nadamw_trials(effort),
+        ),
+        ADAM: Method(lambda bench: (rivals.one_rate(optax.adam), {}), rates),
+        HYPERGRADIENT: Method(lambda bench: (rivals.one_rate(rivals.hypergradient), {}), rates),
+    }
+
+
+def _whole(
+    make: Callable[[int], optax.GradientTransformation],
+    evaluation_params_fn: Callable[[Any, Any], Any] | None = None,
+) -> Method:
+    """A method without settings, of so many steps."""
+    return Method(
+        lambda bench: (
+            LoopOptimizer(lambda numbers, start: make(bench.total_steps), evaluation_params_fn),
+            {},
+        )
+    )
+
+
+def keys_of(seed: int, count: int) -> PRNGKeyArray:
+    """One key per run."""
+    return jax.random.split(jax.random.key(seed), count)
+
+
+def chosen(names: Mapping[str, Method], words: tuple[str, ...]) -> tuple[str, ...]:
+    """The methods whose names contain one of the words, the controller and the best tuned schedule.
+
+    Raises:
+      ValueError: a word that no name contains.
+    """
+    for word in words:
+        if not any(word.lower() in name.lower() for name in names):
+            raise ValueError(f"no method is named like {word!r}; there are: {'; '.join(names)}")
+    always = (OURS, REFERENCE)
+    return tuple(
+        name
+        for name in names
+        if not words or name in always or any(word.lower() in name.lower() for word in words)
+    )

@@ -1,0 +1,136 @@
+"""Tables, figures, summary and report of a suite."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from experiments.runs.folder import RunFolder
+from experiments.runs.results import finish
+from experiments.suites.cells import Cell
+from experiments.suites.methods import BLIND, OURS, REFERENCE
+from experiments.suites.results import (
+    differences,
+    finals,
+    headline,
+    overall,
+    overview,
+    problem_rows,
+    shown,
+)
+from ganno_jax import plots
+from ganno_jax.evaluation.tables import Row, write_csv
+from ganno_jax.plots.suite import sweep_panels
+
+Found = Mapping[str, Mapping[str, Cell]]
+_DIFFERENCE = "final report log loss minus the best tuned schedule's"
+
+
+def present(folder: RunFolder, title: str, found: Found, along: Mapping[str, Found]) -> None:
+    """Write and show everything that the cells say.
+
+    Args:
+      folder: of the run.
+      title: of the suite.
+      found: cells by problem and method.
+      along: by varied setting: cells by its value and method.
+    """
+    rows, totals = overview(found), overall(found)
+    every = [{"problem": name, **row} for name, c in found.items() for row in problem_rows(c)]
+    folder.tables.mkdir(parents=True, exist_ok=True)
+    for name, table in {"problems": every, "overall": totals, "overview": rows}.items():
+        write_csv(table, folder.tables / f"{name}.csv")
+    pictures = _draw(folder, found, totals, along)
+    ours = next(row for row in totals if row["method"] == OURS)
+    numbers = {
+        "problems": ours["problems"],
+        "problems_at_or_below_best_tuned_schedule": ours["at_or_below"],
+        "mean_difference": ours["difference"],
+        "mean_difference_lower": ours["difference_lower"],
+        "mean_difference_upper": ours["difference_upper"],
+        "worst_problem": ours["worst_problem"],
+        "worst_difference": ours["worst_difference"],
+        "probability_better": ours["P_better"],
+        "selection_mean_difference": ours["selection_difference"],
+        "overall": totals,
+    }
+    tables = [
+        (
+            "Every problem: the controller's report log loss and accuracy, and its log loss minus others'",
+            rows,
+        ),
+        ("All methods over all problems, against the best tuned schedule", shown(totals)),
+    ]
+    sentence = headline(found, f"{title} suite, {len(found)} problems")
+    finish(folder, sentence, numbers, tables, pictures, _notes(title, found, totals), shown=2)
+
+
+def _notes(title: str, found: Found, totals: list[Row]) -> list[str]:
+    notes = [
+        "Losses and accuracies are of the report split, which nothing was chosen by, unless a column says selection; "
+        "a difference of log losses of -0.1 is a final loss about 10% lower.",
+        "Intervals are 95% bootstrap intervals over problems and runs together (and learner seeds, where there are "
+        "several), those of single problems over runs.",
+        "At or below: the mean paired difference of report log losses on a problem is 0 or less. Worst problem: the "
+        "largest such mean.",
+        "Tuned methods chose on the selection split of other runs; the column of tuning runs is what that cost per "
+        f"problem. Resampling those runs, a choice costs at most {_largest(totals, 'choice_loss'):.3f} on average.",
+        "Every method runs in a plain Optax loop; the controller as users get it, with default arguments.",
+    ]
+    if title == "development":
+        notes.append(
+            "Settings of controllers were chosen by looking at this suite (docs/looks.md): it says nothing about "
+            "problems that nobody looked at."
+        )
+    if not any(BLIND in cells for cells in found.values()):
+        notes.append("State-blind agents are left out: no file of them was given (--suite.blind).")
+    return notes
+
+
+def _largest(rows: list[Row], key: str) -> float:
+    values = np.array([row[key] for row in rows], float)
+    return float(np.nanmax(values)) if np.isfinite(values).any() else np.nan
+
+
+def _draw(
+    folder: RunFolder, found: Found, totals: list[Row], along: Mapping[str, Found]
+) -> list[tuple[str, str]]:
+    """Write the figures; captions and paths."""
+    names = [row["method"] for row in totals]
+    gaps = {name: np.concatenate([g.ravel() for g in differences(found, name)]) for name in names}
+    best = [name for name in names if name not in (OURS, REFERENCE)][:3]
+    figures = {
+        "profile": plots.performance_profiles(
+            gaps, highlight=[OURS, REFERENCE, *best], xlabel=_DIFFERENCE
+        ),
+        "overall": plots.forest(
+            [{"policy": row["method"], **row} for row in totals],
+            highlight=[OURS],
+            key="difference",
+            xlabel=f"{_DIFFERENCE}, mean and 95% interval over problems and runs",
+        ),
+    }
+    captions = {
+        "profile": "Share of all runs of all problems that end at most so far above the best tuned schedule.",
+        "overall": "Every method over all problems, against the best tuned schedule in the same runs.",
+        "sweeps": "One setting varied at a time. The schedule is tuned anew for every value.",
+    }
+    if along:
+        figures["sweeps"] = sweep_panels(_panels(along), "final report log loss")
+    for name, figure in figures.items():
+        plots.save(figure, folder.figures / f"{name}.png")
+    return [(captions[name], f"figures/{name}.png") for name in figures]
+
+
+def _panels(
+    along: Mapping[str, Found],
+) -> dict[str, dict[str, tuple[list[str], Float[np.ndarray, "value run"]]]]:
+    """By axis and method: the values and their final log losses."""
+    panels = {}
+    for axis, values in along.items():
+        losses = {value: finals(cells) for value, cells in values.items()}
+        panels[axis] = {
+            name: (list(values), np.stack([losses[value][name] for value in values]))
+            for name in (OURS, REFERENCE)
+        }
+    return panels

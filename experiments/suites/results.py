@@ -1,0 +1,269 @@
+"""From the cells of a suite to rows: per problem, over all problems, along each sweep. The report split comes first."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from experiments.suites.cells import Cell
+from experiments.suites.methods import (
+    ADAM,
+    BASE,
+    BLIND,
+    MUON,
+    NADAMW,
+    OURS,
+    REFERENCE,
+    REPLAY,
+    learner_seed,
+)
+from ganno_jax.evaluation.across_problems import (
+    at_or_below,
+    is_level,
+    over_problems,
+    worst_problem,
+)
+from ganno_jax.evaluation.statistics import (
+    Interval,
+    bootstrap_interval,
+    log_losses,
+    paired_difference,
+    probability_of_improvement,
+    replace_diverged,
+    steps_to_reach,
+)
+from ganno_jax.evaluation.tables import Row
+
+Cells = Mapping[str, Cell]
+FIRST_ROWS = (OURS, BASE, REPLAY, BLIND)
+COMPARED = (BASE, REPLAY, BLIND, REFERENCE, MUON, NADAMW)
+LEARNERS = "all learner seeds"
+_NO_NUMBERS = ("tuning_runs", "choice_loss", "selection_log_loss", "inner_steps")
+
+
+def finals(cells: Cells) -> dict[str, Float[np.ndarray, " run"]]:
+    """Final report log losses by method; a diverged run, or one that got worse, costs its first loss."""
+    return {name: log_losses(c.result.final_loss, c.first_loss) for name, c in cells.items()}
+
+
+def accuracies(cell: Cell) -> Float[np.ndarray, " run"]:
+    """Final report accuracies; a diverged run has that before the first step, a regression NaN."""
+    return replace_diverged(cell.result.final_accuracy, cell.result.accuracy_curve[:, 0])
+
+
+def selection_losses(cell: Cell) -> Float[np.ndarray, " run"]:
+    """Final log losses on the selection split; a diverged run costs its first training loss."""
+    return log_losses(cell.result.selection_loss, cell.result.first_loss)
+
+
+def names_of(suite: Mapping[str, Cells]) -> list[str]:
+    """The methods that every problem has."""
+    first, *others = suite.values()
+    return [name for name in first if all(name in cells for cells in others)]
+
+
+def problem_rows(cells: Cells) -> list[Row]:
+    """All methods on one problem, in `FIRST_ROWS` those that a gain of agents is measured against, then best first."""
+    losses = finals(cells)
+    rows = []
+    for name, cell in cells.items():
+        own = bootstrap_interval(losses[name])
+        gap = paired_difference(losses[name], losses[REFERENCE])
+        broken = ~np.isfinite(cell.result.final_loss)
+        rows.append(
+            {
+                "method": name,
+                **_keys("log_loss", own),
+                "accuracy": float(accuracies(cell).mean()),
+                **_keys("difference", gap),
+                "P_better": probability_of_improvement(losses[name], losses[REFERENCE]).estimate,
+                "over_Adam": over_adam(cells, name),
+                "share_diverged": float(broken.mean()),
+                "selection_log_loss": float(selection_losses(cell).mean()),
+                "selection_accuracy": float(np.mean(cell.result.selection_accuracy)),
+                "settings": _settings(cell),
+                "choice_loss": cell.info.get("choice_loss", np.nan),
+                "tuning_runs": cell.info.get("tuning_runs", 0),
+                "inner_steps": cell.info.get("inner_steps", 0),
+            }
+        )
+    return _in_order(rows, "log_loss")
+
+
+def overview(suite: Mapping[str, Cells]) -> list[Row]:
+    """One row per problem: the controller, and its report log loss minus those that it is compared with."""
+    rows = []
+    for problem, cells in suite.items():
+        losses = finals(cells)
+        accuracy = float(accuracies(cells[OURS]).mean())
+        row: Row = {
+            "problem": problem,
+            "log_loss": f"{losses[OURS].mean():.3f}",
+            "accuracy": f"{accuracy:.1%}" if np.isfinite(accuracy) else "",
+        }
+        for name in COMPARED:
+            if name in cells:
+                row[f"minus {name}"] = _shown(paired_difference(losses[OURS], losses[name]))
+        rows.append(row)
+    return rows
+
+
+def differences(
+    suite: Mapping[str, Cells], name: str, other: str = REFERENCE
+) -> list[Float[np.ndarray, "learner run"]]:
+    """Report log loss of a method minus another's in the same run, by problem; `LEARNERS` is all learner seeds."""
+    found = []
+    for cells in suite.values():
+        losses = finals(cells)
+        ours = [losses[n] for n in (_learners(cells) if name == LEARNERS else [name])]
+        found.append(np.stack(ours) - losses[other])
+    return found
+
+
+def overall(suite: Mapping[str, Cells]) -> list[Row]:
+    """One row per method over all problems, against the best tuned schedule in the same runs; `FIRST_ROWS` first.
+
+    `difference` has the interval over problems, learner seeds and runs together, `runs_lower` and `runs_upper` that
+    over the runs of these very problems. `over_Adam` is the median over the problems of the speed-up over tuned
+    Adam, 0 in a problem whose last loss under Adam is never reached.
+    """
+    names = names_of(suite)
+    if len(_learners(next(iter(suite.values())))) > 1:
+        names = [*names, LEARNERS]
+    rows = []
+    for name in names:
+        gaps = differences(suite, name)
+        each = [gap.mean(0) for gap in gaps]
+        strata = np.repeat(np.arange(len(each)), [gap.size for gap in each])
+        of_runs = bootstrap_interval(np.concatenate(each), strata=strata)
+        own = OURS if name == LEARNERS else name
+        mine = [cells[own] for cells in suite.values()]
+        theirs = [finals(cells) for cells in suite.values()]
+        accuracy = [
+            accuracies(c).mean() - accuracies(r[REFERENCE]).mean()
+            for c, r in zip(mine, suite.values(), strict=True)
+        ]
+        over = [over_adam(cells, own) for cells in suite.values() if ADAM in cells]
+        worst = worst_problem(gaps)
+        rows.append(
+            {
+                "method": name,
+                **_keys("difference", over_problems(gaps)),
+                "runs_lower": of_runs.lower,
+                "runs_upper": of_runs.upper,
+                "accuracy_difference": float(np.nanmean(accuracy))
+                if np.isfinite(accuracy).any()
+                else np.nan,
+                "at_or_below": int(at_or_below(gaps).sum()),
+                "problems": len(gaps),
+                "worst_difference": worst.difference,
+                "worst_problem": list(suite)[worst.problem],
+                "P_better": float(
+                    np.mean(
+                        [probability_of_improvement(t[own], t[REFERENCE]).estimate for t in theirs]
+                    )
+                ),
+                "over_Adam": float(np.median(np.nan_to_num(over, nan=0.0))) if over else np.nan,
+                "share_diverged": float(np.mean([~np.isfinite(c.result.final_loss) for c in mine])),
+                "selection_difference": float(
+                    np.mean(
+                        [
+                            (
+                                selection_losses(cells[own]) - selection_losses(cells[REFERENCE])
+                            ).mean()
+                            for cells in suite.values()
+                        ]
+                    )
+                ),
+                "choice_loss": float(np.max([c.info.get("choice_loss", np.nan) for c in mine])),
+                "tuning_runs": max(int(c.info.get("tuning_runs", 0)) for c in mine),
+                "inner_steps": sum(int(c.info.get("inner_steps", 0)) for c in mine),
+            }
+        )
+    return _in_order(rows, "difference")
+
+
+def shown(rows: Sequence[Row]) -> list[Row]:
+    """`overall` as terminal and report show it."""
+    return [
+        {
+            "method": row["method"],
+            "log_loss_difference": _shown(
+                Interval(*(row[f"difference{end}"] for end in ("", "_lower", "_upper")))
+            ),
+            "accuracy_difference": f"{row['accuracy_difference']:+.1%}",
+            "at_or_below": f"{row['at_or_below']} of {row['problems']}",
+            "worst_problem": f"{row['worst_difference']:+.2f}",
+            "over_Adam": f"{row['over_Adam']:.2f}x",
+            "diverged": f"{row['share_diverged']:.1%}",
+            "selection_difference": f"{row['selection_difference']:+.3f}",
+            "tuning_runs": row["tuning_runs"],
+        }
+        for row in rows
+    ]
+
+
+def headline(suite: Mapping[str, Cells], title: str) -> str:
+    """The controller against its base, its replay, blind agents and tuned rivals; and with whom it is level."""
+    ours = LEARNERS if len(_learners(next(iter(suite.values())))) > 1 else OURS
+    parts, level = [], []
+    for name in COMPARED:
+        if name not in names_of(suite):
+            continue
+        gaps = differences(suite, ours, name)
+        interval = over_problems(gaps)
+        parts.append(
+            f"{name} {_shown(interval)}, at or below it in {at_or_below(gaps).sum()} of {len(gaps)}"
+        )
+        level += [name] if is_level(interval) else []
+    said = (
+        f" Level, since the interval over problems and seeds holds 0, with: {', '.join(level)}."
+        if level
+        else ""
+    )
+    return (
+        f"{title}: the controller's final report log loss minus that of {'; '.join(parts)}.{said}"
+    )
+
+
+def over_adam(cells: Cells, name: str) -> float:
+    """How much earlier a method is where tuned Adam ends, in steps; NaN where it never is, or without tuned Adam.
+
+    Of mean report log losses over the runs: the step at which Adam's curve first is at its last value, over the step
+    at which this method's is there.
+    """
+    if ADAM not in cells:
+        return np.nan
+    adam, mine = (
+        log_losses(cells[n].result.curve, cells[n].first_loss[:, None]).mean(0)
+        for n in (ADAM, name)
+    )
+    steps = cells[name].marks
+    theirs, own = (steps_to_reach(curve, adam[-1], steps) for curve in (adam, mine))
+    return float(theirs / own) if own else np.nan
+
+
+def _learners(cells: Cells) -> list[str]:
+    """The controllers of all learner seeds."""
+    others = (learner_seed(number) for number in range(2, len(cells) + 2))
+    return [OURS, *(name for name in others if name in cells)]
+
+
+def _in_order(rows: list[Row], key: str) -> list[Row]:
+    names = (*FIRST_ROWS, LEARNERS)
+    first = [row for name in names for row in rows if row["method"] == name]
+    return [*first, *sorted((r for r in rows if r["method"] not in names), key=lambda r: r[key])]
+
+
+def _settings(cell: Cell) -> str:
+    """What was chosen, as text."""
+    chosen = {k: v for k, v in cell.info.items() if k not in _NO_NUMBERS}
+    return " ".join(v if isinstance(v, str) else f"{k} {v:.2g}" for k, v in chosen.items())
+
+
+def _keys(key: str, interval: Interval) -> Row:
+    return {key: interval.estimate, f"{key}_lower": interval.lower, f"{key}_upper": interval.upper}
+
+
+def _shown(interval: Interval) -> str:
+    return f"{interval.estimate:+.3f} [{interval.lower:+.3f}, {interval.upper:+.3f}]"
