@@ -3,6 +3,11 @@
 Arguments are understood before JAX is imported: a wrong one is answered at once, in one line.
 """
 
+from experiments.runs import at_once
+
+if __name__ == "__main__":  # before the imports below, which take a while
+    at_once.stop_at_once()
+
 import contextlib
 import dataclasses
 import errno
@@ -21,7 +26,7 @@ import tyro
 
 from experiments.configs import presets
 from experiments.configs.broad import SUITES, SuiteExperiment
-from experiments.configs.config import PROGRAM, Scale, flags, options
+from experiments.configs.config import PROGRAM, PlaceConfig, Scale, flags, options
 from experiments.configs.registry import AnyConfig, commands_of, takes_processes
 from experiments.runs import devices, folder, hosts
 from experiments.runs.errors import Interrupted, UserError
@@ -35,6 +40,8 @@ COMMANDS = {
 # What the system says when a file cannot be used, as opposed to what is a bug.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _REFUSALS |= {errno.ENAMETOOLONG, errno.EISDIR, errno.EIO}
+
+_OF_PROCESS = ("coordinator", "num_processes", "process_id")  # said anew at every start
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,6 +102,9 @@ def parse(command: str, words: Sequence[str]) -> AnyConfig | None:
     if not words or words[0].startswith("-"):
         raise UserError(f"`{command}` needs a preset; there are: {', '.join(presets.PRESETS)}")
     name, *rest = words
+    given = _value(rest, "--run.name")
+    if given is not None:  # an empty one would be taken for none
+        folder.require_name(given)
     if command != "train" and _value(rest, "--suite") is not None:
         return _parse_suite(command, name, rest)
     short = {"--resume": "--run.resume", "--profile": "--run.profile"}
@@ -109,18 +119,34 @@ def parse(command: str, words: Sequence[str]) -> AnyConfig | None:
     if scale is not None and scale not in typing.get_args(Scale):
         raise UserError(f"no scale {scale!r}; there are: {', '.join(typing.get_args(Scale))}")
     default = make() if scale is None else make(scale)
-    if command != "train" and not wants_help:
-        run = dataclasses.replace(
-            default.run,
-            folder=_value(rest, "--run.folder") or default.run.folder,
-            name=_value(rest, "--run.name"),
-        )
-        default = folder.stored_config(folder.of(dataclasses.replace(default, run=run)))
-        if default.preset != name:
-            raise UserError(f"the run is of preset {default.preset}, not {name}")
-        run = dataclasses.replace(default.run, folder=run.folder, name=run.name)
-        default = dataclasses.replace(default, run=run)
+    if not wants_help:
+        default = _begun(command, rest, default)
     return _parse(f"{PROGRAM} {command} {name}", make, rest, default)
+
+
+def _begun(command: str, words: Sequence[str], default: AnyConfig) -> AnyConfig:
+    """The configuration of the run that a command goes on with, as its folder has it; else the default.
+
+    Raises:
+      UserError: there is no such run, or it is another one than the words say.
+    """
+    place = {
+        "folder": _value(words, "--run.folder") or default.run.folder,
+        "name": _value(words, "--run.name"),
+    }
+    asked = dataclasses.replace(default, run=dataclasses.replace(default.run, **place))
+    if command == "train" and not ("--run.resume" in words and folder.is_known(asked)):
+        return default
+    stored, path = folder.stored_config(folder.of(asked)), folder.of(asked).path
+    if stored.preset != default.preset:
+        raise UserError(f"the run in {path} is of preset {stored.preset}, not {default.preset}")
+    if _value(words, "--scale") not in (None, stored.scale):
+        raise UserError(
+            f"the run in {path} was made with scale {stored.scale}; here it is {default.scale}. "
+            "Choose another --run.name"
+        )
+    here = {f.name: f.default for f in dataclasses.fields(PlaceConfig) if f.name in _OF_PROCESS}
+    return dataclasses.replace(stored, run=dataclasses.replace(stored.run, **place, **here))
 
 
 def _parse_suite(command: str, controller: str, words: Sequence[str]) -> AnyConfig | None:

@@ -94,6 +94,25 @@ def test_one_flipped_bit_is_found(checkpoints, tmp_path):
         checkpoints.restore(1, {"x": jnp.arange(100_000)})
 
 
+def test_a_checkpoint_under_a_later_number_is_found(checkpoints):
+    for number in (1, 2):
+        checkpoints.save(number, tree(number), {})
+    checkpoints.close()
+    (checkpoints.folder / "2").rename(checkpoints.folder / "7")
+    again = Checkpoints(checkpoints.folder)
+    for read in (again.metadata, lambda number: again.restore(number, tree())):
+        with pytest.raises(
+            ValueError, match=r"checkpoints/7 cannot be read \(it was written as 2\)"
+        ):
+            read(7)
+    again.discard(7)
+    assert again.latest == 1
+    assert_same_bits(again.restore(1, tree()), tree(1))
+    again.save(2, tree(2), {})
+    assert again.numbers == (1, 2)
+    again.close()
+
+
 def test_a_discarded_checkpoint_does_not_count_and_makes_room(checkpoints):
     checkpoints.save(1, tree(1), {})
     checkpoints.save(2, tree(2), {"first": True})

@@ -24,6 +24,7 @@ TOP = (
     "control",
     "door",
     "controllers",
+    "controller_content",
     "optimizer",
     "checkpoint",
     "plots",

@@ -19,6 +19,44 @@ JUDGES = {
     "blind": "state-blind agents",
 }
 
+# Kind of the numbers and axes of every array; an axis has one length wherever it stands.
+_NUMBERS = {
+    **dict.fromkeys(("train_loss", "report_loss", "report_accuracy"), "policy run point"),
+    **dict.fromkeys(("rates", "forgetting"), "policy run decision layer"),
+    **dict.fromkeys(("final_loss", "final_accuracy"), "policy run"),
+    **dict.fromkeys(("selection_loss", "selection_accuracy", "initial_rate"), "policy run"),
+    **dict.fromkeys(("mean_schedule", "mean_forgetting"), "decision layer"),
+    **dict.fromkeys(("base_rates", "trained_rates", "spike_rates"), "step layer"),
+    **dict.fromkeys(("base_forgetting", "trained_forgetting", "spike_forgetting"), "step layer"),
+    **dict.fromkeys(("base_loss", "trained_loss", "spike_loss"), "step"),
+    **dict.fromkeys(("chance_loss", "tuning_choice_loss"), ""),
+    **dict.fromkeys(("tuning_peaks", "tuning_forgetting"), "setting"),
+    "peaks": "policy",
+    "shapes": "schedule step",
+    "tuning_log_loss": "tuned setting",
+    "tuning_chosen": "tuned pair",
+}
+_AXES = {
+    "f": _NUMBERS,
+    "i": {"steps": "point", "tuning_seeds": "tuned setting", "tuning_trainings": ""},
+    "b": {"diverged": "policy run"},
+    "U": {
+        **dict.fromkeys(("keys", "names", "kinds"), "policy"),
+        **{"layers": "layer", "tuning_names": "tuned", "tuning_best": ""},
+    },
+}
+# Where a number may be missing: along a training that diverged, and the peak of what has none.
+_LOSSES = (
+    "train_loss",
+    "report_loss",
+    "report_accuracy",
+    "base_loss",
+    "trained_loss",
+    "spike_loss",
+)
+_MAY_BE_NAN = (*_LOSSES, "peaks")
+_OF_RUNS = ("final_loss", "final_accuracy", "selection_loss", "selection_accuracy")
+
 
 def store(folder: RunFolder, arrays: Arrays) -> None:
     """Keep the arrays of an evaluation."""
@@ -30,10 +68,57 @@ def stored(folder: RunFolder) -> dict[str, np.ndarray]:
 
     Raises:
       ValueError: there are none, or the file is damaged.
+      KeyError: one of them is missing.
     """
     if not folder.arrays.is_file():
         raise ValueError(f"no {folder.arrays}; the run was not evaluated yet")
-    return array_files.read(folder.arrays)
+    arrays = array_files.read(folder.arrays)
+    _require_axes(arrays)
+    _require_numbers(arrays)
+    return arrays
+
+
+def _require_axes(arrays: Arrays) -> None:
+    """Raise a `ValueError` where an array is of another kind, or an axis of another length than elsewhere."""
+    lengths = {"pair": (2, "every pair")}
+    for kind, names in _AXES.items():
+        for name, axes in names.items():
+            array, words = arrays[name], axes.split()
+            if array.dtype.kind != kind or array.ndim != len(words):
+                raise ValueError(
+                    f"`{name}` must be an array [{axes}] of kind {kind!r}; got {array.dtype} {list(array.shape)}"
+                )
+            for axis, length in zip(words, array.shape, strict=True):
+                expected, where = lengths.setdefault(axis, (length, name))
+                if length != expected:
+                    raise ValueError(
+                        f"`{name}` has {length} along {axis}, where {where} has {expected}"
+                    )
+    if lengths["point"][0] != lengths["decision"][0] + 1 or 0 in arrays["rates"].shape:
+        raise ValueError(
+            f"`rates` must have one decision less than `steps` has points, and at least one of each axis; "
+            f"got {list(arrays['rates'].shape)} and {lengths['point'][0]} points"
+        )
+
+
+def _require_numbers(arrays: Arrays) -> None:
+    """Raise a `ValueError` for NaN and infinities where there may be none, and for choices that are none."""
+    healthy = ~arrays["diverged"]
+    for name in _NUMBERS:
+        values = arrays[name][healthy] if name in _OF_RUNS else arrays[name]
+        if name not in _MAY_BE_NAN and not np.isfinite(values).all():
+            raise ValueError(f"`{name}` holds NaN or infinities")
+    if not (arrays["initial_rate"] > 0).all() or not arrays["chance_loss"] > 0:
+        raise ValueError("`initial_rate` and `chance_loss` must be above 0")
+    grid = np.stack([arrays["tuning_peaks"], arrays["tuning_forgetting"]], axis=1)
+    if not all((grid == chosen).all(axis=1).any() for chosen in arrays["tuning_chosen"]):
+        raise ValueError("`tuning_chosen` must be among the settings that were tried")
+    best, found = str(arrays["tuning_best"]), [str(key) for key in arrays["keys"]]
+    if best not in arrays["tuning_names"] or not {best, "agents", "base"} <= set(found):
+        raise ValueError("`keys` must name the agents, their base and the chosen schedule")
+    for name in ("keys", "names"):
+        if len(set(arrays[name].tolist())) != len(found):
+            raise ValueError(f"`{name}` must differ")
 
 
 def results_of(arrays: Arrays) -> list[PolicyResult]:

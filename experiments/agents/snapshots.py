@@ -1,10 +1,12 @@
-"""Agents as they stood at some updates, small files."""
+"""Agents as they stood at some updates, small files with a digest beside each."""
 
+import jax
+import numpy as np
 from flax import serialization
 
 from experiments.runs import hosts
 from experiments.runs.errors import UserError
-from experiments.runs.folder import RunFolder, write_whole
+from experiments.runs.folder import RunFolder, read_with_digest, write_with_digest
 from ganno_jax.policies import AgentPolicy
 
 
@@ -13,7 +15,7 @@ def save_snapshot(folder: RunFolder, name: str, update: int, policy: AgentPolicy
     if not hosts.leads():
         return
     content = serialization.to_bytes((policy.params, policy.normalizer))
-    write_whole(folder.snapshots / f"{name}_{update:05d}.msgpack", content)
+    write_with_digest(folder.snapshots / f"{name}_{update:05d}.msgpack", content)
 
 
 def load_snapshot(
@@ -28,9 +30,15 @@ def load_snapshot(
     if not path.is_file():
         return None
     try:
-        params, normalizer = serialization.from_bytes(
-            (like.params, like.normalizer), path.read_bytes()
-        )
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        wanted = like.params, like.normalizer
+        kept = serialization.from_bytes(wanted, read_with_digest(path))
+        for ours, theirs in zip(jax.tree.leaves(wanted), jax.tree.leaves(kept), strict=True):
+            if np.shape(theirs) != ours.shape or not np.isfinite(theirs).all():
+                raise ValueError("it holds arrays of other shapes, or none that are finite")
+    except Exception as error:  # msgpack and Flax raise many kinds for damaged files
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{path} cannot be read ({reason[:200]}): without this file, its agents learn again"
+        ) from error
+    params, normalizer = kept
     return like.replace(params=params, normalizer=normalizer)

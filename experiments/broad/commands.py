@@ -14,7 +14,16 @@ from experiments.agents.updates import require_finite
 from experiments.broad import head_start, own_kinds
 from experiments.broad.build import make_direction, make_env, make_learner
 from experiments.configs.broad import BroadConfig, BroadExperiment
-from experiments.configs.checks import require_positive, require_seeds, require_within
+from experiments.configs.checks import (
+    HIGHEST_LEARNING_RATE,
+    LARGEST_SIZE,
+    MOST_MEMBERS,
+    WIDEST,
+    WIDEST_ALPHA,
+    require_positive,
+    require_seeds,
+    require_within,
+)
 from experiments.problems import broad_families, random_families
 from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of
@@ -92,14 +101,19 @@ def _check(config: BroadConfig) -> None:
             "broad.forgetting": (config.forgetting, 0, 100),
             "broad.epoch_exponent": (config.epoch_exponent, 0, 2),
             "broad.coupling": (config.coupling, 0, 2),
-            "broad.num_members": (config.num_members, 1, math.inf),
+            "broad.num_members": (config.num_members, 1, MOST_MEMBERS),
+            "broad.hidden": (config.hidden, 1, WIDEST),
             "broad.head_start": (config.head_start, 0, math.inf),
             "broad.random_kinds": (config.random_kinds, 0, math.inf),
             "broad.random_learned": (config.random_learned, 0, config.random_kinds),
+            "broad.weight_decay": (config.weight_decay, 0, 100),
+            "broad.noise_fall": (config.noise_fall, 0, 25),
         }
     )
-    names = ("alpha", "relative_size", "first_share", "learning_rate")
-    require_positive({f"broad.{name}": getattr(config, name) for name in names})
+    require_positive({"broad.learning_rate": config.learning_rate}, HIGHEST_LEARNING_RATE)
+    require_positive({"broad.alpha": config.alpha}, WIDEST_ALPHA)
+    sizes = ("relative_size", "first_share")
+    require_positive({f"broad.{name}": getattr(config, name) for name in sizes}, LARGEST_SIZE)
     if config.random_kinds and not config.head_start:
         raise ValueError("`broad.random_kinds` needs a head start: --broad.head_start 32.")
     numbers = ("momentum", "second_decay", "weight_decay")
@@ -170,7 +184,7 @@ def _learn(
         f"{settings.num_updates} updates of {steps:,} inner steps{teams}; run folder {folder.path}"
     )
     fresh = {"learners": plan.states}
-    with Session(folder, config.run, _settings(config), fresh, stop) as session:
+    with Session(folder, config, _settings(config), fresh, stop) as session:
         states = [to_mesh(state, mesh) for state in session.state["learners"]]
         _go_on(config, folder, session.update, mesh)
         if settings.head_start and not session.update:

@@ -5,13 +5,14 @@ Imports nothing heavy, so that a wrong argument is answered at once. `experiment
 """
 
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import tyro
+
+from experiments.configs.value_types import typed
 
 PROGRAM = "python -m experiments.run"
 Scale = Literal["small", "paper"]
@@ -319,7 +320,7 @@ def from_dict(values: Mapping[str, Any], kind: type = Config) -> Any:
     """What `to_dict` wrote of a configuration of this type, also after a way through JSON.
 
     Raises:
-      ValueError: a setting that does not exist here.
+      ValueError: a setting that does not exist here, or is of another type.
     """
     return _from_dict(kind, values, "")
 
@@ -350,23 +351,20 @@ def _is_hidden(hint: Any) -> bool:
     return tyro.conf.Suppress in getattr(hint, "__metadata__", ())
 
 
-def _from_dict(kind: type, values: Mapping[str, Any], where: str) -> Any:
-    hints = typing.get_type_hints(kind)
+def _from_dict(kind: type, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        what = f"`{where[:-1]}`" if where else "a configuration"
+        raise ValueError(f"{what} must be a group of settings; got {type(values).__name__}")
+    hints = typing.get_type_hints(kind, include_extras=True)
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise ValueError(
             f"no setting {where}{unknown[0]}; there are: {', '.join(where + n for n in hints)}"
         )
-    made = {}
-    for name, value in values.items():
-        if dataclasses.is_dataclass(hints[name]):
-            value = _from_dict(hints[name], value, f"{where}{name}.")
-        elif isinstance(value, list) and _takes_tuple(hints[name]):
-            value = tuple(value)
-        made[name] = value
+    made = {
+        name: _from_dict(hints[name], value, f"{where}{name}.")
+        if dataclasses.is_dataclass(hints[name])
+        else typed(value, hints[name], where + name)
+        for name, value in values.items()
+    }
     return kind(**made)
-
-
-def _takes_tuple(hint: Any) -> bool:
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return any(typing.get_origin(part) is tuple for part in parts)

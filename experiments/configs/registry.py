@@ -42,7 +42,11 @@ def stored(values: Mapping[str, Any]) -> AnyConfig:
     """The configuration that `config.to_dict` wrote, of whichever kind.
 
     Raises:
-      ValueError: a setting that does not exist here.
+      ValueError: a setting that does not exist here, or is of another type.
     """
+    if not isinstance(values, Mapping):
+        raise ValueError(
+            f"a configuration must be a group of settings; got {type(values).__name__}"
+        )
     kind = next((made for group, (made, _) in KINDS.items() if group in values), Config)
     return from_dict(values, kind)

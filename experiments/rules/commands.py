@@ -91,7 +91,7 @@ def _judge(config: RuleSearchExperiment, mesh: Mesh) -> rule_search.Judge:
 
 
 def _session(config: RuleSearchExperiment, folder: RunFolder, stop: StopRequest) -> Session:
-    return Session(folder, config.run, learned_settings(config), _fresh(config.search), stop)
+    return Session(folder, config, learned_settings(config), _fresh(config.search), stop)
 
 
 def _method(config: RuleSearchConfig, name: str) -> rules.Method:

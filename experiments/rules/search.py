@@ -14,7 +14,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from experiments.agents.build import load_data, make_network
-from experiments.configs.checks import require_seeds, require_within
+from experiments.configs.checks import HIGHEST_PEAK, require_seeds, require_within
 from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment
 from experiments.runs.streams import stream
 from ganno_jax import rules
@@ -50,8 +50,11 @@ def check(config: RuleSearchExperiment) -> None:
             "search.control_share": (part.control_share, 0, 1),
         }
     )
-    if not part.rates or min(part.rates) <= 0 or list(part.rates) != sorted(part.rates):
-        raise ValueError(f"`search.rates` must be above 0 and rise; got {part.rates}")
+    in_range = all(0 < rate <= HIGHEST_PEAK for rate in part.rates)
+    if not part.rates or not in_range or list(part.rates) != sorted(part.rates):
+        raise ValueError(
+            f"`search.rates` must be above 0 and rise, to {HIGHEST_PEAK:g} at most; got {part.rates}"
+        )
     dataset = load_data(config.data)
     examples = dataset.train.num_examples
     if not 1 <= part.child_batch_size <= examples:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.runs.folder import write_whole
+from experiments.runs.folder import read_with_digest, write_with_digest
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Compressed, for `read`."""
+    """Compressed, for `read`; a digest lies beside the file."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **dict(arrays))
-    write_whole(path, buffer.getvalue())
+    write_with_digest(path, buffer.getvalue())
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -23,7 +23,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
       ValueError: there is none, or it is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        content = io.BytesIO(read_with_digest(path))
+        with np.load(content, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except Exception as error:  # NumPy, zipfile and zlib raise many kinds for damaged files
         raise ValueError(f"{path} cannot be read: {error}") from error

@@ -47,7 +47,7 @@ def entered(
                 plain(settings(before)), plain(settings(config)), f"the run in {folder.path}"
             )
         except ValueError as error:
-            raise UserError(f"{error} Choose another --run.name, or remove the folder") from error
+            raise UserError(f"{error} Choose another --run.name") from error
         if not folder.has_checkpoint():
             say(f"no checkpoint in {folder.checkpoints} yet: starting from the beginning")
 
@@ -89,5 +89,5 @@ def unfinished(config: AnyConfig, folder: RunFolder, stands: str) -> UserError:
     """The error that says how far a run is, such as "at update 3 of 10", and how to finish it."""
     return UserError(
         f"the run in {folder.path} is {stands}; finish it first with: "
-        f"{command_of('train', config, '--run.resume')} (and the other arguments that it was started with)"
+        f"{command_of('train', config, '--run.resume')}"
     )

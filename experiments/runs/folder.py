@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import fcntl
+import hashlib
+import importlib.metadata
 import json
 import math
 import os
@@ -15,9 +17,10 @@ from typing import Any
 
 from experiments.configs.config import to_dict
 from experiments.configs.registry import AnyConfig, stored
-from experiments.runs import hosts
+from experiments.runs import hosts, rescued
 from experiments.runs.errors import UserError
 
+LIBRARY = "ganno-jax"
 AGENTS = "agents"  # name of the controller file that a training of agents leaves
 
 
@@ -159,14 +162,21 @@ def held(folder: RunFolder) -> Iterator[None]:
         yield
 
 
-def _check_free(config: AnyConfig) -> None:
-    if not config.run.checkpoint_every >= 0:
+def require_name(name: str) -> None:
+    """Raise a `UserError` where a name is none for a folder, or not to be shown in one line."""
+    fits = name.isprintable() and len(os.fsencode(name)) <= 200
+    if not fits or name.strip() in ("", ".", "..") or os.sep in name:
         raise UserError(
-            f"`run.checkpoint_every` must be at least 0 seconds; got {config.run.checkpoint_every}"
+            f"`run.name` must be the name of a folder, one line of at most 200 bytes; got {name!r}"
         )
-    name = config.run_name
-    if name in ("", ".", "..") or os.sep in name or "\0" in name or len(os.fsencode(name)) > 200:
-        raise UserError(f"`run.name` must be the name of a folder, at most 200 bytes; got {name!r}")
+
+
+def _check_free(config: AnyConfig) -> None:
+    if not 0 <= config.run.checkpoint_every < math.inf:
+        raise UserError(
+            f"`run.checkpoint_every` must be at least 0 seconds, and finite; got {config.run.checkpoint_every}"
+        )
+    require_name(config.run_name)
     folder = of(config)
     if folder.path.exists() and not folder.path.is_dir():
         raise UserError(f"{folder.path} is a file; a run needs a folder: choose another --run.name")
@@ -185,19 +195,56 @@ def _check_free(config: AnyConfig) -> None:
 
 
 def stored_config(folder: RunFolder) -> AnyConfig:
-    """The configuration of a run that was made before.
+    """The configuration of a run that was made before; where it is lost, a checkpoint has it.
 
     Raises:
       UserError: there is none, or it cannot be read.
     """
+    is_empty = folder.config.is_file() and not folder.config.read_bytes().strip()
+    if is_empty or not folder.config.is_file():
+        _restore_config(folder)
+    if is_empty and not folder.config.read_bytes().strip():
+        raise UserError(
+            f"{folder.config} is empty, and no checkpoint has the configuration: the run cannot be used"
+        )
     if not folder.config.is_file():
         others = sorted(path.parent.name for path in folder.path.parent.glob("*/config.json"))
         there = f"there are: {', '.join(others)}" if others else "there are none"
         raise UserError(f"no run in {folder.path}; {there}")
+    description: Any = None
     try:
-        return stored(json.loads(folder.config.read_text(encoding="utf-8"))["config"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder.config} cannot be read: {error}") from error
+        description = json.loads(folder.config.read_text(encoding="utf-8"))
+        return stored(description["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(
+            f"{folder.config} cannot be read: {reason}{_other_version(description)}"
+        ) from error
+
+
+def _restore_config(folder: RunFolder) -> None:
+    """Write the description that the newest checkpoint has, if any has it."""
+    found = rescued.description(folder.checkpoints)
+    if found is not None:
+        write_json(folder.config, found)
+        if hosts.leads():
+            print(f"{folder.config} was lost; {found['restored_from']} has it", flush=True)
+
+
+def is_known(config: AnyConfig) -> bool:
+    """Whether this configuration's run was begun before, as its description or a checkpoint says."""
+    folder = of(config)
+    return folder.config.is_file() or rescued.description(folder.checkpoints) is not None
+
+
+def _other_version(description: Any) -> str:
+    """Who wrote the description, where that was another version of this library."""
+    try:
+        theirs = description["versions"][LIBRARY]
+        ours = importlib.metadata.version(LIBRARY)
+    except (KeyError, TypeError, importlib.metadata.PackageNotFoundError):
+        return ""
+    return "" if theirs == ours else f" (written by {LIBRARY} {theirs}; this is {ours})"
 
 
 def describe(config: AnyConfig, versions: Mapping[str, str], devices: list[str]) -> dict[str, Any]:
@@ -234,6 +281,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())  # else the name may outlive the content in a power cut
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
@@ -242,9 +291,40 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise
 
 
+def write_with_digest(path: Path, content: bytes) -> None:
+    """Like `write_whole`; the SHA-256 lies beside the file, for `read_with_digest`."""
+    digest = _digest_of(path)
+    digest.unlink(missing_ok=True)  # a process that is killed in between leaves no wrong one
+    write_whole(path, content)
+    write_whole(digest, hashlib.sha256(content).hexdigest() + "\n")
+
+
+def read_with_digest(path: Path) -> bytes:
+    """What `write_with_digest` wrote; a file without a digest is taken as it is.
+
+    Raises:
+      ValueError: the file is not as it was written.
+    """
+    content, digest = path.read_bytes(), _digest_of(path)
+    if digest.is_file():
+        written = digest.read_text(encoding="utf-8", errors="replace").strip()
+        if written != hashlib.sha256(content).hexdigest():
+            raise ValueError("it is not as it was written")
+    return content
+
+
+def _digest_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
 def write_json(path: Path, values: Any) -> None:
+    """As `json_of` has it."""
+    write_whole(path, json_of(values))
+
+
+def json_of(values: Any) -> str:
     """Indented; what is no JSON number (nan, infinity) becomes null."""
-    write_whole(path, json.dumps(plain(values), indent=2, allow_nan=False) + "\n")
+    return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
 
 
 def plain(values: Any) -> Any:

@@ -42,6 +42,9 @@ def save_controller(
       more: for the provenance: results, cost, problems.
       name: of the file, without its ending.
       direction: of all trainings, for a controller that is a whole optimizer.
+
+    Raises:
+      UserError: it cannot be kept, such as weights that are not finite.
     """
     description = json.loads(folder.config.read_text(encoding="utf-8"))
     description["config"] = _without_places(description["config"])
@@ -49,7 +52,10 @@ def save_controller(
     controller = Controller(
         jax.device_get(policy), num_decisions, folders.plain(provenance), direction
     )
-    save(folder.controller_of(name), controller)
+    try:
+        save(folder.controller_of(name), controller)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return controller
 
 
@@ -67,7 +73,7 @@ def drawing(folder: RunFolder) -> Iterator[None]:
     """Within it, a stored evaluation that is missing, cut short or of another program is a `UserError`."""
     try:
         yield
-    except (FileNotFoundError, ValueError, KeyError, TypeError, StopIteration) as error:
+    except (FileNotFoundError, ValueError, LookupError, TypeError, StopIteration) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error) or repr(error)
         raise UserError(f"{folder.path} has no evaluation to draw: {reason}") from error
 

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from experiments.configs.config import PlaceConfig
+from experiments.configs.config import PlaceConfig, to_dict
+from experiments.configs.registry import AnyConfig
 from experiments.runs import hosts
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder, plain
@@ -64,7 +65,7 @@ def restore(
                 say(f"going on from the checkpoint before: {number}")
             return found, metadata
         checkpoints.discard(number)
-    raise UserError(f"{damage} There is no older one: remove the folder, and train again")
+    raise UserError(f"{damage} There is no older one: train again under another --run.name")
 
 
 def _require_ours(metadata: Mapping[str, Any], settings: Mapping[str, Any], what: str) -> None:
@@ -83,7 +84,7 @@ class Session:
 
     Args:
       folder: of the run.
-      place: how often checkpoints are written.
+      config: of the run; says how often checkpoints are written, which keep it.
       settings: what is found depends on these; a checkpoint made with others is refused.
       state: fresh states by name, pytrees; replaced by the newest checkpoint where there is one.
       stop: asked after every record.
@@ -95,13 +96,13 @@ class Session:
     def __init__(
         self,
         folder: RunFolder,
-        place: PlaceConfig,
+        config: AnyConfig,
         settings: Mapping[str, Any],
         state: dict[str, Any],
         stop: StopRequest,
     ):
         self.state, self.update = state, 0
-        self._place, self._settings, self._stop = place, plain(settings), stop  # as JSON has them
+        self._config, self._settings, self._stop = config, plain(settings), stop  # as JSON has them
         self._start, self._earlier = time.monotonic(), 0.0
         self._saved = self._start
         self._checkpoints = Checkpoints(folder.checkpoints)
@@ -126,14 +127,19 @@ class Session:
         self.update, self.state = self.update + 1, state
         self._lines.write({"update": self.update, "of": group, **row, "seconds": self.seconds})
         self._board.write(group, row, self.update)
-        due = hosts.largest(time.monotonic() - self._saved >= self._place.checkpoint_every)
+        due = hosts.largest(time.monotonic() - self._saved >= self._config.run.checkpoint_every)
         if self._stop.agreed() or due:
             self.save()
         self._stop.stop()
 
     def save(self) -> None:
         """Write a checkpoint of the state."""
-        metadata = {"settings": self._settings, "versions": versions(), "seconds": self.seconds}
+        metadata = {
+            "settings": self._settings,
+            "config": plain(to_dict(self._config)),
+            "versions": versions(),
+            "seconds": self.seconds,
+        }
         if self.update:
             self._checkpoints.save(self.update, self.state, metadata)
         self._saved = time.monotonic()

@@ -1,9 +1,10 @@
-"""SIGTERM and Ctrl-C: finish what is running, then stop in order."""
+"""SIGTERM, SIGHUP and Ctrl-C: finish what is running, then stop in order."""
 
 import signal
 from types import FrameType
 
 from experiments.runs import hosts
+from experiments.runs.at_once import answered
 from experiments.runs.errors import Interrupted
 
 
@@ -14,8 +15,6 @@ class StopRequest:
     signal, or a first one while `waits` is false, raises `Interrupted` at once.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
     def __init__(self, message: str):
         self.message = message
         self.waits = True
@@ -24,7 +23,7 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         try:
-            self._old = {number: signal.signal(number, self._handle) for number in self.SIGNALS}
+            self._old = {number: signal.signal(number, self._handle) for number in answered()}
         except ValueError:  # not in the main thread: signals go elsewhere
             self._old = {}
         return self

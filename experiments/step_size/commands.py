@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments.configs.checks import require_seeds, require_within
+from experiments.configs.checks import HIGHEST_RATE, require_seeds, require_within
 from experiments.configs.systems import StepSizeExperiment, learned_settings
 from experiments.runs import folder as folders
 from experiments.runs import results
@@ -115,11 +115,14 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
         raise UserError(
             f"`step_size.data_fraction` must be a range in (0, 1]; got {low:g} {high:g}"
         )
-    if not part.rates or not all(rate > 0 for rate in part.rates):  # nan is refused too
-        raise UserError(f"`step_size.rates` must be above 0; got {part.rates}")
-    if part.initial_rate is not None and not 0 < part.initial_rate[0] <= part.initial_rate[1]:
+    if not part.rates or not all(0 < rate <= HIGHEST_RATE for rate in part.rates):  # nan neither
         raise UserError(
-            f"`step_size.initial_rate` must be a range above 0; got {part.initial_rate}"
+            f"`step_size.rates` must be above 0 and at most {HIGHEST_RATE:g}; got {part.rates}"
+        )
+    low, high = part.initial_rate or (HIGHEST_RATE, HIGHEST_RATE)
+    if not 0 < low <= high <= HIGHEST_RATE:
+        raise UserError(
+            f"`step_size.initial_rate` must be a range above 0, at most {HIGHEST_RATE:g}; got {low:g} {high:g}"
         )
     filters = zip(part.fewest_filters, part.most_filters, strict=True)
     if not all(1 <= fewest <= most for fewest, most in filters):
@@ -152,7 +155,7 @@ def _session(
 ) -> Session:
     key = stream(config.step_size.seed, "search")
     states = {name: problem.init(key) for name, problem in problems.items()}
-    return Session(folder, config.run, learned_settings(config), states, stop)
+    return Session(folder, config, learned_settings(config), states, stop)
 
 
 def _other(config: StepSizeExperiment) -> tuple[StepSizeExperiment, RunFolder]:

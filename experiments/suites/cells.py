@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from experiments.configs.broad import Effort
 from experiments.problems.problem import Problem
 from experiments.problems.suites import training_of
-from experiments.runs.folder import plain, write_json
+from experiments.runs.folder import json_of, plain, read_with_digest, write_with_digest
 from experiments.suites.methods import (
     BASE,
     BLIND,
@@ -194,12 +194,12 @@ class Suite:
             "marks": Plan.of(training, problem.total_steps).marks,
             "result": {field: np.asarray(getattr(result, field)) for field in _STORED},
         }
-        write_json(self._path(problem, name), values)
+        write_with_digest(self._path(problem, name), json_of(values).encode())
         return _loaded(plain(values))
 
     def _read(self, problem: Problem, name: str, data: str | None) -> Cell | None:
         try:
-            values = json.loads(self._path(problem, name).read_text(encoding="utf-8"))
+            values = json.loads(read_with_digest(self._path(problem, name)))
             settings = values["settings"]
             expected = {**self._settings(problem, name), "data": data or settings["data"]}
             return _loaded(values) if settings == plain(expected) else None

@@ -1,8 +1,8 @@
 """Checkpoints of any pytree of arrays with Orbax: all of it or nothing. Knows no room.
 
 A checkpoint appears under its number only once it is complete, so a process that is killed while it
-writes leaves the earlier ones. Beside it lie digests of its files: one flipped bit is found before it
-is learned from. Typed PRNG keys are stored as their data.
+writes leaves the earlier ones. Beside it lie digests of its files and its number: one flipped bit, or a
+folder that was renamed, is found before it is learned from. Typed PRNG keys are stored as their data.
 """
 
 import functools
@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def versions() -> dict[str, str]:
 
 _REFUSALS = ("No space left on device", "Permission denied", "Disk quota exceeded")
 _DIGESTS = "sha256.json"  # in the folder of a checkpoint: the digest of each of its files
+_NUMBER = "number"  # the entry there that is none of a file
 
 
 class Checkpoints:
@@ -106,8 +108,12 @@ class Checkpoints:
             raise
         if jax.process_index() == 0:
             place = self.folder / str(number)
+            text = json.dumps({**_digests(place), _NUMBER: str(number)})
             unfinished = place / f"{_DIGESTS}.tmp"
-            unfinished.write_text(json.dumps(_digests(place)), encoding="utf-8")
+            with unfinished.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
             unfinished.replace(place / _DIGESTS)
 
     def metadata(self, number: int) -> dict[str, Any]:
@@ -165,10 +171,13 @@ class Checkpoints:
             ) from error
 
     def _compare_digests(self, place: Path) -> None:
-        """Raise a `ValueError` naming a file that is not as it was written."""
+        """Raise a `ValueError` naming a file that is not as it was written, or the number that the checkpoint had."""
         if not (place / _DIGESTS).is_file():  # killed between the checkpoint and its digests
             return
         written = json.loads((place / _DIGESTS).read_text(encoding="utf-8"))
+        number = written.pop(_NUMBER, place.name)  # earlier versions did not write it
+        if number != place.name:
+            raise ValueError(f"it was written as {number}")
         found = _digests(place)
         changed = sorted(name for name in written if written[name] != found.get(name))
         if changed:

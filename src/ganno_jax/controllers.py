@@ -1,49 +1,28 @@
-"""Trained controllers as files: small, versioned, readable offline without pickle.
+"""Trained controllers as files: small, versioned, readable offline without pickle, and never believed.
 
-A controller file is one msgpack map of plain values; an array is a map of its dtype, shape and little-endian bytes.
+A controller file is one msgpack map: format, version, and the content as bytes beside their SHA-256, so that damage is
+noticed wherever it is. The content is another map of plain values (`controller_content`).
 """
 
-import dataclasses
 import hashlib
 import importlib.resources
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import msgpack
-import numpy as np
 from flax import struct
 
-from ganno_jax.env.actions import (
-    SHAPES,
-    ActionSpace,
-    DirectRate,
-    Forgetting,
-    RateMultipliers,
-    RelativeUpdate,
-    ScheduleResidual,
-    WholeUpdate,
-)
+from ganno_jax import controller_content as contents
 from ganno_jax.env.observation import FEATURE_VERSION, FEATURES
 from ganno_jax.inner.directions import Direction
-from ganno_jax.policies.agents import AgentPolicy, Ensemble, as_one
 from ganno_jax.policies.base import Policy
-from ganno_jax.policies.networks import Actor
-from ganno_jax.policies.normalizer import Normalizer
-from ganno_jax.policies.step_size import StepSizePolicy
 
-FORMAT, FORMAT_VERSION, SUFFIX = "ganno_jax controller", 4, ".controller"
-_SPACES = (
-    DirectRate,
-    Forgetting,
-    RateMultipliers,
-    RelativeUpdate,
-    ScheduleResidual,
-    WholeUpdate,
-)
-_ACTIONS: dict[str, Any] = {space.__name__: space for space in _SPACES}
+FORMAT, FORMAT_VERSION, SUFFIX = "ganno_jax controller", 5, ".controller"
+_LARGEST_FILE = 1 << 28  # bytes
+_LONGEST = 10_000  # entries of a list or map, so that a few bytes cannot claim the memory
+_MOST_DECISIONS = 1_000_000
 
 
 @struct.dataclass
@@ -76,23 +55,34 @@ def save(path: str | Path, controller: Controller) -> Path:
         strings, lists, maps).
 
     Raises:
-      ValueError: the policy is another one.
+      ValueError: the policy is another one, or something that `load` would refuse, such as weights that are not finite.
     """
-    policy = _encode_policy(controller.policy)
     path = Path(path)
     path = path if path.suffix else path.with_suffix(SUFFIX)
-    content = {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
+    values = {
         "feature_version": FEATURE_VERSION,
         "features": list(FEATURES),
         "decisions": controller.decisions,
-        **policy,
-        "direction": _encode_direction(controller.direction),
+        **contents.encode_policy(controller.policy),
+        "direction": contents.encode_direction(controller.direction),
         "provenance": dict(controller.provenance),
     }
+    try:
+        content = msgpack.packb(values)
+        _from_content(msgpack.unpackb(content, strict_map_key=True))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"this controller cannot be written: {str(error).rstrip('.')}.") from error
+    data = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "content": content,
+    }
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(msgpack.packb(content))
+    with partial.open("wb") as file:
+        file.write(msgpack.packb(data))
+        file.flush()
+        os.fsync(file.fileno())
     return partial.replace(path)
 
 
@@ -108,11 +98,11 @@ def load(name: str | Path) -> Controller:
     is_name = path.suffix == "" and len(path.parts) == 1
     with_ending = path if path.suffix else path.with_suffix(SUFFIX)  # as `save` was given it
     if path.is_file():
-        data = path.read_bytes()
+        data = _bytes_of(path)
     elif is_name and str(name) in shipped():
         data = (_shipped_folder() / f"{name}{SUFFIX}").read_bytes()
     elif with_ending.is_file():
-        data = with_ending.read_bytes()
+        data = _bytes_of(with_ending)
     elif is_name:
         raise ValueError(
             f"no controller {str(name)!r}; shipped are: {', '.join(shipped()) or 'none'}. "
@@ -120,17 +110,21 @@ def load(name: str | Path) -> Controller:
         )
     else:
         raise FileNotFoundError(f"there is no controller file {path}.")
+    content = _unpack(data, name)
+    _require_our_features(content, name)
     try:
-        return _from_content(_unpack(data, name), name)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{name} is a damaged controller file: {error!r}.") from error
+        return _from_content(content)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} is a damaged controller file: {str(error).rstrip('.')}."
+        ) from error
 
 
 def fingerprint(controller: Controller) -> str:
     """Sixteen hexadecimal digits of all that decides what a controller does; not of where it comes from."""
-    content: list[Any] = [_encode_policy(controller.policy), controller.decisions]
+    content: list[Any] = [contents.encode_policy(controller.policy), controller.decisions]
     if controller.direction is not None:
-        content.append(_encode_direction(controller.direction))
+        content.append(contents.encode_direction(controller.direction))
     return hashlib.sha256(msgpack.packb(content)).hexdigest()[:16]
 
 
@@ -144,145 +138,73 @@ def _shipped_folder() -> Any:
     return importlib.resources.files("ganno_jax") / "shipped"
 
 
+def _bytes_of(path: Path) -> bytes:
+    if path.stat().st_size > _LARGEST_FILE:
+        raise ValueError(
+            f"{path} is not a controller file: it has more than {_LARGEST_FILE} bytes."
+        )
+    return path.read_bytes()
+
+
 def _unpack(data: bytes, name: str | Path) -> dict[str, Any]:
-    try:
-        content = msgpack.unpackb(data)
-    except Exception as error:
-        raise ValueError(
-            f"{name} is not a controller file: it cannot be read as msgpack."
-        ) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    """The content of a file that is of our format and version, and as it was written."""
+    outer = _map_of(data, f"{name} is not a controller file: it cannot be read as msgpack.")
+    if outer.get("format") != FORMAT:
         raise ValueError(f"{name} is not a controller file.")
-    if content["version"] != FORMAT_VERSION:
+    version, content = outer.get("version"), outer.get("content")
+    if type(version) is int and version != FORMAT_VERSION:
         raise ValueError(
-            f"{name} has format version {content['version']}; this library reads {FORMAT_VERSION}."
+            f"{name} has format version {version}; this library reads {FORMAT_VERSION}."
         )
-    if content["feature_version"] != FEATURE_VERSION:
-        raise ValueError(
-            f"{name} was trained for feature version {content['feature_version']} "
-            f"({len(content['features'])} features); this library computes version "
-            f"{FEATURE_VERSION} ({len(FEATURES)} features)."
-        )
-    if content["features"] != list(FEATURES):
-        different = sorted(set(content["features"]) ^ set(FEATURES)) or ["their order"]
-        raise ValueError(f"{name} was trained for other features: {', '.join(different)}.")
-    return content
+    changed = f"{name} is a damaged controller file: its content is not as it was written."
+    if type(version) is not int or not isinstance(content, bytes):
+        raise ValueError(changed)
+    if outer.get("sha256") != hashlib.sha256(content).hexdigest():
+        raise ValueError(changed)
+    return _map_of(content, f"{name} is a damaged controller file: its content is no map.")
 
 
-def _from_content(content: dict[str, Any], name: str | Path) -> Controller:
-    policy: Policy
-    if "step_size" in content:
-        policy = StepSizePolicy(**_decode(content["step_size"]), by_layer=content["by_layer"])
-    else:
-        policy = as_one([_decode_agents(member, name) for member in content["members"]])
-    direction = content["direction"]
+def _map_of(data: bytes, otherwise: str) -> dict[str, Any]:
+    """A map as msgpack has it; a `ValueError` with the sentence for everything else."""
+    try:
+        found = msgpack.unpackb(data, max_array_len=_LONGEST, max_map_len=_LONGEST)
+    except Exception as error:  # msgpack raises many kinds, some that are no ValueError
+        raise ValueError(otherwise) from error
+    if not isinstance(found, dict):
+        raise ValueError(otherwise)
+    return found
+
+
+def _require_our_features(content: Mapping[str, Any], name: str | Path) -> None:
+    version, features = content.get("feature_version"), content.get("features")
+    is_list = isinstance(features, list) and all(isinstance(f, str) for f in features)
+    if type(version) is not int or not is_list:
+        raise ValueError(
+            f"{name} is a damaged controller file: it does not say for which features it was trained."
+        )
+    if version != FEATURE_VERSION:
+        raise ValueError(
+            f"{name} was trained for feature version {version} ({len(features)} features); this library "
+            f"computes version {FEATURE_VERSION} ({len(FEATURES)} features)."
+        )
+    if features != list(FEATURES):
+        different = sorted(set(features) ^ set(FEATURES)) or ["their order"]
+        raise ValueError(
+            f"{name} was trained for other features: {', '.join(map(repr, different[:5]))}."
+        )
+
+
+def _from_content(content: Mapping[str, Any]) -> Controller:
+    policy = ("step_size", "by_layer") if "step_size" in content else ("members",)
+    names = ("feature_version", "features", "decisions", *policy, "direction", "provenance")
+    contents.require_entries(content, names, "content")
+    contents.require_count(content["decisions"], "decisions", _MOST_DECISIONS)
+    provenance = content["provenance"]
+    if not isinstance(provenance, Mapping):
+        raise ValueError(f"`provenance` must be a map; got {type(provenance).__name__}")
     return Controller(
-        policy,
+        contents.decode_policy(content),
         content["decisions"],
-        content["provenance"],
-        None if direction is None else Direction(**direction),
+        provenance,
+        contents.decode_direction(content["direction"]),
     )
-
-
-def _encode_direction(direction: Direction | None) -> dict[str, Any] | None:
-    return None if direction is None else dataclasses.asdict(direction)
-
-
-def _encode_policy(policy: Policy) -> dict[str, Any]:
-    """One team of agents or several, or the numbers of a step-size controller."""
-    if isinstance(policy, StepSizePolicy):
-        numbers = {**vars(policy)}
-        by_layer = numbers.pop("by_layer")
-        numbers = {name: jnp.asarray(value, jnp.float32) for name, value in numbers.items()}
-        return {"step_size": _encode(numbers), "by_layer": by_layer}
-    if not isinstance(policy, AgentPolicy | Ensemble):
-        raise ValueError(
-            "a controller file holds agents or a step-size controller; got a policy of type "
-            f"{type(policy).__name__}."
-        )
-    members = policy.split() if isinstance(policy, Ensemble) else [policy]
-    return {"members": [_encode_agents(member) for member in members]}
-
-
-def _encode_agents(policy: AgentPolicy) -> dict[str, Any]:
-    return {
-        "actor": {
-            "num_actions": policy.actor.num_actions,
-            "hidden": policy.actor.hidden,
-            "recurrent": policy.actor.recurrent,
-            "num_numbers": policy.actor.num_numbers,
-        },
-        "actions": _encode_actions(policy.actions),
-        "params": _encode(policy.params),
-        "normalizer": _encode(vars(policy.normalizer)),
-        "feature_mask": _encode(policy.feature_mask),
-    }
-
-
-def _decode_agents(content: dict[str, Any], name: str | Path) -> AgentPolicy:
-    actions = _decode_actions(content["actions"], name)
-    return AgentPolicy(
-        actor=Actor(**content["actor"]),
-        params=_decode(content["params"]),
-        normalizer=Normalizer(**_decode(content["normalizer"])),
-        feature_mask=_decode(content["feature_mask"]),
-        actions=actions,
-    )
-
-
-def _encode_actions(space: ActionSpace) -> dict[str, Any]:
-    """The name of an action space and its fields; those that are action spaces themselves likewise."""
-    fields = {}
-    for name, value in vars(space).items():
-        if type(value).__name__ in _ACTIONS:
-            fields[name] = _encode_actions(value)
-        else:
-            fields[name] = _plain(_shape_name(value) if callable(value) else value)
-    return {"name": type(space).__name__, "fields": fields}
-
-
-def _decode_actions(content: dict[str, Any], name: str | Path) -> ActionSpace:
-    kind = content["name"]
-    if kind not in _ACTIONS:
-        raise ValueError(
-            f"{name} uses the action space {kind!r}; known are: {', '.join(_ACTIONS)}."
-        )
-    fields = {
-        key: _decode_actions(value, name) if isinstance(value, Mapping) else value
-        for key, value in content["fields"].items()
-    }
-    fields.pop("num_actions", None)
-    if "schedule_fn" in fields:
-        fields["schedule_fn"] = SHAPES[fields["schedule_fn"]]
-    if "factors" in fields:
-        fields["factors"] = tuple(fields["factors"])
-    return _ACTIONS[kind](**fields)
-
-
-def _shape_name(function: Any) -> str:
-    for name, shape in SHAPES.items():
-        if shape is function:
-            return name
-    raise ValueError(f"a controller file needs a base schedule among: {', '.join(SHAPES)}.")
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str | int | tuple | None) else float(value)
-
-
-def _encode(tree: Any) -> Any:
-    if isinstance(tree, Mapping):
-        return {key: _encode(value) for key, value in tree.items()}
-    array = np.asarray(jax.device_get(tree))
-    return {
-        "dtype": array.dtype.newbyteorder("<").str,
-        "shape": list(array.shape),
-        "data": array.astype(array.dtype.newbyteorder("<")).tobytes(),
-    }
-
-
-def _decode(tree: Any) -> Any:
-    if set(tree) == {"dtype", "shape", "data"}:
-        array = np.frombuffer(tree["data"], tree["dtype"]).reshape(tree["shape"])
-        return jnp.asarray(array)
-    return {key: _decode(value) for key, value in tree.items()}

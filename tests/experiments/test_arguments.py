@@ -43,8 +43,8 @@ BAD = {
     "train digits --env.num_decisions 0": "`env.num_decisions` must be at least 1",
     "train digits --agent.sharing 2": "`agent.sharing` must be at least 0 and at most 1; got 2",
     "train broad --broad.sharing 2": "`broad.sharing` must be at least 0 and at most 1; got 2",
-    "train broad --broad.alpha 0": "`broad.alpha` must be above 0; got 0",
-    "train broad --broad.num_members 0": "`broad.num_members` must be at least 1; got 0",
+    "train broad --broad.alpha 0": "`broad.alpha` must be above 0 and at most 50; got 0",
+    "train broad --broad.num_members 0": "`broad.num_members` must be at least 1 and at most 1000; got 0",
     "train broad --broad.random_kinds 3": "`broad.random_kinds` needs a head start",
     "train broad --broad.random_learned 1": "`broad.random_learned` must be at least 0 and at most 0; got 1",
     "train broad --broad.head_start 4 --broad.recurrent": "cannot have a head start",
@@ -91,8 +91,26 @@ BAD = {
     "train search_digits --data.path {tmp}/table.npz --search.child_batch_size 8 "
     "--compared_network.name cnn --compared_network.features None": "needs images [height, width, channel]; ",
     "train digits --scale paper --scale tiny": "no scale 'tiny'",
-    f"train digits --run.name {300 * 'x'}": "must be the name of a folder, at most 200 bytes",
+    f"train digits --run.name {300 * 'x'}": "must be the name of a folder, one line of at most 200 bytes",
     "train step_size_digits --run.devices 99": "`run.devices` must be between 1 and",
+    "train digits --optimizer.initial_rate 1e30 1e30": "at least 1e-12, at most 10; got 1e+30 1e+30",
+    "train digits --optimizer.initial_rate 1e-300 1": "at least 1e-12, at most 10; got 1e-300 1",
+    "train digits --optimizer.weight_decay 1e30 1e30": "at least 0, at most 100; got 1e+30 1e+30",
+    "train digits --task.weight_scale 1e30 1e30": "at least 0.001, at most 1000; got 1e+30 1e+30",
+    "train digits --env.penalty inf": "`env.penalty` must be at least 0 and at most 1000; got inf",
+    "train digits --env.stability 1e30": "must be at least 0 and at most 1000; got 1e+30",
+    "train digits --learner.learning_rate 1e30": "must be above 0 and at most 1; got 1e+30",
+    "train digits --learner.max_gradient_norm inf": "and at most 1e+06; got inf",
+    "train digits --agent.alpha 1e30": "`agent.alpha` must be above 0 and at most 50; got 1e+30",
+    "train digits --agent.relative_size inf": "must be above 0 and at most 1000; got inf",
+    "train digits --evaluate.peaks 1e30": "must be above 0 and at most 1000; got 1e+30",
+    "train broad --broad.learning_rate 1e30": "must be above 0 and at most 1; got 1e+30",
+    "train nadamw --broad.weight_decay 1e30": "at least 0 and at most 100; got 1e+30",
+    "train search_digits --search.rates 0.1 1e30": "must be above 0 and rise, to 1000 at most",
+    "train search_digits --search.rates nan": "must be above 0 and rise, to 1000 at most",
+    "train step_size_digits --step_size.rates inf": "must be above 0 and at most 10; got (inf,)",
+    "train step_size_digits --step_size.initial_rate 1e30 1e30": "at most 10; got 1e+30 1e+30",
+    "train digits --run.checkpoint_every inf": "at least 0 seconds, and finite; got inf",
     "evaluate search_digits": "no run in",
     "evaluate digits": "no run in",
     "plot digits --run.name x": "no run in",
@@ -121,6 +139,19 @@ def test_bad_input_gets_one_line_and_writes_nothing(words, expected, tmp_path, c
         assert len(said.err.splitlines()) == 1
         assert said.err.startswith("error: ")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["", " ", "two\nlines", "a/b", "..", "bell\a", "\x1b[31m"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "plot"])
+def test_a_name_that_is_none_of_a_folder_is_one_line(tmp_path, capsys, command, name):
+    words = [command, "digits", "--run.folder", str(tmp_path), "--run.name", name]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert (
+        f"`run.name` must be the name of a folder, one line of at most 200 bytes; got {name!r}"
+        in error
+    )
 
 
 def test_folders_that_cannot_be_used_are_named(tmp_path, capsys):

@@ -19,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from experiments.agents import commands, training
+from experiments.agents import commands, training, updates
 from experiments.agents.updates import Updates
 from experiments.configs import presets
 from experiments.run import main
@@ -178,7 +178,8 @@ def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_it_had_not_stopped(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert Checkpoints(tmp_path / "digits" / "checkpoints").latest == stop
     chunk = ("--run.updates_per_call", per_call)
-    assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN, *chunk)) == 0
+    words = ["train", "digits", "--run.folder", str(tmp_path), "--run.resume"]  # no flag again
+    assert main([*words, ONLY_TRAIN, *chunk]) == 0
     files = ("metrics.jsonl", "curve.jsonl")
     assert numbers(tmp_path / "digits", *files) == numbers(whole, *files)
     assert learned(tmp_path / "digits") == learned(whole)
@@ -227,8 +228,15 @@ def test_a_run_beyond_its_plan_is_refused(whole, monkeypatch, capsys):
     assert_one_line(capsys, "has made 5 updates, more than the 4 of its plan")
 
 
-def test_a_learner_that_is_not_finite_stops_and_says_since_when(tmp_path, capsys):
-    words = arguments(tmp_path, ONLY_TRAIN, "--learner.learning_rate", "1e30")
+def test_a_learner_that_is_not_finite_stops_and_says_since_when(tmp_path, capsys, monkeypatch):
+    make = updates.init  # agents whose first update is not finite
+
+    def spoilt(learner, key):
+        state = make(learner, key)
+        return state.replace(params=jax.tree.map(lambda w: w * np.inf, state.params))
+
+    monkeypatch.setattr(training, "init", spoilt)
+    words = arguments(tmp_path, ONLY_TRAIN)
     assert main(words) == 2
     assert_one_line(capsys, "not finite since update 1: stopped")
     assert read(tmp_path / "digits" / "metrics.jsonl") == []
@@ -304,6 +312,11 @@ def test_a_damaged_checkpoint_costs_only_what_came_after_the_one_before(whole, t
     assert "going on from update 3 of 4" in said
     assert numbers(run, "metrics.jsonl") == numbers(whole, "metrics.jsonl")
     assert learned(run) == learned(whole)
+    (run / "checkpoints" / "4").rename(run / "checkpoints" / "5")
+    assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 0
+    said = capsys.readouterr().out.replace("\n", "")
+    assert "checkpoints/5 cannot be read (it was written as 4)" in said
+    assert learned(run) == learned(whole)
     for number in ("3", "4"):
         flip_a_bit(run / "checkpoints" / number)
     assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 2
@@ -324,6 +337,25 @@ def test_a_run_without_a_checkpoint_starts_over_and_says_so_but_never_as_another
     assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 0
     assert "no checkpoint in" in capsys.readouterr().out
     assert numbers(tmp_path / "digits", "metrics.jsonl") == before
+
+
+def test_a_run_whose_configuration_is_lost_is_drawn_as_before(whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "digits")
+    (tmp_path / "digits" / "config.json").unlink()
+    assert main(["plot", "digits", "--run.folder", str(tmp_path)]) == 0
+    assert "config.json was lost; checkpoints/4 has it" in capsys.readouterr().out
+    before, after = ((run / "summary.json").read_text() for run in (whole, tmp_path / "digits"))
+    assert after == before
+
+
+def test_evaluate_notices_one_flipped_bit_in_the_state_blind_agents(whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "digits")
+    snapshot = tmp_path / "digits" / "snapshots" / "blind_00001.msgpack"
+    content = bytearray(snapshot.read_bytes())
+    content[len(content) // 2] ^= 1
+    snapshot.write_bytes(content)
+    assert main(["evaluate", "digits", "--run.folder", str(tmp_path)]) == 2
+    assert_one_line(capsys, "blind_00001.msgpack cannot be read (it is not as it was written)")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +39,55 @@ def test_a_signal_is_only_noted_while_the_run_waits_and_the_second_one_stops():
         with pytest.raises(Interrupted) as stopped:
             terminate()
     assert stopped.value.code == 128 + signal.SIGTERM
+
+
+def test_a_lost_terminal_stops_a_run_in_order():
+    with StopRequest("stopped") as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.agreed()
+        with pytest.raises(Interrupted) as stopped:
+            stop.stop()
+    assert stopped.value.code == 128 + signal.SIGHUP
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+def test_a_run_that_was_started_with_nohup_outlives_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest("stopped") as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.agreed()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def handles(process, number):
+    """Whether the process has a handler of its own for a signal."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    "number, after",
+    [(signal.SIGINT, 0.0), (signal.SIGINT, 0.3), (signal.SIGINT, 1.0), (signal.SIGHUP, 0.6)],
+)
+def test_a_signal_while_the_program_starts_is_one_line(tmp_path, number, after):
+    words = ["train", "digits", "--run.folder", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "experiments.run", *words],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 30
+        while not handles(process, signal.SIGHUP) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(after)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert len(said.splitlines()) == 1
+    assert "stopped" in said

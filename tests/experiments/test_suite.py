@@ -126,6 +126,11 @@ def test_cells_are_made_once_and_again_when_something_that_they_depend_on_change
     (tmp_path / slug(TINY.name) / "controller.json").write_text('{"half": ')
     suite().run(TINY, names)
     assert made[2:] == [OURS]
+    path = tmp_path / slug(TINY.name) / "controller.json"
+    whole = path.read_text()
+    path.write_text(whole.replace("0.", "1.", 1))  # a number that is not as it was written
+    assert list(suite().stored(TINY, names)) == [REFERENCE]
+    path.write_text(whole)
     monkeypatch.setattr("experiments.suites.cells.CELL_VERSION", 1000)
     assert suite().stored(TINY, names) == {}
     assert suite().outdated(TINY, names) == 2
