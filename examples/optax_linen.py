@@ -27,7 +27,7 @@ def main(controlled: bool = True, num_steps: int = 600, batch_size: int = 64) ->
     model = MLP()
     params = model.init(jax.random.key(0), inputs[:1])
     if controlled:
-        optimizer = ganno_jax.optimizer(ganno_jax.load("nadamw"), total_steps=num_steps)
+        optimizer = ganno_jax.optimizer(total_steps=num_steps)
     else:
         optimizer = optax.nadamw(0.01)
 

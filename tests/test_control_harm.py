@@ -21,7 +21,7 @@ def adamw(total_steps):
 
 
 def nadamw(total_steps, **settings):
-    return ganno_jax.optimizer(ganno_jax.load("nadamw"), total_steps, **settings)
+    return ganno_jax.optimizer(total_steps, ganno_jax.load("nadamw"), **settings)
 
 
 def broad(total_steps):

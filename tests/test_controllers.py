@@ -73,16 +73,16 @@ def test_a_controller_with_a_direction_is_a_whole_optimizer(tmp_path):
     assert loaded.direction == direction
     assert fingerprint(loaded) == fingerprint(controller) != fingerprint(make_controller())
     adam = optax.scale_by_adam(b1=0.7, b2=0.95, nesterov=True)
-    (params, _), (losses, rates) = descend(ganno_jax.optimizer(loaded, 12, every=3), PARAMS)
+    (params, _), (losses, rates) = descend(ganno_jax.optimizer(12, loaded, every=3), PARAMS)
     expected = descend(ganno_jax.control(adam, loaded, 12, every=3, weight_decay=0.01), PARAMS)
     chex.assert_trees_all_close((params, losses, rates), (expected[0][0], *expected[1]), rtol=1e-5)
 
 
 def test_a_controller_for_any_direction_is_no_whole_optimizer():
     with pytest.raises(ValueError, match=r"no direction of its own: use ganno_jax\.control"):
-        ganno_jax.optimizer(make_controller(), 12)
+        ganno_jax.optimizer(12, make_controller())
     with pytest.raises(ValueError, match="must be a Controller, such as"):
-        ganno_jax.optimizer("broad", 12)
+        ganno_jax.optimizer(12, "broad")
 
 
 def test_a_policy_that_cannot_be_kept_is_refused(tmp_path):

@@ -212,9 +212,13 @@ def at_rest(policy: AgentPolicy | Ensemble) -> AgentPolicy | Ensemble:
 
 
 def through_the_door(bench: Bench, controller: Controller) -> optax.GradientTransformationExtraArgs:
-    """A controller as users get it: default arguments, over its own direction or the problem's."""
+    """A controller as users get it: default arguments, over its own direction or the problem's.
+
+    It is told how long an epoch is, which whoever trains knows.
+    """
+    steps_per_epoch = bench.training.family.num_trainable / bench.training.batch_size
     if controller.direction is not None:
-        return ganno_jax.optimizer(controller, bench.total_steps)
+        return ganno_jax.optimizer(bench.total_steps, controller, steps_per_epoch=steps_per_epoch)
     optimizer = bench.training.optimizer
     numbers = optimizer.sample(jax.random.key(0))
     decays = optimizer.decays(numbers, 1)
@@ -222,6 +226,7 @@ def through_the_door(bench: Bench, controller: Controller) -> optax.GradientTran
         optimizer.transformation(numbers),
         controller,
         bench.total_steps,
+        steps_per_epoch=steps_per_epoch,
         weight_decay=None if decays is None else decays[0],
     )
 

@@ -6,12 +6,16 @@ import optax
 from jaxtyping import PyTree
 
 from ganno_jax.control import Layers, control
-from ganno_jax.controllers import Controller, checked
+from ganno_jax.controllers import Controller, checked, load
+
+
+DEFAULT = "muon"
+"""The shipped controller that is taken where none is named."""
 
 
 def optimizer(
-    controller: Controller,
     total_steps: int,
+    controller: Controller | None = None,
     *,
     initial_rate: float = 1e-3,
     steps_per_epoch: float | None = None,
@@ -26,15 +30,16 @@ def optimizer(
     """`control` over the direction that the controller was trained with.
 
     ```python
-    optimizer = ganno_jax.optimizer(ganno_jax.load("nadamw"), total_steps=10_000)
+    optimizer = ganno_jax.optimizer(total_steps=10_000, steps_per_epoch=num_examples / batch_size)
     updates, state = optimizer.update(grads, state, params, value=loss)
     ```
 
     Args:
-      controller: from `ganno_jax.load`, or a trained one; with a direction of its own.
       total_steps: updates that the training will take.
+      controller: from `ganno_jax.load`, or a trained one; with a direction of its own. By default the shipped `DEFAULT`.
       initial_rate: as for `control`, like all that follow.
-      steps_per_epoch: updates of one pass over the data, where it is known.
+      steps_per_epoch: updates of one pass over the data, where it is known; the more often examples are seen, the
+        more must be forgotten.
       weight_decay: instead of the direction's own.
       decay_mask: which leaves decay.
       layers: what has a rate of its own.
@@ -46,11 +51,12 @@ def optimizer(
     Raises:
       ValueError: the controller takes any direction, so one must be chosen; otherwise as `control`.
     """
+    controller = load(DEFAULT) if controller is None else controller
     direction = checked(controller).direction
     if direction is None:
         raise ValueError(
             "this controller has no direction of its own: use "
-            "ganno_jax.control(direction, controller, total_steps), or ganno_jax.load('nadamw')."
+            "ganno_jax.control(direction, controller, total_steps), or leave the controller out."
         )
     return control(
         direction,
