@@ -26,10 +26,7 @@ def main(controlled: bool = True, num_steps: int = 600, batch_size: int = 64) ->
     held_out = slice(1400, None)
     model = MLP()
     params = model.init(jax.random.key(0), inputs[:1])
-    if controlled:
-        optimizer = ganno_jax.optimizer(total_steps=num_steps)
-    else:
-        optimizer = optax.nadamw(0.01)
+    optimizer = ganno_jax.optimizer(total_steps=num_steps) if controlled else optax.nadamw(0.01)
 
     def loss_fn(params, x, y):
         logits = model.apply(params, x)

@@ -8,7 +8,6 @@ from jaxtyping import PyTree
 from ganno_jax.control import Layers, control
 from ganno_jax.controllers import Controller, checked, load
 
-
 DEFAULT = "muon"
 """The shipped controller that is taken where none is named."""
 
@@ -36,7 +35,7 @@ def optimizer(
 
     Args:
       total_steps: updates that the training will take.
-      controller: from `ganno_jax.load`, or a trained one; with a direction of its own. By default the shipped `DEFAULT`.
+      controller: from `ganno_jax.load`, or a trained one; with a direction of its own. By default `DEFAULT`.
       initial_rate: as for `control`, like all that follow.
       steps_per_epoch: updates of one pass over the data, where it is known; the more often examples are seen, the
         more must be forgotten.
