@@ -95,3 +95,12 @@ def make_actions(config: BroadConfig) -> ActionSpace:
         epoch_exponent=config.epoch_exponent,
     )
     return WholeUpdate(size, forgetting, config.coupling)
+
+
+def kept_actions(config: BroadConfig, space: RelativeUpdate | WholeUpdate) -> ActionSpace:
+    """What a finished controller keeps of its agents' actions and of the base under them."""
+    space = space.with_share(config.action_share)
+    space = space.with_size(config.size_share * config.relative_size)
+    if isinstance(space, WholeUpdate):
+        space = space.with_forgetting(config.forgetting_share * config.forgetting)
+    return space

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from jax.sharding import Mesh
 
 from experiments.agents.updates import require_finite
 from experiments.broad import head_start, own_kinds
-from experiments.broad.build import make_direction, make_env, make_learner
+from experiments.broad.build import kept_actions, make_direction, make_env, make_learner
 from experiments.configs.broad import BroadConfig, BroadExperiment
 from experiments.configs.checks import (
     HIGHEST_LEARNING_RATE,
@@ -112,7 +113,7 @@ def _check(config: BroadConfig) -> None:
     )
     require_positive({"broad.learning_rate": config.learning_rate}, HIGHEST_LEARNING_RATE)
     require_positive({"broad.alpha": config.alpha}, WIDEST_ALPHA)
-    sizes = ("relative_size", "first_share")
+    sizes = ("relative_size", "first_share", "size_share", "forgetting_share")
     require_positive({f"broad.{name}": getattr(config, name) for name in sizes}, LARGEST_SIZE)
     if config.random_kinds and not config.head_start:
         raise ValueError("`broad.random_kinds` needs a head start: --broad.head_start 32.")
@@ -166,7 +167,7 @@ def _plan(config: BroadExperiment, mesh: Mesh) -> _Plan:
 
 def _settings(config: BroadExperiment) -> dict[str, Any]:
     """What is learned depends on these; a finished training may go on, or be examined anew."""
-    free = ("num_updates", "own_runs", "action_share")
+    free = ("num_updates", "own_runs", "action_share", "size_share", "forgetting_share")
     values = dataclasses.asdict(config.broad).items()
     return {f"broad.{name}": value for name, value in values if name not in free}
 
@@ -218,8 +219,7 @@ def _learn(
         "inner_steps": steps * total,  # without those of a head start
         "seconds": seconds,
     }
-    share = settings.action_share
-    policy = with_actions(_together(learner, states), lambda space: space.with_share(share))
+    policy = with_actions(_together(learner, states), partial(kept_actions, settings))
     controller = save_controller(
         folder, policy, envs[0].num_decisions, cost, direction=make_direction(settings)
     )

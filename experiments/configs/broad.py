@@ -44,6 +44,10 @@ class BroadConfig:
     """Bound of an action in log space, > 0."""
     action_share: float = 1.0
     """Of the agents' log actions that the finished controller keeps, (0, 1]; less stays closer to the base."""
+    size_share: float = 1.0
+    """Of the base's size that the finished controller keeps, > 0."""
+    forgetting_share: float = 1.0
+    """Of the base's forgetting that the finished controller keeps, > 0 (whole)."""
     shape: Shape = "linear_one_cycle"
     """Base schedule."""
     relative_size: float = 0.1

@@ -297,6 +297,8 @@ def muon(scale: Scale = "small") -> BroadExperiment:
     Expected result: not measured yet.
     """
     general = broad(scale)
+    if scale == "small":
+        general = dataclasses.replace(general, broad=BroadConfig(num_updates=60, own_runs=0))
     settings = dataclasses.replace(
         general.broad,
         actions="whole",
@@ -314,6 +316,9 @@ def muon(scale: Scale = "small") -> BroadExperiment:
         coupling=0.25,
         alpha=1.5,
         initial_log_std=-1.0,
+        action_share=0.5,
+        size_share=0.7,
+        forgetting_share=0.7,
     )
     return dataclasses.replace(general, preset="muon", broad=settings)
 

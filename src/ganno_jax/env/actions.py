@@ -280,6 +280,10 @@ class WholeUpdate:
         """The same around a base of another size."""
         return self.replace(size=self.size.with_size(relative_size))
 
+    def with_forgetting(self, kappa: float) -> "WholeUpdate":
+        """The same around a base that forgets so much in a training of one pass."""
+        return self.replace(forgetting=self.forgetting.replace(kappa=kappa))
+
     def with_share(self, share: float) -> "WholeUpdate":
         """The same with this share of both actions' bounds."""
         forgetting = self.forgetting.replace(alpha=share * self.forgetting.alpha)
