@@ -252,7 +252,7 @@ def _actions(config: Config) -> actions.ActionSpace:
         forgetting = actions.Forgetting(
             shape, kappa=agent.forgetting, epoch_exponent=agent.epoch_exponent, **alpha
         )
-        return actions.WholeUpdate(size, forgetting)
+        return actions.WholeUpdate(size, forgetting, agent.coupling)
     low, high = config.optimizer.initial_rate
     return actions.DirectRate(lowest=low, highest=high)
 

@@ -148,6 +148,8 @@ class AgentConfig:
     """Of the base over a training of one pass, >= 0 (whole)."""
     epoch_exponent: float = 0.45
     """The base's forgetting grows with this power of the passes over the data, >= 0 (whole)."""
+    coupling: float = 0.0
+    """The size is (the base's forgetting over the training)^this times as large, >= 0 (whole)."""
     critic: Literal["central", "local"] = "central"
     """A central critic is MAPPO, a local one IPPO."""
     recurrent: bool = False

@@ -169,3 +169,24 @@ def test_a_whole_update_is_its_two_parts():
     found = both.apply(observation(), actions)
     np.testing.assert_array_equal(found.rates, size.apply(observation(), actions[:, 0]))
     np.testing.assert_array_equal(found.forgetting, forgetting.apply(observation(), actions[:, 1]))
+
+
+def test_where_the_base_forgets_more_its_updates_are_larger():
+    size = RelativeUpdate(flat_shape, relative_size=0.02, first_share=1.0)
+    forgetting = Forgetting(flat_shape, kappa=0.5, epoch_exponent=0.5)
+    alone = WholeUpdate(size, forgetting)
+    coupled = WholeUpdate(size, forgetting, coupling=0.25)
+    action = jnp.zeros((2, 2))
+    for passes, over_training in ((0.2, 0.5), (16.0, 2.0)):
+        seen = observation().replace(steps_per_epoch=jnp.float32(120 / passes))
+        before, after = alone.apply(seen, action), coupled.apply(seen, action)
+        np.testing.assert_allclose(after.rates, before.rates * over_training**0.25, rtol=1e-5)
+        np.testing.assert_allclose(after.forgetting, before.forgetting)
+        np.testing.assert_allclose(after.forgetting, 2 * over_training, rtol=1e-5)
+
+
+def test_a_base_is_changed_under_the_same_actions():
+    space = WholeUpdate(RelativeUpdate(flat_shape, alpha=2.0), Forgetting(flat_shape, alpha=1.0))
+    changed = space.with_size(0.01).with_forgetting(3.0).with_share(0.5)
+    assert (changed.size.relative_size, changed.forgetting.kappa) == (0.01, 3.0)
+    assert (changed.size.alpha, changed.forgetting.alpha) == (1.0, 0.5)
