@@ -340,3 +340,9 @@ def test_shipped_controllers_do_the_same_whatever_the_initial_rate(name):
         for rate in (1e-5, 1.0)
     ]
     chex.assert_trees_all_equal(*ends)
+
+
+def test_the_optimizer_takes_the_default_controller_where_none_is_named():
+    alone = descend(ganno_jax.optimizer(12), PARAMS)
+    named = descend(ganno_jax.optimizer(12, ganno_jax.load("muon")), PARAMS)
+    jax.tree.map(np.testing.assert_array_equal, alone, named)

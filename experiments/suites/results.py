@@ -1,5 +1,6 @@
 """From the cells of a suite to rows: per problem, over all problems, along each sweep. The report split comes first."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -194,7 +195,7 @@ def shown(rows: Sequence[Row]) -> list[Row]:
             "accuracy_difference": f"{row['accuracy_difference']:+.1%}",
             "at_or_below": f"{row['at_or_below']} of {row['problems']}",
             "worst_problem": f"{row['worst_difference']:+.2f}",
-            "over_Adam": f"{row['over_Adam']:.2f}x",
+            "over_Adam": "-" if math.isnan(row["over_Adam"]) else f"{row['over_Adam']:.2f}x",
             "diverged": f"{row['share_diverged']:.1%}",
             "selection_difference": f"{row['selection_difference']:+.3f}",
             "tuning_runs": row["tuning_runs"],

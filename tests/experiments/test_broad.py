@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.broad import commands as broad_commands
+from experiments.broad import own_kinds
 from experiments.broad.build import make_env
 from experiments.configs.broad import BroadConfig, BroadExperiment
 from experiments.configs.config import to_dict
@@ -127,6 +128,42 @@ def test_one_direction_in_every_kind_makes_a_whole_optimizer(tmp_path, monkeypat
     assert "no optimizer 'adamax'; there are: sgd" in capsys.readouterr().err
     assert main(["train", "broad", "--broad.momentum", "0.5", *words.split()]) == 2
     assert "`broad.momentum` is of one direction for all kinds" in capsys.readouterr().err
+
+
+def test_agents_of_whole_updates_learn_on_many_horizons_and_keep_a_share(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(broad_families, "HORIZONS", (TINY,))
+    seen = []
+    monkeypatch.setattr(broad_commands, "examine", lambda folder, made, *rest: seen.append(made))
+    words = "--broad.num_envs 4 --broad.group_size 2 --broad.num_minibatches 2 --broad.own_runs 4"
+    words += f" --broad.num_updates 1 --run.devices 1 --run.folder {tmp_path}"
+    assert main(["train", "muon", *words.split()]) == 0
+    made = load(tmp_path / "muon" / "agents.controller")
+    assert made.direction == Direction("muon", momentum=0.95, second_decay=0.98)
+    shipped = load("muon")
+    assert made.direction == shipped.direction
+    mine, theirs = made.policy.actions, shipped.policy.actions
+    assert mine.sets == theirs.sets == ("rates", "forgetting")
+    for space in (mine, theirs):
+        assert float(space.size.relative_size) == pytest.approx(0.7 * 0.03)
+        assert float(space.forgetting.kappa) == pytest.approx(0.7 * 0.6)
+        assert float(space.size.alpha) == float(space.forgetting.alpha) == 0.5 * 1.5
+        assert float(space.coupling) == 0.25
+    with (tmp_path / "muon" / "tables" / "own_kinds.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["best_size"]) in [0.03 * factor for factor in own_kinds.SIZES]
+    other = ["--run.name", "other", "--broad.head_start", "8"]
+    assert main(["train", "muon", *words.split(), *other]) == 2
+    assert "a head start is of one number per agent" in capsys.readouterr().err
+
+
+def test_horizons_span_two_orders_of_magnitude():
+    problems_there = broad_families.HORIZONS
+    steps = [problem.total_steps for problem in problems_there]
+    assert (min(steps), max(steps)) == (90, 6000)
+    assert len({problem.name for problem in problems_there}) == len(problems_there)
+    assert {problem.num_decisions for problem in problems_there} == {30}
 
 
 def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(
