@@ -7,6 +7,7 @@ puts a trained policy into anybody's training as an Optax transformation, `optim
 
 from ganno_jax.control import control
 from ganno_jax.controllers import Controller, load, save
+from ganno_jax.door.horizon import extend
 from ganno_jax.door.reports import describe, metrics
 from ganno_jax.env import Env
 from ganno_jax.evaluation import evaluate
@@ -32,6 +33,7 @@ __all__ = [
     "control",
     "describe",
     "evaluate",
+    "extend",
     "load",
     "make_mesh",
     "metrics",

@@ -21,7 +21,7 @@ from ganno_jax.door import (
 )
 from ganno_jax.door.checks import check_direction, check_state, check_update
 from ganno_jax.door.clock import Clock
-from ganno_jax.door.state import ControlState, Names
+from ganno_jax.door.state import ControlState, Outline
 from ganno_jax.inner import layers as layer_maps
 from ganno_jax.inner.directions import Direction
 from ganno_jax.inner.layers import LayerMap
@@ -138,7 +138,7 @@ def control(
         return started(params)
 
     def started(params: PyTree) -> ControlState:
-        state = ControlState(Names(find_layers(params).names), transformation.init(params))
+        state = ControlState(Outline(find_layers(params).names, clock), transformation.init(params))
         return _over_devices_of(params, state)
 
     def step(
@@ -146,7 +146,7 @@ def control(
     ) -> tuple[PyTree, ControlState]:
         wide = _in_full_precision(params)
         layer_map = find_layers(wide)
-        check_state(state, jax.eval_shape(started, wide), layer_map.names)
+        check_state(state, jax.eval_shape(started, wide))
         gradient = jax.tree.map(lambda g, w: g.astype(w.dtype), gradient, wide)
         squares = layer_maps.squared_norms(gradient, layer_map)
         value = None if value is None else jnp.asarray(value, jnp.float32)

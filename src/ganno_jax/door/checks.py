@@ -30,13 +30,12 @@ def check_update(gradient: PyTree, params: PyTree | None, value: Any) -> None:
         )
 
 
-def check_state(state: Any, needed: ControlState, names: tuple[str, ...]) -> None:
-    """Whether a state belongs to these layers, this controller and this version of the library.
+def check_state(state: Any, needed: ControlState) -> None:
+    """Whether a state belongs to these layers, this horizon, this controller and this version of the library.
 
     Args:
       state: what an update is given.
       needed: shapes of one from `init`.
-      names: the layers.
 
     Raises:
       ValueError: it does not; names what differs first.
@@ -45,10 +44,18 @@ def check_state(state: Any, needed: ControlState, names: tuple[str, ...]) -> Non
         raise ValueError(
             f"the state must be one of `control`, from its `init`; got {type(state).__name__}."
         )
+    names, clock = needed.layer_names, needed.outline.clock
     if state.layer_names != names:
         raise ValueError(
             f"the state is for {len(state.layer_names)} layers, the parameters have {len(names)}: "
             f"{', '.join(sorted(set(state.layer_names) ^ set(names)))} differ."
+        )
+    before = state.outline.clock
+    if before != clock:
+        raise ValueError(
+            f"the state is of a training of {before.total_steps} updates with {before.decisions} decisions, the "
+            f"optimizer of one of {clock.total_steps} with {clock.decisions}: state = ganno_jax.extend(state, "
+            f"total_steps={clock.total_steps})."
         )
     found, wanted = _shapes(state), _shapes(needed)
     for path in [*wanted, *found]:

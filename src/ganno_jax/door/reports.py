@@ -66,7 +66,7 @@ def metrics(state: Any) -> dict[str, float]:
     if one.actions is not None and one.actions.ndim == 1:
         actions = zip(one.layer_names, np.asarray(one.actions), strict=True)
         numbers |= {f"action/{n}": float(a) for n, a in actions}
-    for name in ("step", "skipped", "limited", "spikes", "backoff", "signed_loss"):
+    for name in ("step", "overrun", "skipped", "limited", "spikes", "backoff", "signed_loss"):
         numbers[name] = float(getattr(one, name))
     return numbers
 

@@ -6,14 +6,16 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from ganno_jax.door.clock import Clock
 from ganno_jax.door.rates import RatesState
 
 
 @struct.dataclass
-class Names:
-    """Static: the layers, first to last."""
+class Outline:
+    """Static: the layers, first to last, and when decisions fall."""
 
     layers: tuple[str, ...] = struct.field(pytree_node=False)
+    clock: Clock = struct.field(pytree_node=False)
 
 
 class ControlState(NamedTuple):
@@ -22,7 +24,7 @@ class ControlState(NamedTuple):
     `optax.tree.get(state, "rates")` finds the fields by name in any state that holds this one.
     """
 
-    names: Names
+    outline: Outline
     parts: Any
 
     def part(self, field: str) -> Any:
@@ -34,7 +36,7 @@ class ControlState(NamedTuple):
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        return self.names.layers
+        return self.outline.layers
 
     @property
     def by_policy(self) -> RatesState:
@@ -48,6 +50,11 @@ class ControlState(NamedTuple):
     def step(self) -> Int[Array, ""]:
         """Updates made, without those skipped."""
         return self.by_policy.step
+
+    @property
+    def overrun(self) -> Int[Array, ""]:
+        """Updates past the planned end, where rates stay as they were; `ganno_jax.extend` plans a later one."""
+        return jnp.maximum(self.step - int(self.outline.clock.total_steps), 0)
 
     @property
     def rates(self) -> Float[Array, " layer"]:
