@@ -33,3 +33,12 @@ def test_the_optax_examples_learn_with_and_without_the_controller(name, capsys):
     assert main(controlled=True, num_steps=90) < 1.5  # log(10) = 2.3 is guessing
     assert "learning rates per layer" in capsys.readouterr().out
     assert main(controlled=False, num_steps=30) < 1.5
+
+
+def test_a_train_state_learns_with_and_without_the_loss(capsys):
+    losses = load("optax_train_state").main(num_steps=90)
+    assert set(losses) == {"without", "with"}
+    assert max(losses.values()) < 1.5  # log(10) = 2.3 is guessing
+    printed = capsys.readouterr().out
+    assert "without loss: rate/Dense_0" in printed
+    assert "with loss: forgetting/Dense_1" in printed
