@@ -295,8 +295,8 @@ def muon(scale: Scale = "small") -> BroadExperiment:
     Learned on 17 kinds of trainings of 90 to 6,000 steps, whose members differ in wrong labels, number of examples,
     scale of the weights and width.
     Cost: small 43 minutes of training on two busy CPU cores, 8 of them compiling; paper not measured yet.
-    Expected result: small level with tuned Muon on the development suite, 0.11 below the best tuned schedule, most of it
-    by the base (docs/results.md).
+    Expected result: small level with tuned Muon on the development suite, 0.11 below the best tuned schedule; most of
+    it by the base (docs/results.md).
     """
     general = broad(scale)
     if scale == "small":

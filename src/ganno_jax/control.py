@@ -113,7 +113,7 @@ def control(
     is_finite_direction = isinstance(direction, Direction)  # from a finite gradient
     if isinstance(direction, Direction):
         weight_decay = direction.decoupled_decay if weight_decay is None else weight_decay
-        direction = direction.transformation()
+        direction = direction.transformation(stacked)
     if isinstance(weight_decay, float | int) and weight_decay == 0:
         weight_decay = None
     find_layers = partial(_find_layers, layers, stacked, decay_mask)

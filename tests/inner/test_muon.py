@@ -7,6 +7,7 @@ import optax
 import pytest
 from scipy.optimize import linprog
 
+from ganno_jax.inner import Direction
 from ganno_jax.inner.muon import POLYNOMIALS, SMALLEST, dimension_numbers, muon_or_nadam, route
 
 
@@ -110,3 +111,38 @@ def test_leaves_take_the_direction_of_their_role(path, shape, expected):
 )
 def test_rows_are_inputs_and_columns_outputs(path, shape, rows, columns):
     assert dimension_numbers(path, shape) == (rows, columns)
+
+
+def test_layers_of_a_stack_take_the_steps_that_they_take_apart(key):
+    def block(key):
+        keys = iter(jax.random.split(key, 6))
+
+        def normal(*shape):
+            return jax.random.normal(next(keys), shape)
+
+        return {
+            "attention": {
+                "query": {"kernel": normal(6, 2, 3), "bias": normal(2, 3)},
+                "out": {"kernel": normal(2, 3, 6)},
+            },
+            "conv": {"kernel": normal(3, 3, 2, 4)},
+            "norm": {"scale": normal(6)},
+            "dense": {"kernel": normal(6, 4)},
+        }
+
+    blocks = [block(jax.random.fold_in(key, i)) for i in range(3)]
+    stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)
+    direction = Direction("muon", momentum=0.95)
+
+    def first(tree, **stacked):
+        made = direction.transformation(**stacked)
+        return made.update(tree, made.init(tree), tree)[0]
+
+    together = first({"layers": stack}, stacked={"layers": 1})["layers"]
+    apart = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[first(b) for b in blocks])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), together, apart)
+
+
+def test_biases_of_attention_heads_are_vectors():
+    assert route(("query", "bias"), (4, 16))[0] == "nadam"
+    assert route(("query", "kernel"), (64, 4, 16))[0] == "muon"

@@ -7,7 +7,8 @@ so that the size of a layer's update is that of its gradient.
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -59,8 +60,10 @@ def _nadam(h: Hyperparameters) -> optax.GradientTransformation:
     return optax.scale_by_adam(b1=h.momentum, b2=h.second_decay, eps=h.epsilon, nesterov=True)
 
 
-def _muon(h: Hyperparameters) -> optax.GradientTransformation:
-    return muon_or_nadam(h.momentum, h.second_decay, h.epsilon)
+def _muon(
+    h: Hyperparameters, stacked: Mapping[str, int] | None = None
+) -> optax.GradientTransformation:
+    return muon_or_nadam(h.momentum, h.second_decay, h.epsilon, stacked)
 
 
 def _lion(h: Hyperparameters) -> optax.GradientTransformation:
@@ -207,9 +210,17 @@ class Direction:
             **decay,
         )
 
-    def transformation(self) -> optax.GradientTransformationExtraArgs:
-        """For a training loop of one's own: an Optax transformation without a learning rate or decoupled decay."""
+    def transformation(
+        self, stacked: Mapping[str, int] | None = None
+    ) -> optax.GradientTransformationExtraArgs:
+        """For a training loop of one's own: an Optax transformation without a learning rate or decoupled decay.
+
+        Args:
+          stacked: number of leading axes that count layers, by the beginning of the path; Muon must know.
+        """
         optimizer = self.optimizer(Constant(1.0))
+        if self.name == "muon" and stacked:
+            optimizer = optimizer.replace(direction_fn=partial(_muon, stacked=stacked))
         return optimizer.transformation(optimizer.sample(jax.random.key(0)))
 
     @property

@@ -12,6 +12,7 @@ References:
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from jaxtyping import Array, Float, PyTree
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 from ganno_jax.inner.layer_names import path_names
+from ganno_jax.inner.stacks import stack_axes
 
 NADAM_MOMENTUM = 0.9  # of what is no matrix
 ROUTES = ("muon", "nadam")
@@ -35,15 +37,19 @@ POLYNOMIALS = (
 SMALLEST = 0.01  # singular value, as a share of the matrix's norm, that is brought near 1
 
 
-def route(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[str, str]:
+def route(path: tuple[str, ...], shape: tuple[int, ...], stack_axes: int = 0) -> tuple[str, str]:
     """Which direction a leaf takes, `"muon"` or `"nadam"`, and why.
 
     Args:
       path: names from the root to the leaf, such as `("dense0", "kernel")`.
       shape: of the leaf.
+      stack_axes: its leading axes that count layers.
     """
+    shape = shape[stack_axes:]
     if sum(size > 1 for size in shape) < 2:
         return "nadam", "a vector or a number"
+    if re.search(r"bias|scale|norm|(^|_)b$", path[-1].lower()):
+        return "nadam", "a bias or a scale, one number for each output"
     if re.search(r"embed|vocab|(^|[/_.])w[tp]e($|[/_.])|position", "/".join(path).lower()):
         return "nadam", "an embedding: each row has gradients of its own"
     if len(shape) == 2:
@@ -53,26 +59,33 @@ def route(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[str, str]:
     return "muon", "a convolution's kernel, as a matrix [height * width * in, out]"
 
 
-def dimension_numbers(path: tuple[str, ...], shape: tuple[int, ...]) -> MuonDimensionNumbers:
+def dimension_numbers(
+    path: tuple[str, ...], shape: tuple[int, ...], stack_axes: int = 0
+) -> MuonDimensionNumbers:
     """Which axes of a leaf are its matrix's rows (inputs) and columns (outputs); others count matrices.
 
     Kernels of three axes are projections of an attention by name, `[in, head, size]` or `[head, size, out]`, or else a
-    stack of matrices `[stack, in, out]`.
+    stack of matrices `[stack, in, out]`. Leading axes that count layers come before all of these.
     """
-    if len(shape) != 3:
-        return MuonDimensionNumbers(tuple(range(len(shape) - 1)), (len(shape) - 1,))
+    rank = len(shape) - stack_axes
     owner = path[-2].lower() if len(path) > 1 else ""
-    if owner in ("query", "key", "value"):
-        return MuonDimensionNumbers((0,), (1, 2))
-    if owner in ("out", "output"):
-        return MuonDimensionNumbers((0, 1), (2,))
-    return MuonDimensionNumbers((1,), (2,))
+    if rank != 3:
+        inputs, outputs = tuple(range(rank - 1)), (rank - 1,)
+    elif owner in ("query", "key", "value"):
+        inputs, outputs = (0,), (1, 2)
+    elif owner in ("out", "output"):
+        inputs, outputs = (0, 1), (2,)
+    else:
+        inputs, outputs = (1,), (2,)
+    inputs, outputs = (tuple(axis + stack_axes for axis in axes) for axes in (inputs, outputs))
+    return MuonDimensionNumbers(inputs, outputs)
 
 
 def muon_or_nadam(
     momentum: Float[Array, ""] | float,
     second_decay: Float[Array, ""] | float,
     epsilon: Float[Array, ""] | float,
+    stacked: Mapping[str, int] | None = None,
 ) -> optax.GradientTransformation:
     """The direction, without a learning rate and without decay.
 
@@ -80,39 +93,37 @@ def muon_or_nadam(
       momentum: of matrices, [0, 1).
       second_decay: of NAdam's second moment, [0, 1).
       epsilon: added to the norm of a matrix, and to the root of NAdam's second moment.
+      stacked: number of leading axes that count layers, by the beginning of a leaf's path.
     """
+
+    def by_leaf(function: Callable[..., Any], tree: PyTree) -> PyTree:
+        def one(path: tuple[Any, ...], leaf: Array) -> Any:
+            names = path_names(path)
+            return function(names, leaf.shape, stack_axes(names, stacked or {}))
+
+        return jax.tree_util.tree_map_with_path(one, tree)
+
+    def to_unit_entries(tree: PyTree, params: PyTree | None) -> PyTree:
+        del params
+
+        def factor(names: tuple[str, ...], shape: tuple[int, ...], leading: int) -> float:
+            axes = dimension_numbers(names, shape, leading)
+            return math.sqrt(max(math.prod(np.take(shape, one)) for one in axes))
+
+        return jax.tree.map(lambda update, f: update * f, tree, by_leaf(factor, tree))
+
     matrices = optax.chain(
         scale_by_muon(
             POLYNOMIALS,
             ns_steps=len(POLYNOMIALS),
             beta=momentum,
             eps=epsilon,
-            weight_dimension_numbers=_numbers,
+            weight_dimension_numbers=lambda tree: by_leaf(dimension_numbers, tree),
         ),
-        _to_unit_entries(),
+        optax.stateless(to_unit_entries),
     )
     vectors = optax.scale_by_adam(b1=NADAM_MOMENTUM, b2=second_decay, eps=epsilon, nesterov=True)
-    return optax.partition({"muon": matrices, "nadam": vectors}, _labels)
-
-
-def _labels(tree: PyTree) -> PyTree:
-    def label(path: tuple[Any, ...], leaf: Array) -> str:
-        return route(path_names(path), leaf.shape)[0]
-
-    return jax.tree_util.tree_map_with_path(label, tree)
-
-
-def _numbers(tree: PyTree) -> PyTree:
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: dimension_numbers(path_names(path), leaf.shape), tree
+    return optax.partition(
+        {"muon": matrices, "nadam": vectors},
+        lambda tree: by_leaf(lambda *leaf: route(*leaf)[0], tree),
     )
-
-
-def _to_unit_entries() -> optax.GradientTransformation:
-    def scaled(path: tuple[Any, ...], update: Array) -> Array:
-        axes = dimension_numbers(path_names(path), update.shape)
-        sides = [math.prod(np.take(update.shape, one)) for one in axes]
-        longer = max(sides)
-        return update * math.sqrt(longer)
-
-    return optax.stateless(lambda tree, _: jax.tree_util.tree_map_with_path(scaled, tree))

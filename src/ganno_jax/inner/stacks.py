@@ -26,6 +26,12 @@ def find_stacks(
     return [found[0] if found else ("", 0) for found in inside]
 
 
+def stack_axes(path: tuple[str, ...], stacked: Mapping[str, int]) -> int:
+    """How many leading axes of the leaf at this path count layers."""
+    name = "/".join(path)
+    return next((axes for prefix, axes in stacked.items() if _is_under(name, prefix)), 0)
+
+
 def layers_in_order(
     names: list[str], leaves: list[Any], stacks: list[tuple[str, int]], order: Callable[[str], Any]
 ) -> list[tuple[str, str]]:
