@@ -69,6 +69,12 @@ def handles(process, number):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def as_from_a_terminal():
+    """Signals as a terminal leaves them: under `nohup`, or in the background of a script, some are ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     "number, after",
     [(signal.SIGINT, 0.0), (signal.SIGINT, 0.3), (signal.SIGINT, 1.0), (signal.SIGHUP, 0.6)],
@@ -81,13 +87,17 @@ def test_a_signal_while_the_program_starts_is_one_line(tmp_path, number, after):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=as_from_a_terminal,
     ) as process:
         deadline = time.monotonic() + 30
         while not handles(process, signal.SIGHUP) and time.monotonic() < deadline:
             time.sleep(0.001)
         time.sleep(after)
         process.send_signal(number)
-        _, said = process.communicate(timeout=60)
+        try:
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()  # of no effect where it has ended
     assert process.returncode == 128 + number
     assert len(said.splitlines()) == 1
     assert "stopped" in said
