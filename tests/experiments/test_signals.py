@@ -42,13 +42,17 @@ def test_a_signal_is_only_noted_while_the_run_waits_and_the_second_one_stops():
 
 
 def test_a_lost_terminal_stops_a_run_in_order():
-    with StopRequest("stopped") as stop:
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert stop.agreed()
-        with pytest.raises(Interrupted) as stopped:
-            stop.stop()
-    assert stopped.value.code == 128 + signal.SIGHUP
-    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with StopRequest("stopped") as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.agreed()
+            with pytest.raises(Interrupted) as stopped:
+                stop.stop()
+        assert stopped.value.code == 128 + signal.SIGHUP
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_run_that_was_started_with_nohup_outlives_its_terminal():
