@@ -212,7 +212,8 @@ def test_a_preset_alone_is_enough():
     assert parse("train", ["digits"]) == presets.named("digits")("small")
 
 
-def test_options_reach_the_configuration():
+def test_options_reach_the_configuration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # away from runs that are there already
     words = "digits --scale paper --network.features 16 8 --task.width 0.5 1 --resume"
     config = parse("train", words.split())
     assert config is not None
