@@ -51,6 +51,7 @@ def check(config: Config) -> None:
         "agent.horizon_exponent": (agent.horizon_exponent, 0, 2),
         "agent.forgetting": (agent.forgetting, 0, 100),
         "agent.epoch_exponent": (agent.epoch_exponent, 0, 2),
+        "agent.coupling": (agent.coupling, 0, 2),
         "evaluate.num_runs": (evaluate.num_runs, 2, math.inf),
         "evaluate.tuning_runs": (evaluate.tuning_runs, 1, math.inf),
         "evaluate.blind_updates": (config.num_blind_updates, 0, math.inf),
