@@ -11,8 +11,16 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import Float, PRNGKeyArray
 
+from experiments.configs.broad import BroadConfig
 from experiments.configs.checks import check
-from experiments.configs.config import Config, DataConfig, EnvConfig, NetworkConfig, Range
+from experiments.configs.config import (
+    AgentConfig,
+    Config,
+    DataConfig,
+    EnvConfig,
+    NetworkConfig,
+    Range,
+)
 from experiments.runs import hosts
 from ganno_jax.env import Env, Mapping, actions, rewards
 from ganno_jax.inner import Training, directions
@@ -232,29 +240,44 @@ def make_reward(env: EnvConfig) -> rewards.Reward:
 
 def _actions(config: Config) -> actions.ActionSpace:
     agent = config.agent
-    alpha = {} if agent.alpha is None else {"alpha": agent.alpha}
     if agent.actions == "multipliers":
         return actions.RateMultipliers()
     if agent.actions == "residual":
+        alpha = {} if agent.alpha is None else {"alpha": agent.alpha}
         return actions.ScheduleResidual(actions.SHAPES[agent.shape], peak=agent.peak, **alpha)
     if agent.actions in ("relative", "whole"):
-        shape = actions.SHAPES[agent.shape]
-        size = actions.RelativeUpdate(
-            shape,
-            relative_size=agent.relative_size,
-            sharing=agent.sharing,
-            horizon_exponent=agent.horizon_exponent,
-            first_share=1.0 if agent.actions == "whole" else 0.1,
-            **alpha,
-        )
-        if agent.actions == "relative":
-            return size
-        forgetting = actions.Forgetting(
-            shape, kappa=agent.forgetting, epoch_exponent=agent.epoch_exponent, **alpha
-        )
-        return actions.WholeUpdate(size, forgetting, agent.coupling)
+        return relative_actions(agent, first_share=1.0 if agent.actions == "whole" else 0.1)
     low, high = config.optimizer.initial_rate
     return actions.DirectRate(lowest=low, highest=high)
+
+
+def relative_actions(
+    settings: AgentConfig | BroadConfig, *, first_share: float, shared: bool = False
+) -> actions.RelativeUpdate | actions.WholeUpdate:
+    """The relative size of the update, and with it the forgetting where `settings.actions` is "whole".
+
+    Args:
+      settings: with the numbers of the base.
+      first_share: of the rate in the first window.
+      shared: one rate for all layers.
+    """
+    shape = actions.SHAPES[settings.shape]
+    alpha = {} if settings.alpha is None else {"alpha": settings.alpha}
+    size = actions.RelativeUpdate(
+        shape,
+        relative_size=settings.relative_size,
+        first_share=first_share,
+        sharing=settings.sharing,
+        horizon_exponent=settings.horizon_exponent,
+        shared=shared,
+        **alpha,
+    )
+    if settings.actions == "relative":
+        return size
+    forgetting = actions.Forgetting(
+        shape, kappa=settings.forgetting, epoch_exponent=settings.epoch_exponent, **alpha
+    )
+    return actions.WholeUpdate(size, forgetting, settings.coupling)
 
 
 def _learner_settings(config: Config, env: Env) -> MAPPOConfig:

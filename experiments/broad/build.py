@@ -1,11 +1,11 @@
 """From the configuration of broad meta-training to its envs and its learner."""
 
-from experiments.agents.build import make_reward
+from experiments.agents.build import make_reward, relative_actions
 from experiments.configs.broad import BroadConfig, BroadExperiment
 from experiments.configs.config import EnvConfig
 from experiments.problems.problem import Problem, build
 from ganno_jax.env import Env
-from ganno_jax.env.actions import SHAPES, ActionSpace, Forgetting, RelativeUpdate, WholeUpdate
+from ganno_jax.env.actions import ActionSpace, RelativeUpdate, WholeUpdate
 from ganno_jax.inner import Direction
 from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.tasks.distributions import LogUniform
@@ -74,27 +74,9 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
     )
 
 
-def make_actions(config: BroadConfig) -> ActionSpace:
+def make_actions(config: BroadConfig) -> RelativeUpdate | WholeUpdate:
     """What the agents' numbers mean."""
-    shape = SHAPES[config.shape]
-    size = RelativeUpdate(
-        shape,
-        alpha=config.alpha,
-        relative_size=config.relative_size,
-        first_share=config.first_share,
-        sharing=config.sharing,
-        horizon_exponent=config.horizon_exponent,
-        shared=config.shared,
-    )
-    if config.actions == "relative":
-        return size
-    forgetting = Forgetting(
-        shape,
-        alpha=config.alpha,
-        kappa=config.forgetting,
-        epoch_exponent=config.epoch_exponent,
-    )
-    return WholeUpdate(size, forgetting, config.coupling)
+    return relative_actions(config, first_share=config.first_share, shared=config.shared)
 
 
 def kept_actions(config: BroadConfig, space: RelativeUpdate | WholeUpdate) -> ActionSpace:
