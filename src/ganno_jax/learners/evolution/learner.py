@@ -25,13 +25,14 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ganno_jax.env.actions import ActionSpace
 from ganno_jax.env.batching import AXIS, Mapping, map_trainings, to_mesh
 from ganno_jax.env.environment import Env
 from ganno_jax.env.observation import FEATURES
+from ganno_jax.learners import carried
 from ganno_jax.learners.evolution.config import EvolutionConfig, check, check_divisible
 from ganno_jax.learners.evolution.estimate import (
     antithetic_gradient,
@@ -111,7 +112,7 @@ class Evolution:
     @property
     def continues(self) -> bool:
         """Whether some rollout is shorter than its episode, so that env states live on."""
-        return any(env.episode_decisions != self.config.rollout_decisions for env in self.envs)
+        return carried.continues(self.envs, self.config.rollout_decisions)
 
     def init(self, key: PRNGKeyArray, mesh: Mesh | None = None) -> EvolutionState:
         """Fresh agents, nothing learned; with a mesh on all of its devices, as `train` returns them."""
@@ -145,32 +146,12 @@ class Evolution:
     def started(self, state: EvolutionState, mesh: Mesh) -> EvolutionState:
         """The state with trainings that go on from update to update, where there are any."""
         check_divisible(self.config, mesh)
-        if not self.continues or state.unrolls is not None:
-            return state
-        numbers = range(len(self.envs))
-        make = jax.shard_map(
-            lambda learner, state: tuple(_fresh(learner, state, n, mesh.size) for n in numbers),
-            mesh=mesh,
-            in_specs=(PartitionSpec(), PartitionSpec()),
-            out_specs=PartitionSpec(AXIS),
-            check_vma=False,
-        )
-        return state.replace(unrolls=make(self, state))
+        return carried.started(self, state, "unrolls", _fresh, mesh)
 
     def update(self, state: EvolutionState, mesh: Mesh) -> tuple[EvolutionState, dict[str, Array]]:
         """All candidates in every member, and one step of Adam. Jittable; `train` repeats it."""
         state = self.started(state, mesh)
-        specs = jax.tree.map(lambda _: PartitionSpec(), state.replace(unrolls=None))
-        if self.continues:
-            specs = specs.replace(unrolls=PartitionSpec(AXIS))
-        update = jax.shard_map(
-            partial(_update, num_devices=mesh.size),
-            mesh=mesh,
-            in_specs=(PartitionSpec(), specs),
-            out_specs=(specs, PartitionSpec()),
-            check_vma=False,
-        )
-        return update(self, state)
+        return carried.updated(self, state, "unrolls", _update, mesh)
 
 
 def _update(learner: Evolution, state: EvolutionState, num_devices: int):
@@ -257,11 +238,8 @@ def _fitness(returns: Float[Array, "candidate member"], by_rank: bool) -> Array:
 def _begin(learner: Evolution, state: EvolutionState, number: int, num_devices: int) -> Unroll:
     """Episodes of a batch end together: reset it where they have, at the cost of one branch."""
     fresh = partial(_fresh, learner, state, number, num_devices)
-    if state.unrolls is None:
-        return fresh()
-    old = state.unrolls[number]
-    done = old.env.decision[0] >= learner.envs[number].episode_decisions
-    return jax.lax.cond(done, fresh, lambda: old)
+    old = None if state.unrolls is None else state.unrolls[number]
+    return carried.begin(learner.envs[number], old, fresh)
 
 
 def _fresh(learner: Evolution, state: EvolutionState, number: int, num_devices: int) -> Unroll:

@@ -13,13 +13,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ganno_jax.env.actions import ActionSpace
 from ganno_jax.env.batching import AXIS, Mapping, to_mesh
 from ganno_jax.env.environment import Env
 from ganno_jax.env.observation import FEATURES
+from ganno_jax.learners import carried
 from ganno_jax.learners.mappo import config as settings
 from ganno_jax.learners.mappo.baseline import Baseline
 from ganno_jax.learners.mappo.batch import (
@@ -122,7 +123,7 @@ class MAPPO:
     @property
     def continues(self) -> bool:
         """Whether some rollout is shorter than its episode, so that env states live on."""
-        return any(env.episode_decisions != self.config.rollout_decisions for env in self.envs)
+        return carried.continues(self.envs, self.config.rollout_decisions)
 
     def init(self, key: PRNGKeyArray, mesh: Mesh | None = None) -> LearnerState:
         """Fresh agents, nothing learned. Env states are made by the first update.
@@ -173,32 +174,12 @@ class MAPPO:
     def started(self, state: LearnerState, mesh: Mesh) -> LearnerState:
         """The state with trainings that go on from update to update, where there are any."""
         settings.check_divisible(self.config, mesh)
-        if not self.continues or state.rollouts is not None:
-            return state
-        numbers = range(len(self.envs))
-        make = jax.shard_map(
-            lambda learner, state: tuple(_fresh(learner, state, n, mesh.size) for n in numbers),
-            mesh=mesh,
-            in_specs=(PartitionSpec(), PartitionSpec()),
-            out_specs=PartitionSpec(AXIS),
-            check_vma=False,
-        )
-        return state.replace(rollouts=make(self, state))
+        return carried.started(self, state, "rollouts", _fresh, mesh)
 
     def update(self, state: LearnerState, mesh: Mesh) -> tuple[LearnerState, dict[str, Array]]:
         """One rollout in every env and its epochs. Jittable; `train` repeats it."""
         state = self.started(state, mesh)
-        specs = jax.tree.map(lambda _: PartitionSpec(), state.replace(rollouts=None))
-        if self.continues:
-            specs = specs.replace(rollouts=PartitionSpec(AXIS))
-        update = jax.shard_map(
-            partial(_update, num_devices=mesh.size),
-            mesh=mesh,
-            in_specs=(PartitionSpec(), specs),
-            out_specs=(specs, PartitionSpec()),
-            check_vma=False,
-        )
-        return update(self, state)
+        return carried.updated(self, state, "rollouts", _update, mesh)
 
 
 def _update(learner: MAPPO, state: LearnerState, num_devices: int):
@@ -261,11 +242,8 @@ def _update(learner: MAPPO, state: LearnerState, num_devices: int):
 def _begin(learner: MAPPO, state: LearnerState, number: int, num_devices: int) -> RolloutState:
     """Episodes of a batch end together: reset it where they have, at the cost of one branch."""
     fresh = partial(_fresh, learner, state, number, num_devices)
-    if state.rollouts is None:
-        return fresh()
-    old = state.rollouts[number]
-    done = old.env.decision[0] >= learner.envs[number].episode_decisions
-    return jax.lax.cond(done, fresh, lambda: old)
+    old = None if state.rollouts is None else state.rollouts[number]
+    return carried.begin(learner.envs[number], old, fresh)
 
 
 def _fresh(learner: MAPPO, state: LearnerState, number: int, num_devices: int) -> RolloutState:
