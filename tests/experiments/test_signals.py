@@ -1,5 +1,6 @@
 """Stopping at once, whatever is running."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -72,27 +73,33 @@ def handles(process, number):
     return bool(int(caught, 16) >> (number - 1) & 1)
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@contextlib.contextmanager
 def as_from_a_terminal():
-    """Signals as a terminal leaves them: under `nohup`, or in the background of a script, some are ignored."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+    """Programs started here get signals as a terminal leaves them: under `nohup`, or in a script, some are ignored."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 @pytest.mark.parametrize(
     "number, after",
     [(signal.SIGINT, 0.0), (signal.SIGINT, 0.3), (signal.SIGINT, 1.0), (signal.SIGHUP, 0.6)],
 )
 def test_a_signal_while_the_program_starts_is_one_line(tmp_path, number, after):
     words = ["train", "digits", "--run.folder", str(tmp_path)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "experiments.run", *words],
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=as_from_a_terminal,
-    ) as process:
+    with as_from_a_terminal():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "experiments.run", *words],
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    with process:
         deadline = time.monotonic() + 30
         while not handles(process, signal.SIGHUP) and time.monotonic() < deadline:
             time.sleep(0.001)
