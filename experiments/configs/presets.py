@@ -300,7 +300,7 @@ def muon(scale: Scale = "small") -> BroadExperiment:
     """
     general = broad(scale)
     if scale == "small":
-        general = dataclasses.replace(general, broad=BroadConfig(num_updates=60, own_runs=0))
+        general = dataclasses.replace(general, broad=BroadConfig(num_updates=50, own_runs=0))
     settings = dataclasses.replace(
         general.broad,
         actions="whole",
@@ -311,16 +311,13 @@ def muon(scale: Scale = "small") -> BroadExperiment:
         shape="warmup_linear",
         first_share=1.0,
         sharing=0.0,
-        relative_size=0.03,
+        relative_size=0.021,
         horizon_exponent=0.5,
-        forgetting=0.6,
+        forgetting=0.42,
         epoch_exponent=0.7,
         coupling=0.25,
-        alpha=1.5,
+        alpha=2.0,
         initial_log_std=-1.0,
-        action_share=0.5,
-        size_share=0.7,
-        forgetting_share=0.7,
     )
     return dataclasses.replace(general, preset="muon", broad=settings)
 

@@ -1,6 +1,6 @@
 """The training problems of the broad controller: cheap, and different from each other; `LARGE` ones for an accelerator.
 
-Digits and MNIST only: every other data set is left to the suites. The smaller the images of MNIST, the
+Digits, MNIST, wine and generated sets that no suite asks: every other data set is left to the suites. The smaller the images of MNIST, the
 more classes overlap; with few examples or wrong labels small updates protect from overfitting, with many examples the
 best updates are three times larger (docs/ablations.md). Agents that see only one kind are too timid or too bold
 on the other.
@@ -367,6 +367,54 @@ HORIZONS = (
         batch_size=16,
         interval=5,
         varied={"label_noise": (0.0, 0.2), "data_fraction": _SHARE},
+    ),
+    Problem(
+        "mixture, MLP 24-24-3, batches of 8, 900 steps",
+        {"name": "generated_mixture"},
+        {"name": "mlp", "features": (24,)},
+        batch_size=8,
+        interval=30,
+        varied={"label_noise": (0.0, 0.3), "data_fraction": _SHARE},
+    ),
+    Problem(
+        "mixture, two hidden layers, batches of 32, 300 steps",
+        {"name": "generated_mixture"},
+        {"name": "mlp", "features": (32, 32), "activation": "silu"},
+        batch_size=32,
+        interval=10,
+        varied={"data_fraction": _SHARE, "weight_scale": _SCALE},
+    ),
+    Problem(
+        "response, regression by two tanh layers, batches of 16, 600 steps",
+        {"name": "generated_response"},
+        {"name": "mlp", "features": (24, 24), "activation": "tanh"},
+        batch_size=16,
+        varied={"data_fraction": _SHARE, "weight_scale": _SCALE},
+    ),
+    Problem(
+        "response, regression by one hidden layer, 1500 steps",
+        {"name": "generated_response"},
+        {"name": "mlp", "features": (48,), "activation": "gelu"},
+        interval=50,
+        varied={"data_fraction": _SHARE, **_WIDTH},
+    ),
+    Problem(
+        "grammar, GRU, batches of 16, 210 steps",
+        {"name": "generated_grammar"},
+        {"name": "gru", "features": (24,)},
+        batch_size=16,
+        interval=7,
+        num_reward=128,
+        varied={"data_fraction": _SHARE},
+    ),
+    Problem(
+        "grammar, transformer, batches of 16, 150 steps",
+        {"name": "generated_grammar"},
+        {"name": "transformer", "features": 16, "num_blocks": 1, "max_length": 16},
+        batch_size=16,
+        interval=5,
+        num_reward=128,
+        varied={"data_fraction": _SHARE},
     ),
 )
 

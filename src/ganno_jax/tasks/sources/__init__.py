@@ -46,6 +46,9 @@ _TABLES: dict[str, Callable[[], tables.Table]] = {
     "generated_teacher": generated.teacher,
     "generated_categories": generated.categories,
     "generated_waves": generated.waves,
+    "generated_mixture": generated.mixture,
+    "generated_response": generated.response,
+    "generated_grammar": generated.grammar,
 }
 
 

@@ -72,6 +72,58 @@ def waves() -> Table:
     return Table(values[:, :length], values[:, -1], 0)
 
 
+def mixture() -> Table:
+    """6,000 rows of 24 numbers that go together; three classes, two of which are near each other.
+
+    Six hidden standard normal factors are mixed by normal weights of variance 1/6 into the inputs, to which comes
+    noise of deviation 0.5. The class is drawn from logits that are linear in the first three factors (normal weights,
+    deviation 2) plus the product of the fourth and the fifth for the first class.
+    """
+    rng = np.random.default_rng(4)
+    num_rows, num_factors, num_inputs, num_classes = 6_000, 6, 24, 3
+    factors = rng.normal(size=(num_rows, num_factors))
+    weights = rng.normal(size=(num_factors, num_inputs)) / np.sqrt(num_factors)
+    inputs = factors @ weights + rng.normal(0, 0.5, (num_rows, num_inputs))
+    logits = factors[:, :3] @ rng.normal(0, 2, (3, num_classes))
+    logits[:, 0] += factors[:, 3] * factors[:, 4]
+    return Table(inputs.astype(np.float32), _drawn(logits, rng), num_classes)
+
+
+def response() -> Table:
+    """6,000 rows of 16 numbers that go together; a number to predict, as much of it noise as signal.
+
+    Inputs are mixed as those of `mixture`, from five factors. The signal is linear in three factors plus the product of
+    the other two, brought to unit variance; the noise is standard normal.
+    """
+    rng = np.random.default_rng(5)
+    num_rows, num_factors, num_inputs = 6_000, 5, 16
+    factors = rng.normal(size=(num_rows, num_factors))
+    weights = rng.normal(size=(num_factors, num_inputs)) / np.sqrt(num_factors)
+    inputs = factors @ weights + rng.normal(0, 0.5, (num_rows, num_inputs))
+    signal = factors[:, :3] @ rng.normal(size=3) + factors[:, 3] * factors[:, 4]
+    targets = signal / signal.std() + rng.normal(size=num_rows)
+    return Table(inputs.astype(np.float32), targets.astype(np.float32), 0)
+
+
+def grammar() -> Table:
+    """6,000 sequences of 16 symbols out of 20, with the next symbols as targets.
+
+    Half of the time the next symbol is drawn by the last symbol, else by the last two; each of these distributions is
+    a draw from a symmetric Dirichlet distribution of concentration 0.1. The first two symbols are uniform.
+    """
+    rng = np.random.default_rng(6)
+    num_rows, length, num_symbols = 6_000, 16, 20
+    by_last = rng.dirichlet(np.full(num_symbols, 0.1), num_symbols)
+    by_two = rng.dirichlet(np.full(num_symbols, 0.1), (num_symbols, num_symbols))
+    symbols = rng.integers(num_symbols, size=(num_rows, length + 1))
+    for place in range(2, length + 1):
+        before, last = symbols[:, place - 2], symbols[:, place - 1]
+        chances = np.where(rng.random((num_rows, 1)) < 0.5, by_last[last], by_two[before, last])
+        symbols[:, place] = _drawn(np.log(chances + 1e-12), rng)
+    symbols = symbols.astype(np.int32)
+    return Table(symbols[:, :-1], symbols[:, 1:], num_symbols)
+
+
 def _drawn(logits: Float[np.ndarray, "example class"], rng: np.random.Generator) -> np.ndarray:
     """One class for each row, with the probabilities of its logits."""
     return np.argmax(logits + rng.gumbel(size=logits.shape), 1)
