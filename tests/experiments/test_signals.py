@@ -76,7 +76,9 @@ def handles(process, number):
 @contextlib.contextmanager
 def as_from_a_terminal():
     """Programs started here get signals as a terminal leaves them: under `nohup`, or in a script, some are ignored."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)}
+    before = {
+        number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)
+    }
     try:
         yield
     finally:

@@ -365,6 +365,9 @@ TABLES = {
     "generated_teacher": (20_000, (32,), (), 5),
     "generated_categories": (20_000, (10,), (), 3),
     "generated_waves": (12_000, (40,), (), 0),
+    "generated_mixture": (6_000, (24,), (), 3),
+    "generated_response": (6_000, (16,), (), 0),
+    "generated_grammar": (6_000, (16,), (16,), 20),
 }
 
 
@@ -408,6 +411,38 @@ def test_waves_hold_more_signal_than_noise():
     dataset = sources.load("generated_waves")
     # Variance: sines (1.04 + 0.16) / 2 on average, autoregressive noise 0.04 / (1 - 0.49).
     np.testing.assert_allclose(dataset.train.targets.var(), 0.62 + 0.078, rtol=0.05)
+
+
+def test_inputs_of_the_noisy_tables_are_mixed_from_a_few_factors():
+    for name, num_factors in {"generated_mixture": 6, "generated_response": 5}.items():
+        inputs = np.asarray(sources.load(name).train.inputs)
+        variances = np.linalg.eigvalsh(np.cov(inputs.T))[::-1]
+        # What is left beside the factors is noise of deviation 0.5, within sampling error.
+        np.testing.assert_allclose(variances[num_factors:].mean(), 0.25, rtol=0.05)
+        assert variances[num_factors - 1] > 2 * variances[num_factors]
+
+
+def test_half_of_the_variance_of_a_response_is_noise():
+    targets = sources.load("generated_response").train.targets
+    np.testing.assert_allclose(targets.var(), 2, rtol=0.1)
+
+
+def test_the_next_symbols_of_the_grammar_are_its_targets_and_two_symbols_tell_more_than_one():
+    dataset = sources.load("generated_grammar")
+    inputs, targets = dataset.train.inputs, dataset.train.targets
+    np.testing.assert_array_equal(inputs[:, 1:], targets[:, :-1])
+
+    def share_of_the_most_frequent(context):
+        counts = np.zeros((context.max() + 1, 20))
+        np.add.at(counts, (context, following), 1)
+        return counts.max(1).sum() / counts.sum()
+
+    following = targets[:, 2:].ravel()
+    last, before = inputs[:, 2:].ravel(), inputs[:, 1:-1].ravel()
+    contexts = 0 * last, last, 20 * before + last
+    none, one, two = (share_of_the_most_frequent(context) for context in contexts)
+    assert 3 * none < one
+    assert 1.1 * one < two < 0.9
 
 
 def test_the_regression_of_an_npz_is_standardized_if_asked(tmp_path):
