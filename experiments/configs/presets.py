@@ -147,7 +147,7 @@ def fashion_cnn(scale: Scale = "paper") -> Config:
     """A two-layer CNN on Fashion-MNIST, the task of Tessera et al. 2023, arXiv:2311.18598.
 
     Their nine compounding multipliers: `--agent.actions multipliers --env.reward log_loss`; at small
-    scale they lose to tuned schedules (docs/ablations.md). Small: images of 14x14 pixels, 8 and 16 filters.
+    scale they lose to tuned schedules (docs/notes/ablations.md). Small: images of 14x14 pixels, 8 and 16 filters.
     Cost: small 170 to 240 s on two CPU cores (22 to 33 s compiling); paper not measured yet.
     Expected result: small -0.37 mean final log validation loss, level with the best tuned schedule, -0.38 (100 steps).
     """
@@ -270,7 +270,7 @@ def nadamw(scale: Scale = "small") -> BroadExperiment:
     """A whole optimizer, direction included: the agents of `broad` over NAdamW in every kind of training.
 
     One direction has one best size of updates where seven have a tenfold range, so agents know it on networks and data
-    that they never saw (docs/ablations.md).
+    that they never saw (docs/notes/ablations.md).
     Cost: small 22 minutes of training on two CPU cores, with compiling, and about 40 for the suite.
     Expected result: small 0.08 below the best tuned schedule on average, at or below it in 11 of 12 problems.
     """

@@ -2,7 +2,7 @@
 
 What makes the best size of updates large or small is in the network, the data, the optimizer and the budget. From the
 25 kinds of `broad_families` alone it cannot be told for a kind that is not among them; from many it can, the better the
-more there are (docs/ablations.md). Digits and MNIST only, as there.
+more there are (docs/notes/ablations.md). Digits and MNIST only, as there.
 """
 
 from typing import Any

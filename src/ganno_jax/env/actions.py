@@ -168,7 +168,7 @@ class RelativeUpdate:
     in an explosion.
 
     With `sharing` 0 all layers change by the same share of their weights per step; with 1 they start from the same
-    rate, which trains wide networks under SGD far better (docs/ablations.md).
+    rate, which trains wide networks under SGD far better (docs/notes/ablations.md).
 
     References:
       The trust ratio: You, Gitman and Ginsburg 2017, arXiv:1708.03888; here with a learned numerator and the

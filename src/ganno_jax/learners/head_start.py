@@ -10,7 +10,7 @@ where $x_j$ are the features that an agent saw in training $i_j$ while all agent
 the regret, whose logarithm keeps trainings that a wrong action ruins from drowning out the others; outside of the
 actions that were run it is that of the nearest one and the squared distance to it. There is no
 noise to explore with and no credit to assign, so it takes few trainings to learn what one number for all decisions and
-layers can give (docs/ablations.md). What changes over time and between layers is left to `MAPPO`.
+layers can give (docs/notes/ablations.md). What changes over time and between layers is left to `MAPPO`.
 """
 
 from collections.abc import Sequence

@@ -80,7 +80,7 @@ class Ensemble:
 
     $\log \eta_l = \tfrac1M \sum_m \log \eta_l^{(m)}$
 
-    What a single training of agents leaves to chance averages out (docs/ablations.md).
+    What a single training of agents leaves to chance averages out (docs/notes/ablations.md).
     """
 
     members: AgentPolicy  # every array with a leading member axis

@@ -78,8 +78,7 @@ def direction(
       config: numbers behind the operands.
 
     Raises:
-      ValueError: the rule is malformed, or it decays and `total_steps` is missing; in `update`, the
-      rule scales the
+      ValueError: the rule is malformed, or it decays and `total_steps` is missing; in `update`, the rule scales the
         weights and `params` is missing.
     """
     config = RuleConfig() if config is None else config

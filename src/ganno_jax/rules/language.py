@@ -109,7 +109,7 @@ def check_table(table) -> Table:
 
     Raises:
       ValueError: not `[1..4, 5]`, or a token that its place does not allow (the message names row
-      and column).
+        and column).
     """
     if isinstance(table, str) or table is None:
         raise ValueError(f"a rule's table is needed, which `parse` makes of a text; got {table!r}.")
