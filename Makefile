@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
+DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: run test test-slow check format bench clean
+.PHONY: run test test-slow check docs format bench clean
 
 run: $(READY)
 	$(BIN)/python -m experiments.run train digits
@@ -21,6 +22,9 @@ check: $(DEV_READY)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+docs: $(DOCS_READY)
+	$(BIN)/mkdocs build --strict
+
 format: $(DEV_READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -29,13 +33,17 @@ bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks.run --json runs/bench
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .pytest_cache .ruff_cache build dist site
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[experiments]'
 	touch $@
 
 $(DEV_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@

@@ -22,7 +22,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-import tyro
+try:
+    import tyro
+except ModuleNotFoundError:
+    sys.exit("tyro is not installed; pip install '.[experiments]' in the checkout brings it.")
 
 from experiments.configs import presets
 from experiments.configs.broad import SUITES, SuiteExperiment

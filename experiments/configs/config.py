@@ -5,16 +5,19 @@ Imports nothing heavy, so that a wrong argument is answered at once. `experiment
 """
 
 import dataclasses
+import sys
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from experiments.configs.value_types import typed
 
-PROGRAM = "python -m experiments.run"
+# As it was started: by its console entry, or from a checkout.
+PROGRAM = "ganno-jax" if Path(sys.argv[0]).stem == "ganno-jax" else "python -m experiments.run"
 Scale = Literal["small", "paper"]
 Range = tuple[float, float]
 Shape = Literal[  # of `actions.SHAPES`

@@ -18,8 +18,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from jaxtyping import PyTree
+
+from ganno_jax import extras
+
+try:
+    import orbax.checkpoint as ocp
+except ModuleNotFoundError as error:
+    raise extras.missing(error) from error
 
 LIBRARIES = ("ganno-jax", "jax", "jaxlib", "flax", "optax")
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ganno_jax import extras
 from ganno_jax.tasks.dataset import Dataset, Split, from_arrays
 from ganno_jax.tasks.sources import cifar, generated, idx, own, prepared, resize, tables, text
 from ganno_jax.tasks.sources.raw import ImageArrays
@@ -57,6 +58,7 @@ def names() -> tuple[str, ...]:
     return ("digits", *_TABLES, *_STANDARD, *_TEXTS)
 
 
+@extras.explained
 def load(
     name: str = "digits",
     *,
@@ -145,6 +147,7 @@ def load(
     return _fewer_held_out(whole, max_held_out)
 
 
+@extras.explained
 def prepare(
     name: str,
     data_dir: str | Path,
