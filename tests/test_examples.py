@@ -1,8 +1,10 @@
 """The examples do what they say, at a small size."""
 
 import importlib.util
+import json
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -42,3 +44,16 @@ def test_a_train_state_learns_with_and_without_the_loss(capsys):
     printed = capsys.readouterr().out
     assert "without loss: rate/Dense_0" in printed
     assert "with loss: forgetting/Dense_1" in printed
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_the_controller_ends_below_an_untuned_adamw():
+    notebook = json.loads((EXAMPLES / "first_steps.ipynb").read_text())
+    names = {"__name__": "first_steps"}
+    with matplotlib.rc_context({"backend": "agg"}):
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "code":
+                exec("".join(cell["source"]), names)
+    losses = {name: result[1] for name, result in names["results"].items()}
+    assert losses["ganno_jax.optimizer"] < losses["AdamW 1e-3"] < 0.2
+    assert len(names["figure"].axes) == 2
