@@ -1,4 +1,4 @@
-"""Writes the tables of READMEs from rows, between markers; the text around them stays."""
+"""Writes the tables of the README beside this file from rows, between markers; the text around them stays."""
 
 import importlib
 import re
@@ -9,7 +9,6 @@ from typing import Any
 from benchmarks.targets import Row, judge
 
 HERE = Path(__file__).with_name("README.md")
-READMES = (HERE, HERE.parents[1] / "README.md")  # all tables; the targets
 FIGURES = HERE.parents[1] / "docs" / "figures"
 
 

@@ -3,9 +3,9 @@
     python -m benchmarks.run [--quick] [--json DIR] [--write-readme] [--torch-python PATH]
 
 Prints every table, then the targets with the measured values beside them. `--json DIR` keeps the rows
-(and the figure); `--write-readme` writes the tables into benchmarks/README.md, the targets into
-README.md and the figure into docs/figures, from what was just measured or, with `--only-readme`, from
-the files that are in DIR. About twenty minutes on two quiet cores.
+(and the figure); `--write-readme` writes the tables into benchmarks/README.md and the figure into
+docs/figures, from what was just measured or, with `--only-readme`, from the files that are in DIR.
+About twenty minutes on two quiet cores.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="also what has no target: convolution")
     parser.add_argument("--torch-python", help="a Python that has PyTorch; by default this one")
     parser.add_argument(
-        "--write-readme", action="store_true", help="write the tables into the READMEs"
+        "--write-readme", action="store_true", help="write the tables into benchmarks/README.md"
     )
     parser.add_argument("--only-readme", action="store_true", help="measure nothing; needs --json")
     args = parser.parse_args(arguments)
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.only and args.write_readme and args.json is None:
         parser.error("--only with --write-readme needs --json DIR, where the other rows are")
     if args.quick and args.write_readme:
-        parser.error("--quick measures nothing that belongs into the README")
+        parser.error("--quick measures nothing that belongs into a README")
     failed = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.json or Path(temporary)
@@ -96,8 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.quick:
             print("Tiny settings (--quick): these values say only that everything runs.")
         if (args.write_readme or args.only_readme) and not failed:
-            for path in readme.READMES:
-                readme.write(results, path)
+            readme.write(results, readme.HERE)
             if (folder / FIGURE).exists():
                 shutil.copy(folder / FIGURE, readme.FIGURES / FIGURE)
     if failed:
