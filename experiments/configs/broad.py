@@ -7,7 +7,7 @@ import tyro
 
 from experiments.configs.config import NOISY_FEATURES, PlaceConfig, Scale, Shape
 
-SUITES = ("development", "unseen")
+SUITES = ("development", "second", "unseen")
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ from pathlib import Path
 from experiments.problems.development import DEVELOPMENT, PAPER
 from experiments.problems.files import read_problems
 from experiments.problems.problem import Problem, build
+from experiments.problems.second import SECOND
 from experiments.problems.unseen import UNSEEN
 from experiments.runs.errors import UserError
 from ganno_jax.inner import Training
 
 SUITES: dict[str, dict[str, tuple[Problem, ...]]] = {
     "development": {"small": DEVELOPMENT, "paper": PAPER},
+    "second": {"small": SECOND},
     "unseen": {"small": UNSEEN},
 }
 """By suite and scale."""

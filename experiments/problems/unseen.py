@@ -1,140 +1,135 @@
-"""The unseen suite: other data and networks than the development suite and than what shipped controllers learned on.
+"""The unseen suite: data and networks that no other suite has, and that no shipped controller learned on.
 
-The development suite (`experiments.problems.development`) has guided choices; no choice may be made by looking at this
-one. Each problem has the optimizer and the decay that a user would take for it; nothing here was chosen by how
-optimizers compare. Sizes were chosen by their cost alone (docs/suites.md).
+No choice may be made by looking at it (docs/looks.md). Each problem has the optimizer and the decay that a user would
+take for it; nothing here was chosen by how optimizers compare, sizes were chosen by their cost (docs/suites.md).
 """
 
 from experiments.problems.problem import ADAM_PEAKS, Problem
 
 _HELD_OUT = {"max_held_out": 1_000}  # more would cost these networks more time than their trainings
-_FASHION = {
-    "name": "fashion_mnist",
-    "crop": 20,
-    "image_size": 10,
-    "max_examples": 12_000,
+_FASHION = {"name": "fashion_mnist", "max_examples": 10_000, **_HELD_OUT}
+_CIFAR = {"name": "cifar10", "max_examples": 10_000, **_HELD_OUT}
+# A part of the text that no other suite trains on.
+_TEXT = {
+    "name": "tinyshakespeare",
+    "text_start": 0.7,
+    "sequence_length": 24,
+    "max_examples": 8_000,
     **_HELD_OUT,
 }
-_CIFAR = {"name": "cifar10", "max_examples": 12_000, **_HELD_OUT}
-_CIFAR_GREY = {**_CIFAR, "crop": 24, "image_size": 12, "grey": True}
-# A part of the text that the development suite reads neither for training nor for testing.
-_TEXT = {"name": "tinyshakespeare", "text_start": 0.4, "max_examples": 8_000, **_HELD_OUT}
-_PATCHES = {"name": "noisy_patches", "standardize_targets": True}
-_CATEGORIES = {"name": "generated_categories"}
-_EMBEDDINGS = {"name": "tabular", "cardinalities": (24, 12, 6, 3)}
+_SURFACE = {"name": "generated_surface", "standardize_targets": True}
 
 UNSEEN = (
     Problem(
-        "Fashion-MNIST 10x10 crops, mixer, AdamW, 300 steps",
-        _FASHION,
-        {"name": "mixer", "patch": 5, "features": 32, "patch_features": 8, "num_blocks": 2},
-        optimizer="adamw",
-        weight_decay=(1e-2, 1e-2),
-        batch_size=32,
-        peaks=ADAM_PEAKS,
-    ).of_steps(300),
-    Problem(
-        "CIFAR-10 12x12 grey, ResNet-14, momentum, weight decay, 120 steps",
-        _CIFAR_GREY,
-        {"name": "resnet14", "channels": 4},
-        weight_decay=(5e-4, 5e-4),
-        batch_size=16,
-        num_reward=64,
+        "Fashion-MNIST 7x7, two elu layers, Nesterov momentum, batches of 128, 800 steps",
+        {**_FASHION, "image_size": 7},
+        {"name": "mlp", "features": (48, 24), "activation": "elu"},
+        optimizer="nesterov",
+        weight_decay=(1e-4, 1e-4),
+        batch_size=128,
         peaks=(1e-3, 1.0),
-    ).of_steps(120),
+    ).of_steps(800),
     Problem(
-        "CIFAR-10 16x16 crops, mixer of three blocks, Adam, 100 steps",
-        {**_CIFAR, "crop": 16},
-        {"name": "mixer", "patch": 4, "features": 24, "patch_features": 16, "num_blocks": 3},
-        optimizer="adam",
-        batch_size=32,
-        num_reward=64,
-        peaks=ADAM_PEAKS,
-    ).of_steps(100),
-    Problem(
-        "characters, LSTM, Adam, 240 steps",
-        {**_TEXT, "sequence_length": 32},
-        {"name": "lstm", "features": (32,)},
-        optimizer="adam",
-        batch_size=16,
-        num_reward=128,
-        peaks=ADAM_PEAKS,
-    ).of_steps(240),
-    Problem(
-        "characters, wider Transformer, AdamW, 150 steps",
-        {**_TEXT, "sequence_length": 16},
-        {"name": "transformer", "features": 64, "num_blocks": 2, "max_length": 16},
+        "Fashion-MNIST 12x12 crops, vision transformer of two blocks, AdamW, 150 steps",
+        {**_FASHION, "crop": 24, "image_size": 12},
+        {"name": "vit", "patch": 4, "features": 24, "num_blocks": 2},
         optimizer="adamw",
-        weight_decay=(1e-1, 1e-1),
-        batch_size=8,
-        num_reward=64,
+        weight_decay=(5e-2, 5e-2),
+        batch_size=32,
         peaks=ADAM_PEAKS,
     ).of_steps(150),
     Problem(
-        "diabetes, regression by an MLP, AdamW, 600 steps",
-        {"name": "diabetes", "standardize_targets": True},
-        {"name": "mlp", "features": (32, 32), "activation": "silu"},
-        optimizer="adamw",
-        weight_decay=(1e-1, 1e-1),
+        "Fashion-MNIST 6x6 crops, autoencoder, RMSprop, batches of 16, 2,000 steps",
+        {**_FASHION, "crop": 24, "image_size": 6},
+        {"name": "autoencoder", "features": (24, 8, 24), "activation": "tanh"},
+        optimizer="rmsprop",
         batch_size=16,
         peaks=ADAM_PEAKS,
-    ).of_steps(600),
+    ).of_steps(2_000),
     Problem(
-        "breast cancer, residual dense blocks, momentum, 900 steps",
-        {"name": "breast_cancer"},
-        {"name": "tabular", "features": 16, "num_blocks": 2},
-        weight_decay=(1e-3, 1e-3),
-        batch_size=8,
-        peaks=(1e-4, 0.3),
-    ).of_steps(900),
-    Problem(
-        "teacher with irrelevant inputs, residual dense blocks, Adam, 10,000 steps",
-        {"name": "generated_teacher"},
-        {"name": "tabular", "features": 12, "num_blocks": 1},
-        optimizer="adam",
-        batch_size=16,
-        peaks=ADAM_PEAKS,
-    ).of_steps(10_000),
-    Problem(
-        "categories, embeddings, AdamW, batches of 512, 400 steps",
-        _CATEGORIES,
-        {**_EMBEDDINGS, "features": 16, "num_blocks": 1},
+        "CIFAR-10 8x8 grey crops, four silu layers, AdamW, batches of 512, 400 steps",
+        {**_CIFAR, "crop": 16, "image_size": 8, "grey": True},
+        {"name": "mlp", "features": (40, 40, 40, 40), "activation": "silu"},
         optimizer="adamw",
         weight_decay=(1e-2, 1e-2),
         batch_size=512,
         peaks=ADAM_PEAKS,
     ).of_steps(400),
     Problem(
-        "categories, wider embeddings, Adam, batches of 16, 3,000 steps",
-        {**_CATEGORIES, "max_examples": 6_000},
-        {**_EMBEDDINGS, "embed_features": 8, "features": 24, "num_blocks": 1},
+        "CIFAR-10 10x10 crops, CNN of three gelu layers, momentum, weight decay, 200 steps",
+        {**_CIFAR, "crop": 20, "image_size": 10},
+        {"name": "cnn", "channels": (8, 8, 16), "activation": "gelu"},
+        weight_decay=(5e-4, 5e-4),
+        batch_size=16,
+        num_reward=64,
+        peaks=(1e-3, 1.0),
+    ).of_steps(200),
+    Problem(
+        "characters, wider GRU, Adam, 200 steps",
+        _TEXT,
+        {"name": "gru", "features": (48,)},
         optimizer="adam",
         batch_size=16,
+        num_reward=128,
+        peaks=ADAM_PEAKS,
+    ).of_steps(200),
+    Problem(
+        "characters, Transformer of one block, AdamW, batches of 32, 100 steps",
+        _TEXT,
+        {"name": "transformer", "features": 48, "num_blocks": 1, "max_length": 24},
+        optimizer="adamw",
+        weight_decay=(1e-1, 1e-1),
+        batch_size=32,
+        num_reward=64,
+        peaks=ADAM_PEAKS,
+    ).of_steps(100),
+    Problem(
+        "spirals, two tanh layers, Adam, batches of 8, 10,000 steps",
+        {"name": "generated_spirals"},
+        {"name": "mlp", "features": (16, 16), "activation": "tanh"},
+        optimizer="adam",
+        batch_size=8,
+        peaks=ADAM_PEAKS,
+    ).of_steps(10_000),
+    Problem(
+        "surface, regression by one wide layer, AdamW, batches of 8, 3,000 steps",
+        _SURFACE,
+        {"name": "mlp", "features": (96,), "activation": "gelu"},
+        optimizer="adamw",
+        weight_decay=(1e-2, 1e-2),
+        batch_size=8,
+        num_reward=128,
         peaks=ADAM_PEAKS,
     ).of_steps(3_000),
     Problem(
-        "waves, regression by a deep MLP, Adam, batches of 128, 1,200 steps",
-        {"name": "generated_waves"},
-        {"name": "mlp", "features": (32, 32, 32), "activation": "gelu"},
-        optimizer="adam",
-        batch_size=128,
-        peaks=ADAM_PEAKS,
-    ).of_steps(1_200),
-    Problem(
-        "noisy photographs, denoising autoencoder, AdamW, 600 steps",
-        _PATCHES,
-        {"name": "autoencoder", "features": (48, 24, 48), "activation": "silu"},
-        optimizer="adamw",
-        weight_decay=(1e-3, 1e-3),
-        batch_size=64,
-        peaks=ADAM_PEAKS,
+        "surface, regression by residual dense blocks, momentum, 600 steps",
+        _SURFACE,
+        {"name": "tabular", "features": 24, "num_blocks": 2},
+        weight_decay=(1e-4, 1e-4),
+        batch_size=32,
+        num_reward=128,
+        peaks=(1e-4, 0.3),
     ).of_steps(600),
     Problem(
-        "noisy photographs, denoising by one tanh layer, RMSprop, 1,500 steps",
-        _PATCHES,
-        {"name": "autoencoder", "features": (32,), "activation": "tanh"},
-        optimizer="rmsprop",
-        batch_size=8,
+        "events, LSTM, Adam, batches of 32, 300 steps",
+        {"name": "generated_events"},
+        {"name": "lstm", "features": (24,)},
+        optimizer="adam",
+        batch_size=32,
+        num_reward=128,
         peaks=ADAM_PEAKS,
-    ).of_steps(1_500),
+    ).of_steps(300),
+    Problem(
+        "votes, embeddings, AdamW, 1,200 steps",
+        {"name": "generated_votes"},
+        {
+            "name": "tabular",
+            "cardinalities": (5, 5, 5, 5, 5, 5, 5, 5),
+            "features": 16,
+            "num_blocks": 1,
+        },
+        optimizer="adamw",
+        weight_decay=(1e-2, 1e-2),
+        peaks=ADAM_PEAKS,
+    ).of_steps(1_200),
 )

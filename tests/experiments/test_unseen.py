@@ -1,4 +1,4 @@
-"""The unseen suite: what it shares with nothing else, and regressions."""
+"""The second and the unseen suite: what they share with nothing else, and regressions."""
 
 import dataclasses
 
@@ -9,12 +9,18 @@ import pytest
 
 from experiments.problems import broad_families, development
 from experiments.problems.problem import Problem, build
+from experiments.problems.second import SECOND
 from experiments.problems.unseen import UNSEEN
 from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan, train
 
 WITHOUT_FOLDER = [
-    p for p in UNSEEN if p.data["name"] not in ("fashion_mnist", "cifar10", "tinyshakespeare")
+    p
+    for p in (*SECOND, *UNSEEN)
+    if p.data["name"] not in ("fashion_mnist", "cifar10", "tinyshakespeare")
 ]
+# What the shipped controllers learned on.
+LEARNED = (*broad_families.SMALL, *broad_families.HORIZONS)
+SUITES = pytest.mark.parametrize("suite", [SECOND, UNSEEN], ids=["second", "unseen"])
 
 
 def frozen(value):
@@ -22,20 +28,26 @@ def frozen(value):
 
 
 def test_no_unseen_problem_has_data_or_a_network_of_another_suite():
-    others = (*development.DEVELOPMENT, *broad_families.SMALL)
-    assert len(UNSEEN) >= 12
+    others = (*development.DEVELOPMENT, *SECOND, *LEARNED)
     assert not {frozen(p.data) for p in UNSEEN} & {frozen(p.data) for p in others}
     assert not {frozen(p.network) for p in UNSEEN} & {frozen(p.network) for p in others}
-    assert not {p.data["name"] for p in UNSEEN} & {"digits", "mnist"}
+    generated = {p.data["name"] for p in UNSEEN if p.data["name"].startswith("generated")}
+    assert not generated & {p.data["name"] for p in others}
 
 
-def test_the_unseen_problems_cover_budgets_batches_and_optimizers():
-    steps = [problem.total_steps for problem in UNSEEN]
-    batches = [problem.batch_size for problem in UNSEEN]
+@SUITES
+def test_no_problem_has_the_data_of_what_controllers_learned_on(suite):
+    assert not {p.data["name"] for p in suite} & {p.data["name"] for p in LEARNED}
+
+
+@SUITES
+def test_a_suite_covers_budgets_batches_and_optimizers(suite):
+    steps = [problem.total_steps for problem in suite]
+    batches = [problem.batch_size for problem in suite]
     assert (min(steps), max(steps)) == (100, 10_000)
     assert (min(batches), max(batches)) == (8, 512)
-    assert {"adam", "adamw", "momentum"} <= {problem.optimizer for problem in UNSEEN}
-    assert len({problem.name for problem in UNSEEN}) == len(UNSEEN)
+    assert {"adam", "adamw", "momentum"} <= {problem.optimizer for problem in suite}
+    assert len({problem.name for problem in suite}) == len(suite) >= 12
 
 
 @pytest.mark.parametrize("problem", WITHOUT_FOLDER, ids=lambda problem: problem.name[:24])
@@ -80,6 +92,6 @@ def test_a_regression_is_learned_end_to_end():
 
 
 def test_networks_for_tokens_are_refused_where_there_are_none():
-    problem = dataclasses.replace(UNSEEN[5], network={"name": "lstm"})
+    problem = dataclasses.replace(SECOND[5], network={"name": "lstm"})
     with pytest.raises(ValueError, match="network 'lstm' reads token ids; diabetes has none"):
         build(problem, None)

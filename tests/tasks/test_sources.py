@@ -368,6 +368,10 @@ TABLES = {
     "generated_mixture": (6_000, (24,), (), 3),
     "generated_response": (6_000, (16,), (), 0),
     "generated_grammar": (6_000, (16,), (16,), 20),
+    "generated_spirals": (3_000, (2,), (), 3),
+    "generated_surface": (1_500, (10,), (), 0),
+    "generated_events": (5_000, (24,), (24,), 8),
+    "generated_votes": (6_000, (8,), (), 2),
 }
 
 
@@ -443,6 +447,50 @@ def test_the_next_symbols_of_the_grammar_are_its_targets_and_two_symbols_tell_mo
     none, one, two = (share_of_the_most_frequent(context) for context in contexts)
     assert 3 * none < one
     assert 1.1 * one < two < 0.9
+
+
+def test_the_best_guess_of_a_surface_leaves_its_noise():
+    dataset = sources.load("generated_surface")
+    x, y = dataset.train.inputs, dataset.train.targets
+    height = 10 * np.sin(np.pi * x[:, 0] * x[:, 1]) + 20 * (x[:, 2] - 0.5) ** 2
+    height = height + 10 * x[:, 3] + 5 * x[:, 4]
+    np.testing.assert_allclose((y - height).std(), 3, rtol=0.06)  # 900 draws
+    assert np.corrcoef(y, height)[0, 1] > 0.8
+
+
+def test_nine_tenths_of_the_targets_of_events_are_the_count_and_a_few_more_by_luck():
+    dataset = sources.load("generated_events")
+    right = []
+    for symbols, targets in zip(dataset.train.inputs, dataset.train.targets, strict=True):
+        count = 0
+        for symbol, target in zip(symbols.tolist(), targets.tolist(), strict=True):
+            count = 0 if symbol == 1 else count + (symbol == 0)
+            right.append(target == count % 8)
+    np.testing.assert_allclose(np.mean(right), 0.9 + 0.1 / 8, atol=0.005)  # 72,000 draws
+
+
+def test_arms_of_the_spirals_are_a_third_of_a_turn_apart():
+    dataset = sources.load("generated_spirals")
+    x, arm = np.asarray(dataset.whole(dataset.train).inputs), dataset.train.targets
+    raw = dataset.train.inputs
+    radius = np.linalg.norm(raw, axis=1)
+    turned = np.angle(np.exp(1j * (np.arctan2(raw[:, 1], raw[:, 0]) - 5 * radius)))
+    for k in range(3):
+        off = np.angle(np.exp(1j * (turned[arm == k] - 2 * np.pi / 3 * k)))
+        assert abs(off.mean()) < 0.05
+        np.testing.assert_allclose(off.std(), 0.35, rtol=0.1)
+    assert x.shape == (1_800, 2)
+
+
+def test_every_column_of_votes_tells_a_little():
+    dataset = sources.load("generated_votes")
+    ids, classes = dataset.train.inputs.astype(int), dataset.train.targets
+    sums = sum(
+        np.array([classes[ids[:, column] == k].mean() for k in range(5)])[ids[:, column]]
+        for column in range(8)
+    )
+    agreed = ((sums > np.median(sums)) == (classes == 1)).mean()
+    assert 0.8 < agreed < 0.95
 
 
 def test_the_regression_of_an_npz_is_standardized_if_asked(tmp_path):

@@ -50,6 +50,10 @@ _TABLES: dict[str, Callable[[], tables.Table]] = {
     "generated_mixture": generated.mixture,
     "generated_response": generated.response,
     "generated_grammar": generated.grammar,
+    "generated_spirals": generated.spirals,
+    "generated_surface": generated.surface,
+    "generated_events": generated.events,
+    "generated_votes": generated.votes,
 }
 
 

@@ -124,6 +124,61 @@ def grammar() -> Table:
     return Table(symbols[:, :-1], symbols[:, 1:], num_symbols)
 
 
+def spirals() -> Table:
+    """3,000 points in the plane on three arms of a spiral, under noise; the arm is the class.
+
+    The distance from the middle is uniform in [0.2, 1], the angle 5 times it plus a third of a turn for each arm, plus
+    normal noise of deviation 0.35.
+    """
+    rng = np.random.default_rng(7)
+    num_points, num_classes = 3_000, 3
+    arm, radius = rng.integers(num_classes, size=num_points), rng.uniform(0.2, 1, num_points)
+    angle = 5 * radius + 2 * np.pi / num_classes * arm + rng.normal(0, 0.35, num_points)
+    inputs = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+    return Table(inputs.astype(np.float32), arm, num_classes)
+
+
+def surface() -> Table:
+    """1,500 rows of ten uniform numbers, five of which matter; a number under noise.
+
+    The first surface of Friedman 1991, "Multivariate adaptive regression splines" (Annals of Statistics 19):
+    10 sin(pi x1 x2) + 20 (x3 - 1/2)^2 + 10 x4 + 5 x5, with normal noise of deviation 3.
+    """
+    rng = np.random.default_rng(8)
+    x = rng.uniform(size=(1_500, 10))
+    height = 10 * np.sin(np.pi * x[:, 0] * x[:, 1]) + 20 * (x[:, 2] - 0.5) ** 2
+    height = height + 10 * x[:, 3] + 5 * x[:, 4] + rng.normal(0, 3, len(x))
+    return Table(x.astype(np.float32), height.astype(np.float32), 0)
+
+
+def events() -> Table:
+    """5,000 sequences of 24 symbols out of 8; the target of each place is a count, modulo 8, with wrong ones.
+
+    Symbols are uniform. Symbol 0 adds one to the count, symbol 1 sets it to zero, others change nothing. One target in
+    ten is uniform instead.
+    """
+    rng = np.random.default_rng(9)
+    symbols = rng.integers(8, size=(5_000, 24)).astype(np.int32)
+    targets, count = np.zeros_like(symbols), np.zeros(len(symbols), np.int32)
+    for place in range(symbols.shape[1]):
+        count = np.where(symbols[:, place] == 1, 0, count + (symbols[:, place] == 0))
+        targets[:, place] = count % 8
+    wrong = rng.random(targets.shape) < 0.1
+    return Table(symbols, np.where(wrong, rng.integers(8, size=targets.shape), targets), 8)
+
+
+def votes() -> Table:
+    """6,000 rows of eight columns of five categories, which vote on two classes.
+
+    Each category of each column has a normal vote; the sum of the eight, times 1.5, is the logit of the second class.
+    """
+    rng = np.random.default_rng(10)
+    ids = rng.integers(5, size=(6_000, 8))
+    sums = rng.normal(size=(8, 5))[np.arange(8), ids].sum(1)
+    logits = np.stack([np.zeros(len(ids)), 1.5 * sums], 1)
+    return Table(ids.astype(np.float32), _drawn(logits, rng), 2, ids.shape[1])
+
+
 def _drawn(logits: Float[np.ndarray, "example class"], rng: np.random.Generator) -> np.ndarray:
     """One class for each row, with the probabilities of its logits."""
     return np.argmax(logits + rng.gumbel(size=logits.shape), 1)
