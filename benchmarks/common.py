@@ -23,7 +23,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from ganno_jax.env.batching import AXIS, make_mesh
+from ganno_jax.env.mesh import AXIS, make_mesh
 
 Row = dict[str, Any]
 

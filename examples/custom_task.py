@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganno_jax import MAPPO, Env, MAPPOConfig, Training, evaluate, make_mesh, train
-from ganno_jax.env.actions import ScheduleResidual, warmup_cosine_shape
+from ganno_jax.env.actions import ScheduleResidual
+from ganno_jax.env.base_shapes import warmup_cosine_shape
 from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner.directions import named
 from ganno_jax.policies import FixedRates

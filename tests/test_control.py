@@ -9,17 +9,12 @@ import pytest
 
 import ganno_jax
 from ganno_jax.controllers import Controller
-from ganno_jax.env.actions import (
-    DirectRate,
-    Forgetting,
-    RelativeUpdate,
-    WholeUpdate,
-    flat_shape,
-    warmup_cosine_shape,
-)
+from ganno_jax.env.actions import DirectRate
+from ganno_jax.env.base_shapes import flat_shape, warmup_cosine_shape
 from ganno_jax.env.environment import Env
-from ganno_jax.env.observation import FEATURES
+from ganno_jax.env.features import FEATURES
 from ganno_jax.env.rewards import LogLossDecrease
+from ganno_jax.env.whole_update import Forgetting, RelativeUpdate, WholeUpdate
 from ganno_jax.inner import directions
 from ganno_jax.inner.hyperparameters import as_hyperparameters
 from ganno_jax.inner.training import Training

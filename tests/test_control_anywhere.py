@@ -19,8 +19,9 @@ from ganno_jax import rules
 from ganno_jax.checkpoint import Checkpoints
 from ganno_jax.door.rates import WITHOUT_LOSS
 from ganno_jax.env import make_mesh
-from ganno_jax.env.actions import RelativeUpdate, flat_shape
-from ganno_jax.env.observation import FEATURES
+from ganno_jax.env.base_shapes import flat_shape
+from ganno_jax.env.features import FEATURES
+from ganno_jax.env.whole_update import RelativeUpdate
 from ganno_jax.policies.agents import as_one
 
 from .test_control import PARAMS, descend, make_controller, toy_loss

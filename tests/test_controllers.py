@@ -12,18 +12,12 @@ import optax
 import pytest
 
 import ganno_jax
-from ganno_jax import controllers
-from ganno_jax.controllers import Controller, fingerprint, load, save
-from ganno_jax.env.actions import (
-    DirectRate,
-    Forgetting,
-    RateMultipliers,
-    RelativeUpdate,
-    ScheduleResidual,
-    WholeUpdate,
-    flat_shape,
-    one_cycle_shape,
-)
+from ganno_jax import controller_files
+from ganno_jax.controller_files import fingerprint, load, save
+from ganno_jax.controllers import Controller
+from ganno_jax.env.actions import DirectRate, RateMultipliers, ScheduleResidual
+from ganno_jax.env.base_shapes import flat_shape, one_cycle_shape
+from ganno_jax.env.whole_update import Forgetting, RelativeUpdate, WholeUpdate
 from ganno_jax.inner import Direction
 from ganno_jax.policies import FixedRates
 from ganno_jax.policies.agents import Ensemble
@@ -124,7 +118,7 @@ def with_content(content, **outer):
     """The bytes of a file of this content, with a digest that fits."""
     packed = msgpack.packb(content)
     digest = hashlib.sha256(packed).hexdigest()
-    whole = {"format": controllers.FORMAT, "version": controllers.FORMAT_VERSION}
+    whole = {"format": controller_files.FORMAT, "version": controller_files.FORMAT_VERSION}
     return msgpack.packb(whole | {"sha256": digest, "content": packed} | outer)
 
 
@@ -281,7 +275,7 @@ def test_foreign_files_are_refused_by_name(tmp_path):
 
 def test_a_file_of_another_format_names_both_versions(tmp_path):
     path = save(tmp_path / "agents", make_controller())
-    old = {"format": controllers.FORMAT, "version": 4, "decisions": 4}
+    old = {"format": controller_files.FORMAT, "version": 4, "decisions": 4}
     path.write_bytes(msgpack.packb(old))
     with pytest.raises(ValueError, match="format version 4; this library reads 5"):
         load(path)
@@ -318,7 +312,7 @@ SHIPPED = {
 """Fingerprints, which the cells of evaluations are kept by."""
 
 
-@pytest.mark.parametrize("name", controllers.shipped())
+@pytest.mark.parametrize("name", controller_files.shipped())
 def test_a_new_format_leaves_the_fingerprints_of_shipped_controllers(name):
     assert fingerprint(load(name)) == SHIPPED[name]
 
@@ -331,7 +325,7 @@ def test_a_fingerprint_is_of_what_a_controller_does():
     assert fingerprint(controller) != fingerprint(other)
 
 
-@pytest.mark.parametrize("name", ganno_jax.controllers.shipped())
+@pytest.mark.parametrize("name", controller_files.shipped())
 def test_shipped_controllers_do_the_same_whatever_the_initial_rate(name):
     controller = load(name)
     ends = [

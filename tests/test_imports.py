@@ -25,6 +25,8 @@ TOP = (
     "door",
     "controllers",
     "controller_content",
+    "controller_files",
+    "plain_values",
     "optimizer",
     "checkpoint",
     "plots",

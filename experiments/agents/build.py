@@ -22,7 +22,7 @@ from experiments.configs.config import (
     Range,
 )
 from experiments.runs import hosts
-from ganno_jax.env import Env, Mapping, actions, rewards
+from ganno_jax.env import Env, Mapping, actions, base_shapes, rewards, whole_update
 from ganno_jax.inner import Training, directions
 from ganno_jax.learners import MAPPO, MAPPOConfig, make_mesh
 from ganno_jax.tasks import Dataset, TaskFamily, from_linen, networks, sources
@@ -244,7 +244,7 @@ def _actions(config: Config) -> actions.ActionSpace:
         return actions.RateMultipliers()
     if agent.actions == "residual":
         alpha = {} if agent.alpha is None else {"alpha": agent.alpha}
-        return actions.ScheduleResidual(actions.SHAPES[agent.shape], peak=agent.peak, **alpha)
+        return actions.ScheduleResidual(base_shapes.SHAPES[agent.shape], peak=agent.peak, **alpha)
     if agent.actions in ("relative", "whole"):
         return relative_actions(agent, first_share=1.0 if agent.actions == "whole" else 0.1)
     low, high = config.optimizer.initial_rate
@@ -253,7 +253,7 @@ def _actions(config: Config) -> actions.ActionSpace:
 
 def relative_actions(
     settings: AgentConfig | BroadConfig, *, first_share: float, shared: bool = False
-) -> actions.RelativeUpdate | actions.WholeUpdate:
+) -> whole_update.RelativeUpdate | whole_update.WholeUpdate:
     """The relative size of the update, and with it the forgetting where `settings.actions` is "whole".
 
     Args:
@@ -261,9 +261,9 @@ def relative_actions(
       first_share: of the rate in the first window.
       shared: one rate for all layers.
     """
-    shape = actions.SHAPES[settings.shape]
+    shape = base_shapes.SHAPES[settings.shape]
     alpha = {} if settings.alpha is None else {"alpha": settings.alpha}
-    size = actions.RelativeUpdate(
+    size = whole_update.RelativeUpdate(
         shape,
         relative_size=settings.relative_size,
         first_share=first_share,
@@ -274,10 +274,10 @@ def relative_actions(
     )
     if settings.actions == "relative":
         return size
-    forgetting = actions.Forgetting(
+    forgetting = whole_update.Forgetting(
         shape, kappa=settings.forgetting, epoch_exponent=settings.epoch_exponent, **alpha
     )
-    return actions.WholeUpdate(size, forgetting, settings.coupling)
+    return whole_update.WholeUpdate(size, forgetting, settings.coupling)
 
 
 def _learner_settings(config: Config, env: Env) -> MAPPOConfig:

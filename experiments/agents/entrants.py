@@ -18,7 +18,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ganno_jax.env import Env, Mapping, Observation, map_trainings
-from ganno_jax.env.batching import AXIS, to_host, to_mesh
+from ganno_jax.env.mesh import AXIS, to_host, to_mesh
 from ganno_jax.evaluation.evaluate import Curves, run_training
 from ganno_jax.inner import InnerState
 from ganno_jax.inner.hyperparameters import Decision, LayerHyperparameters, by_inner_step

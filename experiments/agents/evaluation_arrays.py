@@ -7,8 +7,9 @@ import numpy as np
 
 from experiments.runs import arrays as array_files
 from experiments.runs.folder import RunFolder
+from ganno_jax.evaluation.bootstrap import Interval
 from ganno_jax.evaluation.headline import differences
-from ganno_jax.evaluation.statistics import Interval, area_under_curve, log_losses
+from ganno_jax.evaluation.statistics import area_under_curve, log_losses
 from ganno_jax.evaluation.tables import PolicyResult
 
 Arrays = Mapping[str, np.ndarray]

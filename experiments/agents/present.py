@@ -22,9 +22,11 @@ from experiments.agents.evaluation_arrays import (
 from experiments.agents.figures import draw
 from experiments.runs.folder import RunFolder, write_json
 from experiments.runs.report import write_report
+from ganno_jax.evaluation.bootstrap import paired_difference
+from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.evaluation.headline import headline
-from ganno_jax.evaluation.statistics import paired_difference, replace_diverged, worst_decile
-from ganno_jax.evaluation.tables import Row, summarize, write_csv
+from ganno_jax.evaluation.statistics import replace_diverged, worst_decile
+from ganno_jax.evaluation.tables import Row, summarize
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,8 @@ from experiments.runs.progress import Bar, say
 from experiments.runs.session import restore
 from experiments.runs.signals import StopRequest
 from ganno_jax.checkpoint import Checkpoints, versions
-from ganno_jax.evaluation.statistics import bootstrap_interval, log_losses
+from ganno_jax.evaluation.bootstrap import bootstrap_interval
+from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.learners import LearnerState
 from ganno_jax.policies import AgentPolicy
 

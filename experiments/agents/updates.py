@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 from experiments.agents.build import Experiment
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
-from ganno_jax.env.batching import AXIS, to_mesh
+from ganno_jax.env.mesh import AXIS, to_mesh
 from ganno_jax.learners import MAPPO, LearnerState, train_some
 
 

@@ -27,13 +27,8 @@ from experiments.problems.problem import Problem
 from experiments.problems.suites import training_of
 from ganno_jax.controllers import Controller
 from ganno_jax.env import make_mesh
-from ganno_jax.env.actions import (
-    REFERENCE_STEPS,
-    SHAPES,
-    Forgetting,
-    RelativeUpdate,
-    WholeUpdate,
-)
+from ganno_jax.env.base_shapes import SHAPES
+from ganno_jax.env.whole_update import REFERENCE_STEPS, Forgetting, RelativeUpdate, WholeUpdate
 from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan, run
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.inner import Direction

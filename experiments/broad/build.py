@@ -5,7 +5,8 @@ from experiments.configs.broad import BroadConfig, BroadExperiment
 from experiments.configs.config import EnvConfig
 from experiments.problems.problem import Problem, build
 from ganno_jax.env import Env
-from ganno_jax.env.actions import ActionSpace, RelativeUpdate, WholeUpdate
+from ganno_jax.env.actions import ActionSpace
+from ganno_jax.env.whole_update import RelativeUpdate, WholeUpdate
 from ganno_jax.inner import Direction
 from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.tasks.distributions import LogUniform

@@ -39,9 +39,10 @@ from experiments.runs.session import Session, mesh_of
 from experiments.runs.signals import StopRequest
 from experiments.runs.streams import stream
 from experiments.suites.commands import check_suite, examine, present_stored
-from ganno_jax.controllers import Controller, load
+from ganno_jax.controller_files import load
+from ganno_jax.controllers import Controller
 from ganno_jax.env import Env
-from ganno_jax.env.batching import to_mesh
+from ganno_jax.env.mesh import to_mesh
 from ganno_jax.learners import MAPPO, LearnerState
 from ganno_jax.learners import train as train_chunk
 from ganno_jax.learners.mappo.config import check_divisible

@@ -24,7 +24,7 @@ from experiments.runs.errors import UserError
 from experiments.runs.folder import plain
 from experiments.runs.progress import Bar
 from experiments.runs.streams import stream
-from ganno_jax.env.batching import to_mesh
+from ganno_jax.env.mesh import to_mesh
 from ganno_jax.learners import MAPPO, LearnerState, head_start, make_mesh
 
 # With `alpha` 2.5, sizes from 0.14 to 4.5 times the base's.

@@ -12,11 +12,13 @@ from experiments.runs import hosts
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
 from ganno_jax.env import Env
-from ganno_jax.env.actions import WholeUpdate
+from ganno_jax.env.whole_update import WholeUpdate
 from ganno_jax.evaluation import Curves
 from ganno_jax.evaluation import evaluate as run_policies
-from ganno_jax.evaluation.statistics import log_losses, paired_difference
-from ganno_jax.evaluation.tables import Row, write_csv
+from ganno_jax.evaluation.bootstrap import paired_difference
+from ganno_jax.evaluation.csv_tables import write_csv
+from ganno_jax.evaluation.statistics import log_losses
+from ganno_jax.evaluation.tables import Row
 from ganno_jax.policies import OpenLoop
 from ganno_jax.policies.agents import Agents, Ensemble, with_actions
 

@@ -20,7 +20,7 @@ from experiments.configs.value_types import typed
 PROGRAM = "ganno-jax" if Path(sys.argv[0]).stem == "ganno-jax" else "python -m experiments.run"
 Scale = Literal["small", "paper"]
 Range = tuple[float, float]
-Shape = Literal[  # of `actions.SHAPES`
+Shape = Literal[  # of `base_shapes.SHAPES`
     "warmup_cosine", "warmup_linear", "one_cycle", "linear_one_cycle", "flat"
 ]
 # Features in which the agents would read their own persistent noise as a property of the training.

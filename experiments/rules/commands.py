@@ -20,7 +20,8 @@ from experiments.runs.progress import Bar, say
 from experiments.runs.session import Session, mesh_of
 from experiments.runs.signals import StopRequest
 from ganno_jax import plots, rules
-from ganno_jax.evaluation.tables import Row, write_csv
+from ganno_jax.evaluation.csv_tables import write_csv
+from ganno_jax.evaluation.tables import Row
 from ganno_jax.plots.rules import search_progress
 from ganno_jax.rules import search
 

@@ -21,8 +21,9 @@ from experiments.configs.systems import RuleSearchExperiment
 from experiments.rules.search import measure
 from experiments.runs.streams import stream
 from ganno_jax import rules
-from ganno_jax.env.batching import AXIS, map_trainings
-from ganno_jax.evaluation.statistics import bootstrap_interval, paired_difference
+from ganno_jax.env.mapping import map_trainings
+from ganno_jax.env.mesh import AXIS
+from ganno_jax.evaluation.bootstrap import bootstrap_interval, paired_difference
 from ganno_jax.rules.named import SIGN_RULES
 from ganno_jax.tasks import from_linen
 

@@ -18,7 +18,7 @@ from experiments.configs.checks import HIGHEST_PEAK, require_seeds, require_with
 from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment
 from experiments.runs.streams import stream
 from ganno_jax import rules
-from ganno_jax.env.batching import AXIS
+from ganno_jax.env.mesh import AXIS
 from ganno_jax.rules import search
 from ganno_jax.tasks import Dataset, Split, Task, from_linen
 

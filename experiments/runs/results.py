@@ -15,9 +15,11 @@ from experiments.runs.errors import UserError
 from experiments.runs.folder import AGENTS, RunFolder
 from experiments.runs.progress import console, say
 from experiments.runs.report import write_report
-from ganno_jax.controllers import Controller, save
+from ganno_jax.controller_files import save
+from ganno_jax.controllers import Controller
+from ganno_jax.evaluation.csv_tables import read_csv
 from ganno_jax.evaluation.display import format_table
-from ganno_jax.evaluation.tables import Row, read_csv
+from ganno_jax.evaluation.tables import Row
 from ganno_jax.inner import Direction
 from ganno_jax.policies import AgentPolicy, Ensemble
 from ganno_jax.policies.step_size import StepSizePolicy

@@ -27,8 +27,9 @@ from experiments.step_size import search
 from experiments.step_size.evaluation import EvaluateResult
 from experiments.step_size.evaluation import evaluate as evaluate_controller
 from experiments.step_size.evaluation import write as write_results
-from ganno_jax.controllers import load
-from ganno_jax.evaluation.tables import Row, read_csv, write_csv
+from ganno_jax.controller_files import load
+from ganno_jax.evaluation.csv_tables import read_csv, write_csv
+from ganno_jax.evaluation.tables import Row
 from ganno_jax.learners.parameter_search import ParameterSearch
 from ganno_jax.policies.step_size import WEIGHTS, StepSizePolicy
 

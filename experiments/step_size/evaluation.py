@@ -21,10 +21,11 @@ from experiments.configs.systems import StepSizeExperiment
 from experiments.runs.streams import stream
 from experiments.step_size.search import environment, initial_rates, optimizer_of, test_family
 from ganno_jax import evaluation
-from ganno_jax.controllers import Controller, load
+from ganno_jax.controller_files import load
+from ganno_jax.controllers import Controller
 from ganno_jax.env import Env
+from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.evaluation.statistics import log_losses
-from ganno_jax.evaluation.tables import write_csv
 from ganno_jax.inner import Training
 from ganno_jax.plots import save
 from ganno_jax.plots.step_size import perturbation, rate_trajectories, sensitivity_panels

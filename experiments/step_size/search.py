@@ -19,7 +19,7 @@ from experiments.configs.config import DataConfig
 from experiments.configs.systems import StepSizeConfig, StepSizeExperiment
 from ganno_jax.env import Env
 from ganno_jax.env import Mapping as EnvMapping
-from ganno_jax.env.batching import to_mesh
+from ganno_jax.env.mesh import to_mesh
 from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import InnerOptimizer, Training, directions
 from ganno_jax.learners.black_box import CMAES, RandomSearch

@@ -34,9 +34,10 @@ from experiments.suites.methods import (
     methods,
 )
 from ganno_jax.baselines import LearnedWeights
-from ganno_jax.controllers import Controller, fingerprint
+from ganno_jax.controller_files import fingerprint
+from ganno_jax.controllers import Controller
 from ganno_jax.env import make_mesh
-from ganno_jax.env.observation import FEATURE_VERSION
+from ganno_jax.env.features import FEATURE_VERSION
 from ganno_jax.evaluation.optax_loop import LoopResult, Plan
 from ganno_jax.inner import Training
 

@@ -23,7 +23,8 @@ from experiments.suites.methods import OURS, REFERENCE, chosen
 from experiments.suites.present import present
 from experiments.suites.results import problem_rows
 from ganno_jax.baselines import load_weights
-from ganno_jax.controllers import Controller, load
+from ganno_jax.controller_files import load
+from ganno_jax.controllers import Controller
 from ganno_jax.policies import AgentPolicy, Ensemble
 
 OF_SWEEPS = (OURS, REFERENCE)

@@ -19,7 +19,8 @@ from experiments.suites.results import (
     shown,
 )
 from ganno_jax import plots
-from ganno_jax.evaluation.tables import Row, write_csv
+from ganno_jax.evaluation.csv_tables import write_csv
+from ganno_jax.evaluation.tables import Row
 from ganno_jax.plots.suite import sweep_panels
 
 Found = Mapping[str, Mapping[str, Cell]]

@@ -24,15 +24,13 @@ from ganno_jax.evaluation.across_problems import (
     over_problems,
     worst_problem,
 )
-from ganno_jax.evaluation.statistics import (
+from ganno_jax.evaluation.bootstrap import (
     Interval,
     bootstrap_interval,
-    log_losses,
     paired_difference,
     probability_of_improvement,
-    replace_diverged,
-    steps_to_reach,
 )
+from ganno_jax.evaluation.statistics import log_losses, replace_diverged, steps_to_reach
 from ganno_jax.evaluation.tables import Row
 
 Cells = Mapping[str, Cell]

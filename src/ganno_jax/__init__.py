@@ -6,7 +6,8 @@ puts a trained policy into anybody's training as an Optax transformation, `optim
 """
 
 from ganno_jax.control import control
-from ganno_jax.controllers import Controller, load, save
+from ganno_jax.controller_files import load, save
+from ganno_jax.controllers import Controller
 from ganno_jax.door.horizon import extend
 from ganno_jax.door.reports import describe, metrics
 from ganno_jax.env import Env

@@ -1,32 +1,30 @@
-"""Policies as plain values and back. What is read is not believed: each value is checked, and named where it is wrong.
-
-An array is a map of its dtype, shape and little-endian bytes.
-"""
+"""Policies as plain values and back. What is read is not believed: each value is checked (`plain_values`)."""
 
 import dataclasses
 import functools
 import math
-import reprlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ganno_jax.env.actions import (
-    SHAPES,
-    ActionSpace,
-    DirectRate,
-    Forgetting,
-    RateMultipliers,
-    RelativeUpdate,
-    ScheduleResidual,
-    WholeUpdate,
-)
-from ganno_jax.env.observation import FEATURES
+from ganno_jax.env.actions import ActionSpace, DirectRate, RateMultipliers, ScheduleResidual
+from ganno_jax.env.base_shapes import SHAPES
+from ganno_jax.env.features import FEATURES
+from ganno_jax.env.whole_update import Forgetting, RelativeUpdate, WholeUpdate
 from ganno_jax.inner.directions import DIRECTIONS, Direction
 from ganno_jax.inner.layers import KINDS
+from ganno_jax.plain_values import (
+    decode_arrays,
+    encode_arrays,
+    number,
+    one_of,
+    require_count,
+    require_entries,
+    shown,
+    truth,
+)
 from ganno_jax.policies.agents import AgentPolicy, Ensemble, as_one, init_actor
 from ganno_jax.policies.base import Policy
 from ganno_jax.policies.networks import Actor
@@ -42,7 +40,6 @@ _SPACES = (
     WholeUpdate,
 )
 _ACTIONS: dict[str, Any] = {space.__name__: space for space in _SPACES}
-_DTYPE = "<f4"  # of every array
 _TINY, _HUGE = 1e-30, 1e12
 _RANGES = {  # of the numbers of action spaces
     "alpha": (0.0, 50.0),  # whose exponential is finite
@@ -74,7 +71,7 @@ def encode_policy(policy: Policy) -> dict[str, Any]:
     if isinstance(policy, StepSizePolicy):
         numbers = {**vars(policy)}
         by_layer = numbers.pop("by_layer")
-        return {"step_size": _encode(numbers), "by_layer": by_layer}
+        return {"step_size": encode_arrays(numbers), "by_layer": by_layer}
     if not isinstance(policy, AgentPolicy | Ensemble):
         raise ValueError(
             "a controller file holds agents or a step-size controller; got a policy of type "
@@ -94,7 +91,7 @@ def decode_policy(content: Mapping[str, Any]) -> Policy:
         return _decode_step_size(content)
     members = content["members"]
     if not isinstance(members, list) or not 1 <= len(members) <= _MOST_MEMBERS:
-        raise ValueError(f"`members` must be a list of teams of agents; got {_shown(members)}")
+        raise ValueError(f"`members` must be a list of teams of agents; got {shown(members)}")
     teams = [_decode_agents(member, f"members[{i}]") for i, member in enumerate(members)]
     return as_one(teams)
 
@@ -116,36 +113,8 @@ def decode_direction(content: Any) -> Direction | None:
     require_entries(content, names, "direction")
     one_of(content["name"], DIRECTIONS, "direction.name")
     for name in names[1:]:
-        _number(content[name], f"direction.{name}", 0.0, _HUGE)
+        number(content[name], f"direction.{name}", 0.0, _HUGE)
     return Direction(**content)
-
-
-def require_entries(content: Any, names: Collection[str], where: str) -> None:
-    """Raise a `ValueError` where something is no map with exactly these entries."""
-    if not isinstance(content, Mapping):
-        raise ValueError(f"`{where}` must be a map; got {_shown(content)}")
-    for name in names:
-        if name not in content:
-            raise ValueError(f"`{where}` has no {name!r}")
-    unknown = [name for name in content if name not in names]
-    if unknown:
-        raise ValueError(
-            f"`{where}` has an unknown {_shown(unknown[0])}; known are: {', '.join(names)}"
-        )
-
-
-def one_of(value: Any, known: Collection[str], where: str) -> None:
-    """Raise a `ValueError` where a value is none of the known names."""
-    if not isinstance(value, str) or value not in known:
-        raise ValueError(f"`{where}` is {_shown(value)}; known are: {', '.join(known)}")
-
-
-def require_count(value: Any, where: str, highest: int) -> None:
-    """Raise a `ValueError` where a value is no whole number from 1 on."""
-    if type(value) is not int or not 1 <= value <= highest:
-        raise ValueError(
-            f"`{where}` must be a whole number from 1 to {highest}; got {_shown(value)}"
-        )
 
 
 def _encode_agents(policy: AgentPolicy) -> dict[str, Any]:
@@ -157,9 +126,9 @@ def _encode_agents(policy: AgentPolicy) -> dict[str, Any]:
             "num_numbers": policy.actor.num_numbers,
         },
         "actions": _encode_actions(policy.actions),
-        "params": _encode(policy.params),
-        "normalizer": _encode(vars(policy.normalizer)),
-        "feature_mask": _encode(policy.feature_mask),
+        "params": encode_arrays(policy.params),
+        "normalizer": encode_arrays(vars(policy.normalizer)),
+        "feature_mask": encode_arrays(policy.feature_mask),
     }
 
 
@@ -170,27 +139,29 @@ def _decode_agents(content: Any, where: str) -> AgentPolicy:
     actor = _decode_actor(content["actor"], f"{where}.actor", actions)
     moments = {"count": (), "mean": (len(FEATURES),), "second": (len(FEATURES),)}
     normalizer = Normalizer(
-        **_decode(content["normalizer"], moments, f"{where}.normalizer")  # in the file's order
+        **decode_arrays(
+            content["normalizer"], moments, f"{where}.normalizer"
+        )  # in the file's order
     )
     for name in ("count", "second"):
         if np.any(np.asarray(getattr(normalizer, name)) < 0):
             raise ValueError(f"`{where}.normalizer.{name}` must not be negative")
-    mask = _decode(content["feature_mask"], (len(FEATURES),), f"{where}.feature_mask")
+    mask = decode_arrays(content["feature_mask"], (len(FEATURES),), f"{where}.feature_mask")
     if not np.isin(np.asarray(mask), (0.0, 1.0)).all():
         raise ValueError(f"`{where}.feature_mask` must be 0 or 1 everywhere")
-    params = _decode(content["params"], _shapes_of(actor), f"{where}.params")
+    params = decode_arrays(content["params"], _shapes_of(actor), f"{where}.params")
     return AgentPolicy(actor, params, normalizer, mask, actions)
 
 
 def _decode_actor(content: Any, where: str, actions: ActionSpace) -> Actor:
     require_entries(content, ("num_actions", "hidden", "recurrent", "num_numbers"), where)
     require_count(content["hidden"], f"{where}.hidden", _WIDEST)
-    _truth(content["recurrent"], f"{where}.recurrent")
+    truth(content["recurrent"], f"{where}.recurrent")
     expected = {"num_actions": actions.num_actions, "num_numbers": len(actions.sets)}
     for name, value in expected.items():
         if type(content[name]) is not type(value) or content[name] != value:
             raise ValueError(
-                f"`{where}.{name}` must be {value}, as the action space has it; got {_shown(content[name])}"
+                f"`{where}.{name}` must be {value}, as the action space has it; got {shown(content[name])}"
             )
     return Actor(**content)
 
@@ -205,14 +176,16 @@ def _shapes_of(actor: Actor) -> Any:
 def _decode_step_size(content: Mapping[str, Any]) -> StepSizePolicy:
     numbers = content["step_size"]
     require_entries(numbers, ("theta", "decay", "lowest", "highest"), "step_size")
-    _truth(content["by_layer"], "by_layer")
+    truth(content["by_layer"], "by_layer")
     by_kind = isinstance(numbers["theta"], Mapping) and numbers["theta"].get("shape") == [
         len(KINDS),
         len(WEIGHTS),
     ]
     theta = (len(KINDS), len(WEIGHTS)) if by_kind else (len(WEIGHTS),)
     shapes = {name: theta if name == "theta" else () for name in numbers}
-    policy = StepSizePolicy(**_decode(numbers, shapes, "step_size"), by_layer=content["by_layer"])
+    policy = StepSizePolicy(
+        **decode_arrays(numbers, shapes, "step_size"), by_layer=content["by_layer"]
+    )
     decay, lowest, highest = (float(x) for x in (policy.decay, policy.lowest, policy.highest))
     if not 0 <= decay < 1:
         raise ValueError(f"`step_size.decay` must be in [0, 1); got {decay:g}")
@@ -263,17 +236,17 @@ def _decode_field(name: str, value: Any, where: str) -> Any:
         return _decode_actions(value, where, (part.__name__,))
     if name == "factors":
         if not isinstance(value, list) or not 1 <= len(value) <= _MOST_CHOICES:
-            raise ValueError(f"`{where}` must be a list of numbers; got {_shown(value)}")
-        return tuple(_number(factor, where, _TINY, _HUGE) for factor in value)
+            raise ValueError(f"`{where}` must be a list of numbers; got {shown(value)}")
+        return tuple(number(factor, where, _TINY, _HUGE) for factor in value)
     if name == "shared":
-        return _truth(value, where)
+        return truth(value, where)
     if name == "num_actions":  # of spaces of real numbers
         if value is not None:
-            raise ValueError(f"`{where}` must be nothing; got {_shown(value)}")
+            raise ValueError(f"`{where}` must be nothing; got {shown(value)}")
         return None
     if name == "peak" and value is None:
         return None
-    return _number(value, where, *_RANGES[name])
+    return number(value, where, *_RANGES[name])
 
 
 def _shape_name(function: Any) -> str:
@@ -285,51 +258,3 @@ def _shape_name(function: Any) -> str:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | tuple | None) else float(value)
-
-
-def _number(value: Any, where: str, lowest: float, highest: float) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not lowest <= value <= highest:
-        raise ValueError(
-            f"`{where}` must be a number from {lowest:g} to {highest:g}; got {_shown(value)}"
-        )
-    return value
-
-
-def _truth(value: Any, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"`{where}` must be true or false; got {_shown(value)}")
-    return value
-
-
-def _shown(value: Any) -> str:
-    """In one line, not longer than it helps."""
-    text = reprlib.repr(value)  # which goes no deeper than six levels
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _encode(tree: Any) -> Any:
-    if isinstance(tree, Mapping):
-        return {key: _encode(value) for key, value in tree.items()}
-    array = np.asarray(jax.device_get(tree), _DTYPE)
-    return {"dtype": array.dtype.str, "shape": list(array.shape), "data": array.tobytes()}
-
-
-def _decode(content: Any, shapes: Any, where: str) -> Any:
-    """Arrays of these shapes, finite; maps in the order of the content."""
-    if isinstance(shapes, Mapping):
-        require_entries(content, shapes, where)
-        return {
-            name: _decode(value, shapes[name], f"{where}.{name}") for name, value in content.items()
-        }
-    require_entries(content, ("dtype", "shape", "data"), where)
-    found = f"{_shown(content['dtype'])} {_shown(content['shape'])}"
-    if content["dtype"] != _DTYPE or content["shape"] != list(shapes):
-        raise ValueError(f"`{where}` must be {_DTYPE!r} {list(shapes)}; got {found}")
-    size = np.dtype(_DTYPE).itemsize * math.prod(shapes)
-    if not isinstance(content["data"], bytes) or len(content["data"]) != size:
-        raise ValueError(f"`{where}` must hold {size} bytes, as many as its shape needs")
-    array = np.frombuffer(content["data"], _DTYPE).reshape(shapes)
-    if not np.isfinite(array).all():
-        raise ValueError(f"`{where}` holds NaN or infinities")
-    return jnp.asarray(array)

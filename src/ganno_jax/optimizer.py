@@ -6,7 +6,8 @@ import optax
 from jaxtyping import PyTree
 
 from ganno_jax.control import Layers, control
-from ganno_jax.controllers import Controller, checked, load
+from ganno_jax.controller_files import load
+from ganno_jax.controllers import Controller, checked
 
 DEFAULT = "muon"
 """The shipped controller that is taken where none is named."""

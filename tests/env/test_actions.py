@@ -5,17 +5,9 @@ import numpy as np
 import pytest
 
 from ganno_jax.env import Observation
-from ganno_jax.env.actions import (
-    SHAPES,
-    DirectRate,
-    Forgetting,
-    RateMultipliers,
-    RelativeUpdate,
-    ScheduleResidual,
-    WholeUpdate,
-    flat_shape,
-    warmup_cosine_shape,
-)
+from ganno_jax.env.actions import DirectRate, RateMultipliers, ScheduleResidual
+from ganno_jax.env.base_shapes import SHAPES, flat_shape, warmup_cosine_shape
+from ganno_jax.env.whole_update import Forgetting, RelativeUpdate, WholeUpdate
 
 
 def observation(rates=(0.1, 0.4), step=30, relative=(2.0, 0.5)):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from ganno_jax.env import FEATURES
-from ganno_jax.env.observation import GLOBAL_FEATURES, empty_memory, observe
+from ganno_jax.env.features import GLOBAL_FEATURES
+from ganno_jax.env.observation import observe
+from ganno_jax.env.observation_memory import empty_memory
 from ganno_jax.inner import Training
 from ganno_jax.inner.directions import named
 from ganno_jax.inner.hyperparameters import LayerHyperparameters

@@ -137,7 +137,7 @@ def test_a_reward_of_accuracy_needs_one():
     with pytest.raises(ValueError, match="needs an accuracy, which task does not have"):
         Env.create(training, TerminalAccuracy(), num_decisions=2, interval=2)
     assert Env.create(training, TerminalLogLoss(), num_decisions=2, interval=2).num_layers == 2
-    assert mlp_env(reward=TerminalAccuracy()).training.has_accuracy
+    assert mlp_env(reward=TerminalAccuracy()).training.family.has_accuracy
 
 
 @pytest.mark.parametrize("reward", [TerminalAccuracy(), TerminalLogLoss()], ids=repr)

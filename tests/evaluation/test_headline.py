@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ganno_jax.evaluation.bootstrap import Interval
 from ganno_jax.evaluation.headline import differences, headline, verdict
-from ganno_jax.evaluation.statistics import Interval
 
 from .test_tables import CHANCE, policy_result, rows_of
 

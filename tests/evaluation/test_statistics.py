@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 
-from ganno_jax.evaluation.statistics import (
-    area_under_curve,
+from ganno_jax.evaluation.bootstrap import (
     bootstrap_interval,
-    interquartile_mean,
-    log_losses,
     mean_band,
     paired_difference,
-    performance_profile,
     probability_of_improvement,
     profile_band,
+)
+from ganno_jax.evaluation.statistics import (
+    area_under_curve,
+    interquartile_mean,
+    log_losses,
+    performance_profile,
     replace_diverged,
     share_diverged,
     steps_to_reach,
@@ -115,7 +117,7 @@ def test_the_seed_decides_the_interval_and_chunks_do_not_change_its_meaning(monk
     values = np.random.default_rng(4).normal(size=30)
     once = bootstrap_interval(values, interquartile_mean, seed=5, num_resamples=4000)
     assert once == bootstrap_interval(values, interquartile_mean, seed=5, num_resamples=4000)
-    monkeypatch.setattr("ganno_jax.evaluation.statistics.CHUNK", 30 * 1000)
+    monkeypatch.setattr("ganno_jax.evaluation.bootstrap.CHUNK", 30 * 1000)
     chunked = bootstrap_interval(values, interquartile_mean, seed=5, num_resamples=4000)
     # Monte Carlo error of the 2.5% point with 4000 resamples.
     np.testing.assert_allclose(chunked, once, atol=0.03)

@@ -7,13 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ganno_jax.evaluation.tables import (
-    PolicyResult,
-    format_table,
-    read_csv,
-    summarize,
-    write_csv,
-)
+from ganno_jax.evaluation.csv_tables import read_csv, write_csv
+from ganno_jax.evaluation.tables import PolicyResult, format_table, summarize
 
 CHANCE = math.log(10)
 

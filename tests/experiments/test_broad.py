@@ -17,7 +17,7 @@ from experiments.problems import broad_families, random_families
 from experiments.problems.problem import build
 from experiments.run import main, parse
 from experiments.runs.errors import UserError
-from ganno_jax.controllers import load
+from ganno_jax.controller_files import load
 from ganno_jax.inner import Direction
 from ganno_jax.learners import head_start
 

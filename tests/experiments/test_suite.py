@@ -42,8 +42,11 @@ from experiments.suites.results import (
     overview,
     problem_rows,
 )
-from ganno_jax.controllers import Controller, save
+from ganno_jax.controller_files import save
+from ganno_jax.controllers import Controller
 from ganno_jax.env import actions, make_mesh
+from ganno_jax.env.base_shapes import flat_shape
+from ganno_jax.env.whole_update import RelativeUpdate
 from ganno_jax.evaluation.optax_loop import LoopResult
 from ganno_jax.inner import Direction
 from ganno_jax.learners import MAPPO, MAPPOConfig
@@ -63,7 +66,7 @@ def make_controller(space):
 
 @pytest.fixture(scope="module")
 def controller():
-    return make_controller(actions.RelativeUpdate(actions.flat_shape))
+    return make_controller(RelativeUpdate(flat_shape))
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,10 @@ from experiments.runs.streams import stream
 from experiments.step_size import commands as step_size_commands
 from experiments.step_size import evaluation as step_size_evaluation
 from experiments.step_size.evaluation import EvaluateResult
-from ganno_jax.controllers import Controller, load, save
+from ganno_jax.controller_files import load, save
+from ganno_jax.controllers import Controller
 from ganno_jax.env.actions import DirectRate
-from ganno_jax.env.observation import FEATURES
+from ganno_jax.env.features import FEATURES
 from ganno_jax.evaluation.display import format_table
 from ganno_jax.plots.step_size import sensitivity_panels
 from ganno_jax.policies.agents import AgentPolicy, init_actor

@@ -8,7 +8,7 @@ import pytest
 
 from ganno_jax.inner import Training
 from ganno_jax.inner.directions import named
-from ganno_jax.inner.training import select
+from ganno_jax.inner.state import select
 from ganno_jax.tasks.distributions import Constant, LogUniform, Uniform
 
 from ..probes import blobs, init, mlp_family, mlp_loss, mlp_training, quick_jit, window

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec
 
 from ganno_jax.env import make_mesh
 from ganno_jax.env.actions import DirectRate, RateMultipliers
-from ganno_jax.env.batching import AXIS
+from ganno_jax.env.mesh import AXIS
 from ganno_jax.learners import MAPPO, MAPPOConfig, train, train_some
 from ganno_jax.learners.mappo.baseline import Baseline
 from ganno_jax.learners.mappo.batch import (

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from ganno_jax.env import make_mesh
-from ganno_jax.env.actions import DirectRate, RelativeUpdate, flat_shape
+from ganno_jax.env.actions import DirectRate
+from ganno_jax.env.base_shapes import flat_shape
+from ganno_jax.env.whole_update import RelativeUpdate
 from ganno_jax.evaluation import evaluate
 from ganno_jax.learners import MAPPO, MAPPOConfig, train
 

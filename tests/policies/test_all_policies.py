@@ -9,14 +9,9 @@ import numpy as np
 import pytest
 
 from ganno_jax.env import FEATURES, Observation
-from ganno_jax.env.actions import (
-    DirectRate,
-    RateMultipliers,
-    RelativeUpdate,
-    ScheduleResidual,
-    flat_shape,
-    warmup_cosine_shape,
-)
+from ganno_jax.env.actions import DirectRate, RateMultipliers, ScheduleResidual
+from ganno_jax.env.base_shapes import flat_shape, warmup_cosine_shape
+from ganno_jax.env.whole_update import RelativeUpdate
 from ganno_jax.policies import (
     SCHEDULES,
     AgentPolicy,

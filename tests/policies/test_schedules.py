@@ -10,14 +10,13 @@ import optax
 import pytest
 
 from ganno_jax.env.observation import Observation
-from ganno_jax.policies import schedules
+from ganno_jax.policies import schedule_formulas
+from ganno_jax.policies.schedule_formulas import cosine, cosine_warm_restarts
 from ganno_jax.policies.schedules import (
     DISPLAY_NAMES,
     HANDCRAFTED,
     SCHEDULES,
     SchedulePolicy,
-    cosine,
-    cosine_warm_restarts,
     named,
 )
 from ganno_jax.policies.simple import FixedRates, OpenLoop, interpolate_log, mean_schedule
@@ -245,8 +244,10 @@ def test_any_function_of_the_same_form_is_a_schedule(key):
 
 
 def test_whole_steps_are_rounded_to_the_nearest():
-    np.testing.assert_array_equal(schedules._whole_steps(jnp.array([0.3, 0.1, 0.0]), 30), [9, 3, 0])
-    assert schedules._whole_steps(0.001, 30, at_least=1) == 1
+    np.testing.assert_array_equal(
+        schedule_formulas._whole_steps(jnp.array([0.3, 0.1, 0.0]), 30), [9, 3, 0]
+    )
+    assert schedule_formulas._whole_steps(0.001, 30, at_least=1) == 1
 
 
 def test_fixed_rates_are_the_same_at_every_decision(key):

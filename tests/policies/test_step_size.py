@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ganno_jax.env import Env
-from ganno_jax.env.observation import FEATURES, Observation
+from ganno_jax.env.features import FEATURES
+from ganno_jax.env.observation import Observation
 from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.evaluation import evaluate
 from ganno_jax.inner.layers import KINDS

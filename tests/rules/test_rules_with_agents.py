@@ -12,7 +12,7 @@ from ganno_jax import rules
 from ganno_jax.controllers import Controller
 from ganno_jax.env import Env
 from ganno_jax.env.actions import DirectRate
-from ganno_jax.env.observation import FEATURES
+from ganno_jax.env.features import FEATURES
 from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import InnerOptimizer, Training
 from ganno_jax.policies.agents import AgentPolicy, init_actor

@@ -109,45 +109,58 @@ def velo(
     def update(updates, state, params=None, *, value=None, **extra_args):
         del extra_args
         check_inputs("velo", params, value)
-        leaves, structure = jax.tree.flatten(params)
-        tensors = [as_tensor(leaf) for leaf in leaves]
-        gradients = [as_tensor(clip_gradient(g)) for g in structure.flatten_up_to(updates)]
-        old = structure.flatten_up_to(state.accumulators)
-
-        loss_buffer, loss_features = fold_loss(state.loss_buffer, value)
-        progress = progress_embedding(state.count, state.num_steps)
-        inputs = jnp.stack(
-            [
-                jnp.concatenate([progress, loss_features, tensor_features(p, a)])
-                for p, a in zip(tensors, old, strict=True)
-            ]
-        )
-        multipliers, mix, hidden, cell = run_scheduler(
-            weights.scheduler, inputs, state.hidden, state.cell
-        )
-        networks = mix_bank(weights.step, mix, mix_scale)
-
-        new = [update_accumulators(a, g) for a, g in zip(old, gradients, strict=True)]
-        steps = []
-        for row, (leaf, p, g, a) in enumerate(zip(leaves, tensors, gradients, new, strict=True)):
-            network = jax.tree.map(lambda w, row=row: w[row], networks)
-            step = learned_step(network, multipliers[row], p, parameter_features(p, g, a))
-            steps.append(step.reshape(jnp.shape(leaf)).astype(jnp.result_type(leaf)))
+        steps, new = _step(weights, mix_scale, updates, state, params, value)
         if bugged_lstm_state:
-            hidden, cell = state.hidden, state.cell
-        return structure.unflatten(steps), state.replace(
-            count=state.count + 1,
-            loss_buffer=loss_buffer,
-            hidden=hidden,
-            cell=cell,
-            multipliers=multipliers,
-            accumulators=structure.unflatten(new),
-        )
+            new = new.replace(hidden=state.hidden, cell=state.cell)
+        return steps, new
 
     transformation = optax.GradientTransformationExtraArgs(init, update)
     if isinstance(num_calls, jax.Array) or num_calls > 1:
         transformation = accumulate(transformation, num_calls)
     return with_weight_decay(transformation, weight_decay)
+
+
+def _step(
+    weights: LearnedWeights,
+    mix_scale: float,
+    updates: PyTree,
+    state: VeloState,
+    params: PyTree,
+    value: Float[Array, ""],
+) -> tuple[PyTree, VeloState]:
+    """What is added to the parameters, and the new memory."""
+    leaves, structure = jax.tree.flatten(params)
+    tensors = [as_tensor(leaf) for leaf in leaves]
+    gradients = [as_tensor(clip_gradient(g)) for g in structure.flatten_up_to(updates)]
+    old = structure.flatten_up_to(state.accumulators)
+
+    loss_buffer, loss_features = fold_loss(state.loss_buffer, value)
+    progress = progress_embedding(state.count, state.num_steps)
+    inputs = jnp.stack(
+        [
+            jnp.concatenate([progress, loss_features, tensor_features(p, a)])
+            for p, a in zip(tensors, old, strict=True)
+        ]
+    )
+    multipliers, mix, hidden, cell = run_scheduler(
+        weights.scheduler, inputs, state.hidden, state.cell
+    )
+    networks = mix_bank(weights.step, mix, mix_scale)
+
+    new = [update_accumulators(a, g) for a, g in zip(old, gradients, strict=True)]
+    steps = []
+    for row, (leaf, p, g, a) in enumerate(zip(leaves, tensors, gradients, new, strict=True)):
+        network = jax.tree.map(lambda w, row=row: w[row], networks)
+        step = learned_step(network, multipliers[row], p, parameter_features(p, g, a))
+        steps.append(step.reshape(jnp.shape(leaf)).astype(jnp.result_type(leaf)))
+    return structure.unflatten(steps), state.replace(
+        count=state.count + 1,
+        loss_buffer=loss_buffer,
+        hidden=hidden,
+        cell=cell,
+        multipliers=multipliers,
+        accumulators=structure.unflatten(new),
+    )
 
 
 def tensor_features(

@@ -10,13 +10,9 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ganno_jax.door.clock import Clock
-from ganno_jax.env.observation import (
-    FEATURES,
-    Observation,
-    ObservationMemory,
-    empty_memory,
-    observe,
-)
+from ganno_jax.env.features import FEATURES
+from ganno_jax.env.observation import Observation, observe
+from ganno_jax.env.observation_memory import ObservationMemory, empty_memory
 from ganno_jax.inner.example_statistics import (
     ExampleLossFn,
     example_features,

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ganno_jax.env.observation import Observation, ObservationMemory, empty_memory, observe
+from ganno_jax.env.observation import Observation, observe
+from ganno_jax.env.observation_memory import ObservationMemory, empty_memory
 from ganno_jax.env.rewards import LogLossDecrease, Outcome, Reward, RewardContext
 from ganno_jax.inner.hyperparameters import Decision, LayerHyperparameters, by_inner_step
+from ganno_jax.inner.state import InnerState, select
 from ganno_jax.inner.statistics import Summary
-from ganno_jax.inner.training import InnerState, Training, select
+from ganno_jax.inner.training import Training
 
 
 @struct.dataclass
@@ -110,7 +112,7 @@ class Env:
                 f"`{name}` is paid at the end of a training, which an episode of {episode} of {num_decisions} "
                 "decisions does not reach; `LogLossDecrease` is paid for every decision."
             )
-        if getattr(reward, "needs_accuracy", False) and not training.has_accuracy:
+        if getattr(reward, "needs_accuracy", False) and not training.family.has_accuracy:
             raise ValueError(
                 f"`{name}` needs an accuracy, which {training.family.name} does not have; "
                 "`TerminalLogLoss` needs none."

@@ -16,8 +16,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ganno_jax.env.actions import ActionSpace
 from ganno_jax.env.environment import Env, EnvState, TimeStep
-from ganno_jax.env.observation import FEATURES
-from ganno_jax.inner.training import select
+from ganno_jax.env.features import FEATURES
+from ganno_jax.inner.state import select
 
 
 @struct.dataclass

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ganno_jax.evaluation.statistics import Interval
+from ganno_jax.evaluation.bootstrap import Interval
 
 Differences = Sequence[Float[np.ndarray, "learner run"]]
 """One array per problem: of report log losses, by learner seed (one where there is one) and run."""

@@ -13,8 +13,9 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ganno_jax.env.batching import AXIS, Mapping, map_trainings, padded_rows, to_host
 from ganno_jax.env.environment import Env, EnvState
+from ganno_jax.env.mapping import Mapping, map_trainings
+from ganno_jax.env.mesh import AXIS, padded_rows, to_host
 from ganno_jax.inner.hyperparameters import LayerHyperparameters
 from ganno_jax.policies.base import Policy
 from ganno_jax.policies.simple import mean_schedule

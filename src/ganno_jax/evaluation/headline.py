@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from ganno_jax.evaluation.bootstrap import Interval, paired_difference
 from ganno_jax.evaluation.display import Row, ranged
-from ganno_jax.evaluation.statistics import Interval, log_losses, paired_difference
+from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.evaluation.tables import PolicyResult
 
 
@@ -26,7 +27,7 @@ def differences(
       ours: name of the policy.
       others: names of those it is compared with.
       chance_loss: as in `summarize`.
-      **settings: of `statistics.paired_difference`.
+      **settings: of `bootstrap.paired_difference`.
     """
     found = {
         result.name: log_losses(result.final_loss, chance_loss, result.diverged)

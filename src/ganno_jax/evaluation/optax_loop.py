@@ -18,8 +18,10 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ganno_jax.env.batching import AXIS, Mapping, auto_mapping, map_trainings, padded_rows, to_host
-from ganno_jax.inner.training import InnerState, Training
+from ganno_jax.env.mapping import Mapping, auto_mapping, map_trainings
+from ganno_jax.env.mesh import AXIS, padded_rows, to_host
+from ganno_jax.inner.state import InnerState
+from ganno_jax.inner.training import Training
 
 Numbers = Any
 """A pytree of arrays with a leading setting axis; a program is told of one setting without it."""

@@ -1,27 +1,27 @@
-"""From the runs of every policy to the rows of the table, and the table as CSV and on the terminal.
+"""From the runs of every policy to the rows of the table, and the table as text.
 
 A row is a plain dict of strings, numbers and None, so that CSV, terminal, report and figures read
 the same thing; how it is shown stands in `display`.
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ganno_jax.evaluation.display import Row, format_table
-from ganno_jax.evaluation.statistics import (
+from ganno_jax.evaluation.bootstrap import (
     Interval,
     bootstrap_interval,
-    interquartile_mean,
-    log_losses,
     paired_difference,
     probability_of_improvement,
+)
+from ganno_jax.evaluation.display import Row, format_table
+from ganno_jax.evaluation.statistics import (
+    interquartile_mean,
+    log_losses,
     replace_diverged,
     share_diverged,
     steps_to_reach,
@@ -32,10 +32,8 @@ __all__ = [
     "PolicyResult",
     "Row",
     "format_table",
-    "read_csv",
     "speedup",
     "summarize",
-    "write_csv",
 ]
 
 
@@ -137,6 +135,52 @@ def summarize(
     Raises:
       ValueError: if the reference is missing, names repeat, or runs do not match.
     """
+    base = _reference_of(results, reference)
+    chance = np.broadcast_to(np.asarray(chance_loss, float), (base.num_runs,))
+    settings = {
+        "seed": seed,
+        "num_resamples": num_resamples,
+        "level": level,
+        "strata": base.task,
+    }
+    base_final = log_losses(base.final_loss, chance, base.diverged)
+    # A measurement that nobody made is missing, not diverged.
+    made = {
+        field
+        for field in ("final_accuracy", "selection_loss", "selection_accuracy", "auc")
+        if any(np.isfinite(getattr(result, field)).any() for result in results)
+    }
+    rows = []
+    for result in results:
+        broken = result.diverged | ~np.isfinite(result.final_loss)
+        final = log_losses(result.final_loss, chance, broken)
+        measured = _measured(result, made, chance, broken)
+        accuracy = measured["final_accuracy"]
+        row: Row = {
+            "policy": result.name,
+            "kind": result.kind,
+            "peak": result.peak,
+            "runs": result.num_runs,
+            "reference": reference,
+            **_keys("log_loss", bootstrap_interval(final, np.mean, **settings)),
+            **_keys("accuracy", _measured_interval(accuracy, settings)),
+            **_keys("difference", paired_difference(final, base_final, **settings)),
+            **_keys("log_loss_iqm", bootstrap_interval(final, interquartile_mean, **settings)),
+            **_keys("improvement", probability_of_improvement(final, base_final, **settings)),
+            "accuracy_median": float(np.median(accuracy)),
+            "accuracy_worst_decile": _measured_worst(accuracy),
+            "auc": float(measured["auc"].mean()),
+            "speedup": speedup(result, base, chance),
+            "share_diverged": share_diverged(result.final_loss, broken),
+            "selection_log_loss": float(measured["selection_loss"].mean()),
+            "selection_accuracy": float(measured["selection_accuracy"].mean()),
+        }
+        rows.append(row)
+    return sorted(rows, key=lambda row: row["log_loss"])
+
+
+def _reference_of(results: Sequence[PolicyResult], reference: str) -> PolicyResult:
+    """The policy of this name, once all are known to have the same runs."""
     names = [result.name for result in results]
     if reference not in names:
         raise ValueError(f"No policy '{reference}' to compare with; there are: {', '.join(names)}.")
@@ -152,53 +196,27 @@ def summarize(
                 f"All policies need the same runs of the same tasks: '{result.name}' has "
                 f"{result.num_runs} runs, '{reference}' {base.num_runs}."
             )
-    chance = np.broadcast_to(np.asarray(chance_loss, float), (base.num_runs,))
-    guessed = np.exp(-chance)
-    settings = {
-        "seed": seed,
-        "num_resamples": num_resamples,
-        "level": level,
-        "strata": base.task,
+    return base
+
+
+def _measured(
+    result: PolicyResult,
+    made: set[str],
+    chance: Float[np.ndarray, " run"],
+    broken: Bool[np.ndarray, " run"],
+) -> dict[str, Float[np.ndarray, " run"]]:
+    """Accuracies, selection loss (logged) and AUC with the cost of divergence; nan where they were not made."""
+    guessed, missing = np.exp(-chance), np.full(result.num_runs, np.nan)
+    costs = {
+        "final_accuracy": lambda x: replace_diverged(x, guessed, broken),
+        "selection_loss": lambda x: log_losses(x, chance, broken),
+        "selection_accuracy": lambda x: replace_diverged(x, guessed, broken),
+        "auc": lambda x: np.minimum(replace_diverged(x, np.log(chance)), np.log(chance)),
     }
-    base_final = log_losses(base.final_loss, chance, base.diverged)
-
-    def has(field: str) -> bool:  # a measurement that nobody made is missing, not diverged
-        return any(np.isfinite(getattr(result, field)).any() for result in results)
-
-    rows = []
-    for result in results:
-        broken = result.diverged | ~np.isfinite(result.final_loss)
-        final = log_losses(result.final_loss, chance, broken)
-        accuracy = selection_accuracy = selection = auc = np.full(base.num_runs, np.nan)
-        if has("final_accuracy"):
-            accuracy = replace_diverged(result.final_accuracy, guessed, broken)
-        if has("selection_loss"):
-            selection = log_losses(result.selection_loss, chance, broken)
-        if has("selection_accuracy"):
-            selection_accuracy = replace_diverged(result.selection_accuracy, guessed, broken)
-        if has("auc"):
-            auc = np.minimum(replace_diverged(result.auc, np.log(chance)), np.log(chance))
-        row: Row = {
-            "policy": result.name,
-            "kind": result.kind,
-            "peak": result.peak,
-            "runs": result.num_runs,
-            "reference": reference,
-            **_keys("log_loss", bootstrap_interval(final, np.mean, **settings)),
-            **_keys("accuracy", _measured_interval(accuracy, settings)),
-            **_keys("difference", paired_difference(final, base_final, **settings)),
-            **_keys("log_loss_iqm", bootstrap_interval(final, interquartile_mean, **settings)),
-            **_keys("improvement", probability_of_improvement(final, base_final, **settings)),
-            "accuracy_median": float(np.median(accuracy)),
-            "accuracy_worst_decile": _measured_worst(accuracy),
-            "auc": float(auc.mean()),
-            "speedup": speedup(result, base, chance),
-            "share_diverged": share_diverged(result.final_loss, broken),
-            "selection_log_loss": float(selection.mean()),
-            "selection_accuracy": float(selection_accuracy.mean()),
-        }
-        rows.append(row)
-    return sorted(rows, key=lambda row: row["log_loss"])
+    return {
+        field: cost(getattr(result, field)) if field in made else missing
+        for field, cost in costs.items()
+    }
 
 
 def _measured_interval(values: Float[np.ndarray, " run"], settings: Mapping[str, Any]) -> Interval:
@@ -210,29 +228,6 @@ def _measured_interval(values: Float[np.ndarray, " run"], settings: Mapping[str,
 
 def _measured_worst(values: Float[np.ndarray, " run"]) -> float:
     return math.nan if np.isnan(values).any() else float(worst_decile(values))
-
-
-def write_csv(rows: Sequence[Row], path: str | Path) -> None:
-    """Write rows with the keys of the first as header; numbers in full precision, None as empty."""
-    if not rows:
-        raise ValueError(f"`rows` needs at least one row to write {path}; got none.")
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def read_csv(path: str | Path) -> list[Row]:
-    """Read what `write_csv` wrote. A column in which every entry is a number becomes numbers."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows: list[Row] = list(csv.DictReader(file))
-    for key in rows[0] if rows else ():
-        parse = next(
-            (p for p in (int, float, str) if all(_parses(p, row[key]) for row in rows)), str
-        )
-        for row in rows:
-            row[key] = parse(row[key]) if row[key] else None
-    return rows
 
 
 def _mean_log_curve(
@@ -278,13 +273,3 @@ def _keys(key: str, interval: Interval) -> Row:
         f"{key}_lower": interval.lower,
         f"{key}_upper": interval.upper,
     }
-
-
-def _parses(kind: type, text: str) -> bool:
-    if kind is str or not text:
-        return True
-    try:
-        kind(text)
-    except ValueError:
-        return False
-    return True

@@ -6,8 +6,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, PRNGKeyArray
 
-from ganno_jax.env.batching import Mapping
 from ganno_jax.env.environment import Env
+from ganno_jax.env.mapping import Mapping
 from ganno_jax.evaluation.evaluate import evaluate
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.policies.bank import ScheduleBank

@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ganno_jax.inner.directions import Hyperparameters, InnerOptimizer
+from ganno_jax.inner.chunks import mean_in_chunks
+from ganno_jax.inner.directions import InnerOptimizer
 from ganno_jax.inner.example_statistics import example_features, example_features_by_layer
 from ganno_jax.inner.hyperparameters import (
     Decision,
@@ -17,6 +18,7 @@ from ganno_jax.inner.hyperparameters import (
     forget,
 )
 from ganno_jax.inner.layers import LayerMap, apply_rates, by_module, sizes_in_use
+from ganno_jax.inner.state import InnerMetrics, InnerState
 from ganno_jax.inner.statistics import (
     LayerRecord,
     LossRecord,
@@ -30,28 +32,6 @@ from ganno_jax.inner.statistics import (
 from ganno_jax.tasks.dataset import Batch, Split
 from ganno_jax.tasks.family import TaskFamily
 from ganno_jax.tasks.task import Params, Task
-
-
-@struct.dataclass
-class InnerState:
-    """One training, between two inner steps."""
-
-    params: Params
-    model_state: Any
-    optimizer_state: Any
-    step: Int[Array, ""]
-    task: Task
-    hyperparameters: Hyperparameters
-    key: PRNGKeyArray
-
-
-@struct.dataclass
-class InnerMetrics:
-    """What one inner step shows to an observer."""
-
-    loss: Float[Array, ""]  # training loss before the step
-    gradient: Params
-    direction: Params
 
 
 @struct.dataclass
@@ -105,18 +85,6 @@ class Training:
         """Inner steps in which this task's training examples are seen once."""
         total = self.family.num_trainable if task.num_examples is None else task.num_examples
         return jnp.asarray(total, jnp.float32) / self.batch_size
-
-    @property
-    def has_accuracy(self) -> bool:
-        """Whether evaluations give an accuracy besides the loss."""
-
-        def metrics(key: PRNGKeyArray) -> dict[str, Array]:
-            task = self.family.sample(key)
-            batch = self.family.dataset.gather(self.family.dataset.train, jnp.arange(1))
-            params, model_state = task.init(key)
-            return task.loss(params, model_state, batch, key, False)[1][1]
-
-        return "accuracy" in jax.eval_shape(metrics, jax.random.key(0))
 
     def with_example_features(
         self, *, by_layer: bool = False, limit: int | None = None
@@ -319,31 +287,8 @@ class Training:
 
         `chunk` bounds the memory: so many examples are evaluated at a time, what is left over after them.
         """
-        chunk = min(chunk or num_examples, num_examples)
-        num_chunks, num_left = divmod(num_examples, chunk)
 
-        def one(start: Int[Array, ""] | int, size: int) -> tuple[Array, Array]:
-            indices = start + jnp.arange(size)
+        def means(indices: Int[Array, " example"]) -> tuple[Array, Array]:
             return self.measure(state, self.family.dataset.gather(split, indices))
 
-        if num_chunks == 1 and not num_left:
-            return one(0, chunk)
-        chunks = jax.lax.map(lambda start: one(start, chunk), jnp.arange(num_chunks) * chunk)
-        left = one(num_examples - num_left, num_left) if num_left else (0.0, 0.0)
-        loss, accuracy = (
-            (chunk * jnp.sum(whole) + num_left * rest) / num_examples
-            for whole, rest in zip(chunks, left, strict=True)
-        )
-        return loss, accuracy
-
-
-def select(keep: Bool[Array, ""], kept: Any, otherwise: Any) -> Any:
-    """`kept` where `keep`, else `otherwise`, leaf by leaf; NaN in the one not chosen does no harm."""
-    return jax.tree.map(lambda a, b: _where(keep, a, b), kept, otherwise)
-
-
-def _where(keep: Bool[Array, ""], a: Array, b: Array) -> Array:
-    if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
-        data = jnp.where(keep, jax.random.key_data(a), jax.random.key_data(b))
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(a))
-    return jnp.where(keep, a, b)
+        return mean_in_chunks(means, num_examples, chunk)

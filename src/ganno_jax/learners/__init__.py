@@ -1,6 +1,6 @@
 """How a policy improves."""
 
-from ganno_jax.env.batching import make_mesh
+from ganno_jax.env.mesh import make_mesh
 from ganno_jax.learners.evolution import Evolution, EvolutionConfig, EvolutionState
 from ganno_jax.learners.mappo import MAPPO, LearnerState, MAPPOConfig
 from ganno_jax.learners.training import train, train_some

@@ -12,8 +12,8 @@ import jax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
-from ganno_jax.env.batching import AXIS
 from ganno_jax.env.environment import Env
+from ganno_jax.env.mesh import AXIS
 
 
 def continues(envs: Sequence[Env], rollout_decisions: int) -> bool:

@@ -26,8 +26,9 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ganno_jax.env.actions import ActionSpace
-from ganno_jax.env.batching import AXIS, Mapping, map_trainings, padded_rows
 from ganno_jax.env.environment import Env
+from ganno_jax.env.mapping import Mapping, map_trainings
+from ganno_jax.env.mesh import AXIS, padded_rows
 from ganno_jax.learners.mappo import MAPPO, LearnerState
 from ganno_jax.policies.networks import empty_memory
 from ganno_jax.policies.normalizer import deviation_sums

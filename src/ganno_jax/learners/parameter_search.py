@@ -15,9 +15,11 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ganno_jax.env.batching import AXIS, Mapping, map_trainings, padded_rows
 from ganno_jax.env.environment import Env
-from ganno_jax.inner.training import InnerState, Training
+from ganno_jax.env.mapping import Mapping, map_trainings
+from ganno_jax.env.mesh import AXIS, padded_rows
+from ganno_jax.inner.state import InnerState
+from ganno_jax.inner.training import Training
 from ganno_jax.policies.base import Policy
 from ganno_jax.tasks import sampling
 

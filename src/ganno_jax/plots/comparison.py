@@ -7,8 +7,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ganno_jax.evaluation.bootstrap import profile_band
 from ganno_jax.evaluation.display import Row, ranged
-from ganno_jax.evaluation.statistics import performance_profile, profile_band
+from ganno_jax.evaluation.statistics import performance_profile
 from ganno_jax.plots.style import (
     COLORS,
     COLUMN,

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ganno_jax.evaluation.bootstrap import mean_band
 from ganno_jax.evaluation.spikes import Spike, find_spike
-from ganno_jax.evaluation.statistics import mean_band
 from ganno_jax.plots.style import (
     COLORS,
     COLUMN,

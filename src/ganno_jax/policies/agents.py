@@ -9,7 +9,8 @@ from flax import struct
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from ganno_jax.env.actions import ActionSpace, action_shape
-from ganno_jax.env.observation import FEATURES, Observation
+from ganno_jax.env.features import FEATURES
+from ganno_jax.env.observation import Observation
 from ganno_jax.inner.hyperparameters import Decision
 from ganno_jax.policies.distributions import Distribution, categorical, gaussian, gaussians
 from ganno_jax.policies.networks import Actor, empty_memory

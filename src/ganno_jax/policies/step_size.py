@@ -19,7 +19,8 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ganno_jax.env.observation import FEATURES, Observation
+from ganno_jax.env.features import FEATURES
+from ganno_jax.env.observation import Observation
 from ganno_jax.inner.layers import KINDS
 
 WEIGHTS = (

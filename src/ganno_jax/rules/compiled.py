@@ -86,15 +86,7 @@ def direction(
     operands, functions_used = leaves(tree), unaries(tree)
     if operands & language.DECAYS and total_steps is None:
         raise ValueError(f"the rule {to_text(tree)!r} decays, so it needs `total_steps`; got None.")
-    averages = {
-        name: (power, decay)
-        for name, users, power, decay in (
-            ("m", language.USES_M, 1, config.decay_m),
-            ("v", language.USES_V, 2, config.decay_v),
-            ("gamma", language.USES_GAMMA, 3, config.decay_gamma),
-        )
-        if operands & users
-    }
+    averages = _averages(operands, config)
     draws = {
         name: draw
         for name, needed, draw in (
@@ -116,13 +108,7 @@ def direction(
             raise ValueError(f"the rule {to_text(tree)!r} scales the weights: `params` is needed.")
         slots, corrected = {}, {}
         for name, (power, decay) in averages.items():
-            slots[name] = jax.tree.map(
-                lambda average, g, power=power, decay=decay: functions.update_average(
-                    average, g**power, decay
-                ).astype(average.dtype),
-                getattr(state, name),
-                updates,
-            )
+            slots[name] = _averaged(getattr(state, name), updates, power, decay)
             correction = functions.bias_correction(decay, state.count + 1, config.debias)
             corrected[name] = jax.tree.map(lambda a, c=correction: a / c, slots[name])
         grads, treedef = jax.tree.flatten(updates)
@@ -162,6 +148,28 @@ def optimizer(
     return optax.chain(
         direction(rule, total_steps=total_steps, seed=seed, config=config),
         optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+def _averages(operands: set[str], config: RuleConfig) -> dict[str, tuple[int, float | Array]]:
+    """Power and decay of each average of gradients that these operands read."""
+    return {
+        name: (power, decay)
+        for name, users, power, decay in (
+            ("m", language.USES_M, 1, config.decay_m),
+            ("v", language.USES_V, 2, config.decay_v),
+            ("gamma", language.USES_GAMMA, 3, config.decay_gamma),
+        )
+        if operands & users
+    }
+
+
+def _averaged(averages: Any, updates: Any, power: int, decay: float | Array) -> Any:
+    """The averages of this power of the gradients, one step on, leaf by leaf."""
+    return jax.tree.map(
+        lambda average, g: functions.update_average(average, g**power, decay).astype(average.dtype),
+        averages,
+        updates,
     )
 
 

@@ -43,6 +43,18 @@ class TaskFamily:
         """Training examples that a task may use: all but those it sets aside."""
         return self.dataset.train.num_examples - self.num_reward
 
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether losses come with an accuracy."""
+
+        def metrics(key: PRNGKeyArray) -> dict[str, Array]:
+            task = self.sample(key)
+            batch = self.dataset.gather(self.dataset.train, jnp.arange(1))
+            params, model_state = task.init(key)
+            return task.loss(params, model_state, batch, key, False)[1][1]
+
+        return "accuracy" in jax.eval_shape(metrics, jax.random.key(0))
+
     def sample(self, key: PRNGKeyArray) -> Task:
         """Draw one training problem."""
         data_key, fraction_key, noise_key, width_key, scale_key, rescaling_key = jax.random.split(

@@ -29,9 +29,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ganno_jax.env.actions import ActionSpace
-from ganno_jax.env.batching import AXIS, Mapping, map_trainings, to_mesh
 from ganno_jax.env.environment import Env
-from ganno_jax.env.observation import FEATURES
+from ganno_jax.env.features import FEATURES
+from ganno_jax.env.mapping import Mapping, map_trainings
+from ganno_jax.env.mesh import AXIS, to_mesh
 from ganno_jax.learners import carried
 from ganno_jax.learners.evolution.config import EvolutionConfig, check, check_divisible
 from ganno_jax.learners.evolution.estimate import (

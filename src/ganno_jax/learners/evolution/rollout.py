@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
-from ganno_jax.env.batching import Mapping, advance_trainings
 from ganno_jax.env.environment import Env, EnvState, TimeStep
-from ganno_jax.env.observation import FEATURES
+from ganno_jax.env.features import FEATURES
+from ganno_jax.env.mapping import Mapping, advance_trainings
 from ganno_jax.policies.agents import AgentPolicy
 from ganno_jax.policies.normalizer import deviation_sums
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from ganno_jax.env.batching import AXIS
+from ganno_jax.env.mesh import AXIS
 from ganno_jax.learners.mappo.advantages import generalized_advantages, subtract_group_mean
 from ganno_jax.learners.mappo.baseline import Baseline
 from ganno_jax.learners.mappo.config import MAPPOConfig

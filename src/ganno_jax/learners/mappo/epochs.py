@@ -9,7 +9,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ganno_jax.env.batching import AXIS
+from ganno_jax.env.mesh import AXIS
 from ganno_jax.learners.mappo.baseline import Baseline
 from ganno_jax.learners.mappo.batch import Batch
 from ganno_jax.learners.mappo.config import MAPPOConfig

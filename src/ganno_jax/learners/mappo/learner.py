@@ -17,9 +17,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ganno_jax.env.actions import ActionSpace
-from ganno_jax.env.batching import AXIS, Mapping, to_mesh
 from ganno_jax.env.environment import Env
-from ganno_jax.env.observation import FEATURES
+from ganno_jax.env.features import FEATURES
+from ganno_jax.env.mapping import Mapping
+from ganno_jax.env.mesh import AXIS, to_mesh
 from ganno_jax.learners import carried
 from ganno_jax.learners.mappo import config as settings
 from ganno_jax.learners.mappo.baseline import Baseline

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ganno_jax.env.batching import Mapping, advance_trainings, map_trainings
 from ganno_jax.env.environment import Env, EnvState, TimeStep
+from ganno_jax.env.mapping import Mapping, advance_trainings, map_trainings
 from ganno_jax.learners.mappo.baseline import Baseline
 from ganno_jax.policies.agents import AgentPolicy
 from ganno_jax.policies.distributions import sample_correlated

@@ -122,23 +122,16 @@ def load(
     if path is None and name in _TEXTS:
         images.refuse(f"{name} is a text")
         place = _find_text(_folder(data_dir), name)
-        whole = text.read(place, name, sequence_length, max_examples, text_start)
-        return _fewer_held_out(whole, max_held_out)
+        found = text.read(place, name, sequence_length, max_examples, text_start)
+        return _fewer_held_out(found, max_held_out)
     if path is not None:
         name = Path(path).stem if name in names() else name
         arrays = own.read(Path(path).expanduser())
         kinds = {"num_classes": num_classes, "num_categorical": num_categorical}
-    elif name in _TABLES:
-        arrays, kinds = _table(name)
     else:
-        arrays = _image_arrays(_folder(data_dir), name, download)
-        kinds = {"num_classes": arrays.num_classes}
-    pool = [(arrays.train_images, arrays.train_labels)]
-    if arrays.test_images is not None:
-        pool.append((arrays.test_images, arrays.test_labels))
-    for number, part in enumerate(pool):
-        inputs, targets = _limited(*part, max_examples, seed, number)
-        pool[number] = images.of(inputs, name), targets
+        arrays, kinds = _named(name, data_dir, download)
+    pool = [_limited(*part, max_examples, seed, i) for i, part in enumerate(_parts(arrays))]
+    pool = [(images.of(inputs, name), targets) for inputs, targets in pool]
     whole = from_arrays(
         *pool[0],
         test=pool[1] if len(pool) > 1 else None,
@@ -167,6 +160,24 @@ def prepare(
 
 def _folder(data_dir: str | None) -> Path:
     return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or DEFAULT_FOLDER).expanduser()
+
+
+def _parts(arrays: ImageArrays) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Inputs and targets: the training split and, where there is one, the official test split."""
+    train = (arrays.train_images, arrays.train_labels)
+    if arrays.test_images is None:
+        return [train]
+    return [train, (arrays.test_images, arrays.test_labels)]
+
+
+def _named(
+    name: str, data_dir: str | None, download: bool
+) -> tuple[ImageArrays, dict[str, int | None]]:
+    """A table or an image set by name, with what `from_arrays` must know of it."""
+    if name in _TABLES:
+        return _table(name)
+    arrays = _image_arrays(_folder(data_dir), name, download)
+    return arrays, {"num_classes": arrays.num_classes}
 
 
 def _table(name: str) -> tuple[ImageArrays, dict[str, int]]:

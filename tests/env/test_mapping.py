@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from ganno_jax.env import advance_trainings, map_trainings
-from ganno_jax.env.batching import AT_ONCE, auto_mapping
+from ganno_jax.env.mapping import AT_ONCE, auto_mapping
 
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the rule is for CPUs")
 
