@@ -29,8 +29,10 @@ except ModuleNotFoundError:
 
 from experiments.configs import presets
 from experiments.configs.broad import SUITES, SuiteExperiment
-from experiments.configs.config import PROGRAM, PlaceConfig, Scale, flags, options
+from experiments.configs.config import PROGRAM, Scale
+from experiments.configs.place import PlaceConfig
 from experiments.configs.registry import AnyConfig, commands_of, takes_processes
+from experiments.configs.values import flags, options
 from experiments.runs import devices, folder, hosts
 from experiments.runs.errors import Interrupted, UserError
 

@@ -15,7 +15,7 @@ from experiments.agents.evaluation import assess
 from experiments.agents.updates import Clock, Updates, init, require_planned
 from experiments.configs.config import Config, learned_settings
 from experiments.runs import folder as folders
-from experiments.runs import hosts, results
+from experiments.runs import hosts, results, whole_files
 from experiments.runs.beginning import command_of, describe, entered, resume_command, unfinished
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
@@ -149,7 +149,7 @@ def _finish(
             "seconds_total": spent["total"],
             "seconds_compile": spent["compiling"],
         }
-        folders.write_json(folder.timing, values)
+        whole_files.write_json(folder.timing, values)
         return values
 
     say("drawing figures")

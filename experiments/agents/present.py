@@ -20,8 +20,9 @@ from experiments.agents.evaluation_arrays import (
     stored,
 )
 from experiments.agents.figures import draw
-from experiments.runs.folder import RunFolder, write_json
+from experiments.runs.folder import RunFolder
 from experiments.runs.report import write_report
+from experiments.runs.whole_files import write_json
 from ganno_jax.evaluation.bootstrap import paired_difference
 from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.evaluation.headline import headline

@@ -6,7 +6,8 @@ from flax import serialization
 
 from experiments.runs import hosts
 from experiments.runs.errors import UserError
-from experiments.runs.folder import RunFolder, read_with_digest, write_with_digest
+from experiments.runs.folder import RunFolder
+from experiments.runs.whole_files import read_with_digest, write_with_digest
 from ganno_jax.policies import AgentPolicy
 
 

@@ -25,11 +25,11 @@ from experiments.configs.checks import (
     require_seeds,
     require_within,
 )
-from experiments.problems import broad_families, random_families
+from experiments.problems import broad_families, horizons, large_families, random_families
 from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of
 from experiments.runs import folder as folders
-from experiments.runs import hosts
+from experiments.runs import hosts, whole_files
 from experiments.runs.beginning import command, describe, entered, resume_command
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
@@ -264,7 +264,7 @@ def _go_on(config: BroadExperiment, folder: RunFolder, update: int, mesh: Mesh) 
         say(f"going on from update {update} of {num_updates * config.broad.num_members}")
     before = json.loads(folder.config.read_text(encoding="utf-8"))
     stored = before["config"]["broad"]
-    if stored == folders.plain(dataclasses.asdict(config.broad)):
+    if stored == whole_files.plain(dataclasses.asdict(config.broad)):
         return
     earlier = before.get("earlier", [])
     planned = stored["num_updates"]
@@ -282,9 +282,9 @@ def _kinds(settings: BroadConfig) -> tuple[Problem, ...]:
       ValueError: no problem's name contains one of the words.
     """
     by_horizon = settings.families == "horizons"
-    there = broad_families.HORIZONS if by_horizon else broad_families.SMALL
+    there = horizons.HORIZONS if by_horizon else broad_families.SMALL
     if settings.large:
-        there += broad_families.LARGE
+        there += large_families.LARGE
     for word in settings.kinds:
         if not any(word in p.name for p in there):
             names = "; ".join(p.name for p in there)

@@ -21,9 +21,9 @@ from experiments.configs.broad import BroadConfig, BroadExperiment
 from experiments.problems.problem import Problem
 from experiments.runs import arrays as array_files
 from experiments.runs.errors import UserError
-from experiments.runs.folder import plain
 from experiments.runs.progress import Bar
 from experiments.runs.streams import stream
+from experiments.runs.whole_files import plain
 from ganno_jax.env.mesh import to_mesh
 from ganno_jax.learners import MAPPO, LearnerState, head_start, make_mesh
 

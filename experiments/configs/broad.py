@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from experiments.configs.config import NOISY_FEATURES, PlaceConfig, Scale, Shape
+from experiments.configs.config import NOISY_FEATURES, Scale, Shape
+from experiments.configs.place import PlaceConfig
 
 SUITES = ("development", "second", "unseen")
 

@@ -6,15 +6,13 @@ Imports nothing heavy, so that a wrong argument is answered at once. `experiment
 
 import dataclasses
 import sys
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.configs.value_types import typed
+from experiments.configs.place import RunConfig
 
 # As it was started: by its console entry, or from a checkout.
 PROGRAM = "ganno-jax" if Path(sys.argv[0]).stem == "ganno-jax" else "python -m experiments.run"
@@ -232,40 +230,6 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
-class PlaceConfig:
-    """Where a run of any system is; nothing here changes what is computed."""
-
-    folder: str = "runs"
-    """Where run folders are made."""
-    name: str | None = None
-    """Name of the run's folder; by default the preset's."""
-    resume: bool = False
-    """Go on from the run's last checkpoint."""
-    checkpoint_every: float = 60.0
-    """Seconds between checkpoints: what a killed run loses at most."""
-    devices: int | None = None
-    """Devices of each process (on a CPU: threads of work); by default as many as divide the trainings."""
-    coordinator: str | None = None
-    """host:port of the first of several processes that run as one, or auto: ask the cluster."""
-    num_processes: int | None = None
-    """How many processes there are, unless the cluster says."""
-    process_id: int | None = None
-    """Which of them this one is, from 0, unless the cluster says."""
-
-
-@dataclass(frozen=True)
-class RunConfig(PlaceConfig):
-    """Where and how it runs; nothing here changes what is computed."""
-
-    updates_per_call: int = 5
-    """At most so many learner updates per jitted call."""
-    mapping: str = "auto"
-    """Over trainings: vmap (all in step), map (one after another), auto, or so many at a time."""
-    profile: bool = False
-    """Write a profile of a few updates into `profile/`."""
-
-
-@dataclass(frozen=True)
 class Config:
     """An experiment."""
 
@@ -314,62 +278,3 @@ def learned_settings(config: Config) -> dict[str, Any]:
             if part not in _PLACES.get(name, ()):
                 flat[f"{name}.{part}"] = list(number) if isinstance(number, tuple) else number
     return flat
-
-
-def to_dict(config: Config) -> dict[str, Any]:
-    """Plain dicts and lists, as `config.json` has them."""
-    return dataclasses.asdict(config)
-
-
-def from_dict(values: Mapping[str, Any], kind: type = Config) -> Any:
-    """What `to_dict` wrote of a configuration of this type, also after a way through JSON.
-
-    Raises:
-      ValueError: a setting that does not exist here, or is of another type.
-    """
-    return _from_dict(kind, values, "")
-
-
-def options(kind: type = Config) -> dict[str, tuple[str, ...]]:
-    """The options of each group of a type of configuration; those without a group under ""."""
-    hints = typing.get_type_hints(kind)
-    groups = {name: part for name, part in hints.items() if dataclasses.is_dataclass(part)}
-    alone = tuple(name for name in hints if name not in groups and name != "preset")
-    return {"": alone} | {
-        name: tuple(f.name for f in dataclasses.fields(part) if not _is_hidden(f.type))
-        for name, part in groups.items()
-    }
-
-
-def flags(kind: type = Config) -> tuple[str, ...]:
-    """The options that take no value."""
-    return tuple(
-        f"{group}.{name}"
-        for group, part in typing.get_type_hints(kind).items()
-        if dataclasses.is_dataclass(part)
-        for name, hint in typing.get_type_hints(part).items()
-        if hint is bool
-    )
-
-
-def _is_hidden(hint: Any) -> bool:
-    return tyro.conf.Suppress in getattr(hint, "__metadata__", ())
-
-
-def _from_dict(kind: type, values: Any, where: str) -> Any:
-    if not isinstance(values, Mapping):
-        what = f"`{where[:-1]}`" if where else "a configuration"
-        raise ValueError(f"{what} must be a group of settings; got {type(values).__name__}")
-    hints = typing.get_type_hints(kind, include_extras=True)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise ValueError(
-            f"no setting {where}{unknown[0]}; there are: {', '.join(where + n for n in hints)}"
-        )
-    made = {
-        name: _from_dict(hints[name], value, f"{where}{name}.")
-        if dataclasses.is_dataclass(hints[name])
-        else typed(value, hints[name], where + name)
-        for name, value in values.items()
-    }
-    return kind(**made)

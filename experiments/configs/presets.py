@@ -6,7 +6,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from experiments.configs.broad import BroadConfig, BroadExperiment
+from experiments.configs.broad_presets import broad, muon, nadamw
 from experiments.configs.config import (
     NOISY_FEATURES,
     AgentConfig,
@@ -249,77 +249,6 @@ def _evaluate(small: bool) -> EvaluateConfig:
         block=16 if small else 256,
         chunk=200 if small else 1000,
     )
-
-
-def broad(scale: Scale = "small") -> BroadExperiment:
-    """One controller from 25 kinds of trainings, then the development suite: other data or networks.
-
-    Dense, convolutional and residual networks on digits and MNIST, seven optimizers, 90 to 3000
-    steps. Paper: six larger kinds (whole images, up to 5,000 steps), more trainings per update, more updates, and
-    the suite's large networks.
-    Cost: small 27 minutes of training on two CPU cores, with compiling, and about 40 for the suite.
-    Expected result: small 0.02 below the best tuned schedule on average, at or below it in 5 of 12 problems.
-    """
-    if scale == "small":
-        return BroadExperiment()
-    settings = BroadConfig(num_updates=1000, num_envs=128, large=True)
-    return BroadExperiment(scale=scale, broad=settings)
-
-
-def nadamw(scale: Scale = "small") -> BroadExperiment:
-    """A whole optimizer, direction included: the agents of `broad` over NAdamW in every kind of training.
-
-    One direction has one best size of updates where seven have a tenfold range, so agents know it on networks and data
-    that they never saw (docs/notes/ablations.md).
-    Cost: small 22 minutes of training on two CPU cores, with compiling, and about 40 for the suite.
-    Expected result: small 0.08 below the best tuned schedule on average, at or below it in 11 of 12 problems.
-    """
-    general = broad(scale)
-    settings = dataclasses.replace(
-        general.broad,
-        direction="nadamw",
-        momentum=0.8,
-        second_decay=0.98,
-        weight_decay=0.02,
-        shape="warmup_linear",
-        first_share=1.0,
-        relative_size=0.12,
-        action_share=0.5,
-    )
-    return dataclasses.replace(general, preset="nadamw", broad=settings)
-
-
-def muon(scale: Scale = "small") -> BroadExperiment:
-    """A whole optimizer over Muon: agents set the size of each layer's update and how much the layer forgets.
-
-    Learned on 17 kinds of trainings of 90 to 6,000 steps, whose members differ in wrong labels, number of examples,
-    scale of the weights and width.
-    Cost: small 43 minutes of training on two busy CPU cores, 8 of them compiling; paper not measured yet.
-    Expected result: small level with tuned Muon on the development suite, 0.11 below the best tuned schedule; most of
-    it by the base (docs/results.md).
-    """
-    general = broad(scale)
-    if scale == "small":
-        general = dataclasses.replace(general, broad=BroadConfig(num_updates=50, own_runs=0))
-    settings = dataclasses.replace(
-        general.broad,
-        actions="whole",
-        families="horizons",
-        direction="muon",
-        momentum=0.95,
-        second_decay=0.98,
-        shape="warmup_linear",
-        first_share=1.0,
-        sharing=0.0,
-        relative_size=0.021,
-        horizon_exponent=0.5,
-        forgetting=0.42,
-        epoch_exponent=0.7,
-        coupling=0.25,
-        alpha=2.0,
-        initial_log_std=-1.0,
-    )
-    return dataclasses.replace(general, preset="muon", broad=settings)
 
 
 PRESETS: dict[str, Callable[..., AnyConfig]] = {

@@ -9,8 +9,9 @@ from types import ModuleType
 from typing import Any
 
 from experiments.configs.broad import BroadExperiment, SuiteExperiment
-from experiments.configs.config import Config, from_dict
+from experiments.configs.config import Config
 from experiments.configs.systems import RuleSearchExperiment, StepSizeExperiment
+from experiments.configs.values import from_dict
 
 AnyConfig = Config | StepSizeExperiment | RuleSearchExperiment | BroadExperiment | SuiteExperiment
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.configs.config import DataConfig, NetworkConfig, PlaceConfig, Range, Scale
+from experiments.configs.config import DataConfig, NetworkConfig, Range, Scale
+from experiments.configs.place import PlaceConfig
 
 
 @dataclass(frozen=True)

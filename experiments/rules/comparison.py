@@ -16,7 +16,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from experiments.agents.build import load_data, make_network
+from experiments.agents.task import load_data, make_network
 from experiments.configs.systems import RuleSearchExperiment
 from experiments.rules.search import measure
 from experiments.runs.streams import stream

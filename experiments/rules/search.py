@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from experiments.agents.build import load_data, make_network
+from experiments.agents.task import load_data, make_network
 from experiments.configs.checks import HIGHEST_PEAK, require_seeds, require_within
 from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment
 from experiments.runs.streams import stream
@@ -171,6 +171,11 @@ def key_of(config: RuleSearchConfig, *, control: bool = False) -> PRNGKeyArray:
 def fitness_key(key: PRNGKeyArray) -> PRNGKeyArray:
     """The key that `search.update` gives to the fitness."""
     return jax.random.fold_in(key, 2)
+
+
+def names_of(config: RuleSearchConfig) -> tuple[str, ...]:
+    """Of the searches of a run."""
+    return ("search", "control") if control_budget(config) else ("search",)
 
 
 def control_budget(config: RuleSearchConfig) -> int:

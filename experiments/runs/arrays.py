@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.runs.folder import read_with_digest, write_with_digest
+from experiments.runs.whole_files import read_with_digest, write_with_digest
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

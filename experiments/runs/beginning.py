@@ -8,10 +8,11 @@ from typing import Any
 from experiments.configs.config import PROGRAM
 from experiments.configs.registry import AnyConfig
 from experiments.runs import folder as folders
-from experiments.runs import hosts
+from experiments.runs import hosts, whole_files
 from experiments.runs.errors import UserError
-from experiments.runs.folder import RunFolder, plain
+from experiments.runs.folder import RunFolder
 from experiments.runs.progress import say
+from experiments.runs.whole_files import plain
 from ganno_jax.checkpoint import require_same, versions
 
 
@@ -61,7 +62,7 @@ def entered(
 def describe(config: AnyConfig, folder: RunFolder, devices: Sequence[Any], **more: Any) -> None:
     """Write `config.json`; `more` goes into it as it is."""
     names = [f"{device.platform}:{device.device_kind}" for device in devices]
-    folders.write_json(folder.config, folders.describe(config, versions(), names) | more)
+    whole_files.write_json(folder.config, folders.describe(config, versions(), names) | more)
 
 
 def resume_command(arguments: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ clock or on signals is agreed on first (`largest`), so that all of them take the
 from collections.abc import Callable
 from typing import Any
 
-from experiments.configs.config import PlaceConfig
+from experiments.configs.place import PlaceConfig
 from experiments.runs.errors import UserError
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.runs.folder import plain, write_whole
+from experiments.runs.whole_files import plain, write_whole
 
 FLUSH_EVERY = 30.0  # seconds between events that reach the disk
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from rich.markup import escape
 
-from experiments.runs import folder as folders
+from experiments.runs import whole_files
 from experiments.runs.errors import UserError
 from experiments.runs.folder import AGENTS, RunFolder
 from experiments.runs.progress import console, say
@@ -52,7 +52,7 @@ def save_controller(
     description["config"] = _without_places(description["config"])
     provenance = {**description, "date": datetime.date.today().isoformat(), **more}
     controller = Controller(
-        jax.device_get(policy), num_decisions, folders.plain(provenance), direction
+        jax.device_get(policy), num_decisions, whole_files.plain(provenance), direction
     )
     try:
         save(folder.controller_of(name), controller)
@@ -122,7 +122,7 @@ def finish(
       shown: so many of the tables, from the first, are shown on the terminal too.
     """
     description = json.loads(folder.config.read_text(encoding="utf-8"))
-    folders.write_json(folder.summary, {"headline": headline, **numbers})
+    whole_files.write_json(folder.summary, {"headline": headline, **numbers})
     tiles = {k: v for k, v in numbers.items() if isinstance(v, int | float | str)}
     title = f"ganno_jax: {description['config']['preset']} ({folder.path.name})"
     write_report(

@@ -7,14 +7,16 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from experiments.configs.config import PlaceConfig, to_dict
+from experiments.configs.place import PlaceConfig
 from experiments.configs.registry import AnyConfig
+from experiments.configs.values import to_dict
 from experiments.runs import hosts
 from experiments.runs.errors import UserError
-from experiments.runs.folder import RunFolder, plain
+from experiments.runs.folder import RunFolder
 from experiments.runs.logs import Lines, TensorBoard
 from experiments.runs.progress import say
 from experiments.runs.signals import StopRequest
+from experiments.runs.whole_files import plain
 from ganno_jax.checkpoint import Checkpoints, require_same, versions
 from ganno_jax.learners import make_mesh
 

@@ -1,11 +1,8 @@
 """What the commands do for step-size controllers."""
 
-import dataclasses
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -24,23 +21,20 @@ from experiments.runs.session import Session, mesh_of
 from experiments.runs.signals import StopRequest
 from experiments.runs.streams import stream
 from experiments.step_size import search
-from experiments.step_size.evaluation import EvaluateResult
 from experiments.step_size.evaluation import evaluate as evaluate_controller
-from experiments.step_size.evaluation import write as write_results
+from experiments.step_size.other_run import Thetas, controllers_of
+from experiments.step_size.present import present, store, stored
 from ganno_jax.controller_files import load
-from ganno_jax.evaluation.csv_tables import read_csv, write_csv
-from ganno_jax.evaluation.tables import Row
+from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.learners.parameter_search import ParameterSearch
 from ganno_jax.policies.step_size import WEIGHTS, StepSizePolicy
-
-Thetas = dict[str, np.ndarray]  # by optimizer, in the order of WEIGHTS
 
 
 def train(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
     """Search a controller for each optimizer (or take another run's), evaluate, write everything."""
     folder = folders.claim(config)
     mesh, problems = mesh_of(config.run), _problems(config)
-    given = None if config.step_size.controllers is None else _controllers_of(config)
+    given = None if config.step_size.controllers is None else controllers_of(config)
     what = (
         f"{config.step_size.strategy} for {' and '.join(problems)}, "
         f"{config.step_size.num_iterations} iterations each"
@@ -74,7 +68,7 @@ def evaluate(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
     with folders.held(folder), StopRequest(message) as stop:
         stop.waits = False
         if config.step_size.controllers is not None:
-            _evaluate(config, folder, mesh, _controllers_of(config), 0.0)
+            _evaluate(config, folder, mesh, controllers_of(config), 0.0)
             return
         with _session(config, folder, problems, stop) as session:
             states, seconds = session.state, session.seconds
@@ -91,11 +85,7 @@ def plot(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
     folder = folders.of(config)
     with results.drawing(folder):
         timing = results.stored_seconds(folder)
-        _present(config, folder, _stored(folder), timing)
-
-
-def _title(config: StepSizeExperiment, optimizer: str) -> str:
-    return f"{optimizer}, {config.data.name}"
+        present(config, folder, stored(folder), timing)
 
 
 def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
@@ -159,35 +149,6 @@ def _session(
     return Session(folder, config, learned_settings(config), states, stop)
 
 
-def _other(config: StepSizeExperiment) -> tuple[StepSizeExperiment, RunFolder]:
-    """The run whose controllers are taken.
-
-    Raises:
-      UserError: there is none, or it is of another kind.
-    """
-    folder = RunFolder(Path(config.step_size.controllers or "").expanduser())
-    other = folders.stored_config(folder)
-    if not isinstance(other, StepSizeExperiment):
-        raise UserError(f"{folder.path} is a run of {other.preset}, which learns no step sizes")
-    return other, folder
-
-
-def _controllers_of(config: StepSizeExperiment) -> Thetas:
-    """The controllers that another run found, for the optimizers asked for."""
-    other, folder = _other(config)
-    if other.step_size.by_layer != config.step_size.by_layer:
-        option = "by_layer" if other.step_size.by_layer else "no_by_layer"
-        raise UserError(f"the controllers in {folder.path} need --step_size.{option}")
-    rows = {row["optimizer"]: row for row in results.stored_rows(folder, "controllers")}
-    missing = [name for name in config.optimizers if name not in rows]
-    if missing:
-        raise UserError(f"{folder.path} has no controller for {missing[0]}")
-    return {
-        name: np.asarray([rows[name][weight] for weight in WEIGHTS], np.float32)
-        for name in config.optimizers
-    }
-
-
 def _thetas(problems: Mapping[str, ParameterSearch], states: Mapping[str, Any]) -> Thetas:
     return {
         name: np.asarray(problem.strategy.best(states[name].strategy))
@@ -241,132 +202,7 @@ def _evaluate(
         for name, theta in thetas.items()
     ]
     write_csv(rows, folder.tables / "controllers.csv")
-    _store(folder, found)
+    store(folder, found)
     describe(config, folder, list(mesh.devices.flat))
     timing = {"seconds_search": seconds, "seconds_evaluation": time.monotonic() - begun}
-    _present(config, folder, found, timing)
-
-
-def _store(folder: RunFolder, found: Mapping[str, EvaluateResult]) -> None:
-    """Keep what the figures are drawn from."""
-    folders.write_json(
-        folder.tables / "evaluation.json",
-        {name: dataclasses.asdict(result) for name, result in found.items()},
-    )
-
-
-def _stored(folder: RunFolder) -> dict[str, EvaluateResult]:
-    """What `_store` kept, by optimizer.
-
-    Raises:
-      UserError: nothing, or the file is damaged.
-    """
-
-    def panel(values: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        return {name: (np.asarray(a), np.asarray(b)) for name, (a, b) in values.items()}
-
-    path = folder.tables / "evaluation.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            name: EvaluateResult(
-                theta=np.asarray(part["theta"]),
-                losses=panel(part["losses"]),
-                errors=panel(part["errors"]),
-                steps=np.asarray(part["steps"]),
-                rates={k: np.asarray(v) for k, v in part["rates"].items()},
-                comparison=part["comparison"],
-                perturbed_losses=np.asarray(part["perturbed_losses"]),
-                unperturbed_loss=part["unperturbed_loss"],
-            )
-            for name, part in values.items()
-        }
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder.path} has no evaluation to draw: {error}") from error
-
-
-def _present(
-    config: StepSizeExperiment,
-    folder: RunFolder,
-    found: Mapping[str, EvaluateResult],
-    timing: Mapping[str, float],
-) -> None:
-    """Tables, figures, summary and report."""
-    titles = {_title(config, name): result for name, result in found.items()}
-    beside = {}
-    if config.step_size.controllers is not None:
-        other, place = _other(config)
-        beside = {_title(other, name): result for name, result in _stored(place).items()}
-        beside = {title: result for title, result in beside.items() if title not in titles}
-    files = write_results(titles, beside, folder.figures, folder.tables)
-    figures = [
-        (_caption(path.stem), f"figures/{path.name}") for path in files if path.suffix == ".png"
-    ]
-    numbers: dict[str, Any] = {}
-    sentences, tables = [], []
-    for (title, result), name in zip(titles.items(), found, strict=True):
-        (rates, static), (_, ours) = result.losses["static"], result.losses["controlled"]
-        # Geometric mean over seeds, then the worst initial rate and the best.
-        of_static, of_ours = (np.exp(np.log(x).mean(axis=1)) for x in (static, ours))
-        numbers |= {
-            f"{name}_controlled_loss_worst_rate": float(of_ours.max()),
-            f"{name}_controlled_loss_best_rate": float(of_ours.min()),
-            f"{name}_static_loss_worst_rate": float(of_static.max()),
-            f"{name}_static_loss_best_rate": float(of_static.min()),
-        }
-        sentences.append(
-            f"With {name}, the controlled rate ends between a test loss of {of_ours.min():.3f} and "
-            f"{of_ours.max():.3f} over initial rates from {rates[0]:g} to "
-            f"{rates[-1]:g}, the static rate between {of_static.min():.3f} and "
-            f"{of_static.max():.3f}."
-        )
-        tables.append((f"{title}: lowest test loss on top", _table(result)))
-    shown = len(tables)
-    tables.append(("The controllers' weights", read_csv(folder.tables / "controllers.csv")))
-    part = config.step_size
-    notes = [
-        f"Rows `from any rate`, references and agents: {part.num_runs} seeds from each of "
-        f"{len(part.rates)} initial rates. Other rows: {part.num_runs} seeds at the rate shown, constant "
-        "or the schedule's peak.",
-        "Losses and errors are on the test split; a diverged run costs as much as guessing. The loss "
-        "of a row is the geometric mean over its runs.",
-        "The best static rate is chosen by the reported runs, schedules by other seeds: the static "
-        "one has an advantage.",
-        "The controllers were learned on smaller networks and never saw the test network. Reference "
-        "controllers are those of Adriaensen et al. 2022, arXiv:2205.13881.",
-    ]
-    headline = " ".join(sentences)
-    results.finish(folder, headline, {**numbers, **timing}, tables, figures, notes, shown)
-    for name in ("search", "evaluation"):
-        say(f"{timing.get(f'seconds_{name}', 0.0):.0f} s of {name}")
-
-
-def _table(result: EvaluateResult) -> list[Row]:
-    """The comparison as it is shown."""
-    rows = [
-        {
-            "policy": row["policy"],
-            "rate": row["peak"],
-            "test_loss": math.exp(row["log_loss"]),
-            "worst_run": math.exp(row["worst_log_loss"]),
-            "test_error": row["error"],
-            "worst_error": row["worst_error"],
-            "diverged": row["diverged"],
-        }
-        for row in result.comparison
-    ]
-    return sorted(rows, key=lambda row: row["test_loss"])
-
-
-def _caption(stem: str) -> str:
-    """Of a figure, by the name of its file."""
-    what = {
-        "sensitivity_error": "Final test error against the initial rate",
-        "sensitivity_loss": "Final test loss against the initial rate",
-        "rates": "The controlled rate over a training, one thin line per seed, by initial rate",
-        "perturbation": "Mean final log test loss of controllers with randomly changed weights",
-    }
-    if stem in what:
-        return f"{what[stem]}; lines join medians, bands hold the middle half of the seeds."
-    kind, _, rest = stem.partition("_")
-    return f"{what[kind]}: {rest.replace('_', ', ')}."
+    present(config, folder, found, timing)

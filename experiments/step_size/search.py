@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from experiments.agents.build import load_data, make_network
+from experiments.agents.task import load_data, make_network
 from experiments.configs.config import DataConfig
 from experiments.configs.systems import StepSizeConfig, StepSizeExperiment
 from ganno_jax.env import Env

@@ -20,7 +20,8 @@ from jaxtyping import Float, Int
 from experiments.configs.broad import Effort
 from experiments.problems.problem import Problem
 from experiments.problems.suites import training_of
-from experiments.runs.folder import json_of, plain, read_with_digest, write_with_digest
+from experiments.runs.whole_files import json_of, plain, read_with_digest, write_with_digest
+from experiments.suites.bench import Bench, Info
 from experiments.suites.methods import (
     BASE,
     BLIND,
@@ -28,8 +29,6 @@ from experiments.suites.methods import (
     REFERENCE,
     REPLAY,
     SAME_DIRECTION,
-    Bench,
-    Info,
     learner_seed,
     methods,
 )

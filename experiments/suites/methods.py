@@ -4,7 +4,6 @@ A method is made on a `Bench`, one problem on one device. What can be tuned is t
 its own; the report split of other runs is reported.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,14 +11,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
-from jaxtyping import PRNGKeyArray
 
 import ganno_jax
 from experiments.configs.broad import Effort
 from experiments.problems.problem import ADAM_PEAKS, Problem
 from experiments.suites import rivals
-from experiments.suites.rivals import Settings
+from experiments.suites.bench import Bench, Method
+from experiments.suites.settings import (
+    DECOUPLED_DECAYS,
+    Settings,
+    decays_of,
+    grid,
+    nadamw_trials,
+    rates_grid,
+    schedules_grid,
+)
 from ganno_jax.baselines import (
     LEARNING_RATE_FREE,
     LearnedWeights,
@@ -29,10 +35,7 @@ from ganno_jax.baselines import (
     velo,
 )
 from ganno_jax.controllers import Controller
-from ganno_jax.evaluation.halving import Halving, successive_halving
-from ganno_jax.evaluation.optax_loop import LoopOptimizer, LoopResult, Numbers, Plan, run
-from ganno_jax.evaluation.statistics import log_losses
-from ganno_jax.inner import Training
+from ganno_jax.evaluation.optax_loop import LoopOptimizer, Numbers
 from ganno_jax.inner.directions import Direction
 from ganno_jax.inner.hyperparameters import LayerHyperparameters, forget
 from ganno_jax.inner.layers import apply_rates
@@ -40,113 +43,12 @@ from ganno_jax.policies import AgentPolicy, Ensemble
 from ganno_jax.policies.simple import mean_schedule
 from ganno_jax.tasks.distributions import Constant
 
-REPORT_SEED, TUNING_SEED = 20_000, 10_000
 RECORDED = 8  # tuning runs whose rates are averaged for the replay
 OURS, BASE = "controller", "its base, no training"
 REPLAY, BLIND = "replay of its mean settings", "state-blind agents"
 REFERENCE, SAME_DIRECTION = "best tuned schedule", "best schedule, same direction"
 ADAMW, MUON = "AdamW, tuned", "Muon, tuned"
 NADAMW, ADAM, HYPERGRADIENT = "NAdamW, random search", "tuned Adam", "hypergradient Adam"
-Info = dict[str, Any]
-Maker = Callable[["Bench"], tuple[LoopOptimizer, Numbers]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """How a method is made on a bench: its optimizer and its numbers, or what they are tuned over."""
-
-    make_fn: Maker
-    settings_fn: Callable[[Problem, Effort], Settings] | None = None
-    recorded: int = 0  # further runs that it takes to be made
-
-    def cost(self, problem: Problem, effort: Effort) -> int:
-        """Trainings, about: how many settings join a rung depends on which are good."""
-        trainings = effort.num_seeds + self.recorded
-        if self.settings_fn is not None:
-            trainings += self.settings_fn(problem, effort).cost()
-        return trainings
-
-
-@dataclasses.dataclass
-class Bench:
-    """One problem, ready to be trained on."""
-
-    problem: Problem
-    training: Training
-    mesh: Mesh
-    effort: Effort
-
-    @property
-    def total_steps(self) -> int:
-        """Of a training."""
-        return self.problem.total_steps
-
-    def execute(self, method: Method) -> tuple[LoopResult, Info]:
-        """Tune if there is something to tune, then the reported runs."""
-        optimizer, numbers = method.make_fn(self)
-        info: Info = {"tuning_runs": method.recorded}
-        setting = 0
-        if method.settings_fn is not None:
-            settings = method.settings_fn(self.problem, self.effort)
-            numbers = {name: jnp.asarray(values) for name, values in settings.numbers.items()}
-            found = self.tune(optimizer, numbers, settings)
-            setting = found.best
-            info = {
-                **settings.describe(setting),
-                "tuning_runs": found.trainings,
-                "choice_loss": found.choice_loss,
-                "selection_log_loss": float(found.means[setting]),
-            }
-        runs = self.effort.tuning_seeds + np.arange(self.effort.num_seeds)
-        result = self.train(optimizer, numbers, np.full(runs.size, setting), runs, report=True)
-        return result, info
-
-    def tune(self, optimizer: LoopOptimizer, numbers: Numbers, settings: Settings) -> Halving:
-        """The setting with the lowest mean log loss on the selection split."""
-
-        def losses(settings: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-            rows, runs = np.repeat(settings, seeds.size), np.tile(seeds, settings.size)
-            found = self.train(optimizer, numbers, rows, runs, report=False)
-            return log_losses(found.selection_loss, found.first_loss, found.diverged).reshape(
-                settings.size, seeds.size
-            )
-
-        return successive_halving(
-            losses,
-            settings.count,
-            settings.rungs,
-            start=settings.start,
-            neighbours=settings.neighbours,
-        )
-
-    def train(
-        self,
-        optimizer: LoopOptimizer,
-        numbers: Numbers,
-        settings: np.ndarray,
-        runs: np.ndarray,
-        report: bool,
-    ) -> LoopResult:
-        """Rows of (setting, run); the runs below `effort.tuning_seeds` are those of tuning."""
-        keys = jnp.concatenate(
-            [
-                keys_of(TUNING_SEED, self.effort.tuning_seeds),
-                keys_of(REPORT_SEED, self.effort.num_seeds),
-            ]
-        )
-        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
-        return run(
-            self.training,
-            optimizer,
-            numbers,
-            keys,
-            settings,
-            runs,
-            Plan.of(self.training, self.total_steps),
-            self.mesh,
-            report=report,
-            block=self.effort.num_seeds if on_cpu else 64,
-        )
 
 
 def methods(
@@ -285,8 +187,8 @@ def _replay(bench: Bench, controller: Controller) -> tuple[LoopOptimizer, Number
 
 def _schedules_of(problem: Problem, effort: Effort, tunes_decay: bool) -> Settings:
     own = float(np.sqrt(np.prod(problem.weight_decay)))
-    decays, start = rivals.decays_of(problem.optimizer, own) if tunes_decay else ((own,), 0)
-    return rivals.schedules_grid(effort, problem.peaks, decays, start)
+    decays, start = decays_of(problem.optimizer, own) if tunes_decay else ((own,), 0)
+    return schedules_grid(effort, problem.peaks, decays, start)
 
 
 def _over(direction: Direction) -> Method:
@@ -296,8 +198,8 @@ def _over(direction: Direction) -> Method:
     def settings(problem: Problem, effort: Effort) -> Settings:
         of_gradients = direction.name in ("sgd", "momentum", "nesterov")
         peaks = problem.peaks if of_gradients else ADAM_PEAKS  # elements of a direction are near 1
-        decays, start = rivals.decays_of(direction.name, direction.weight_decay)
-        return rivals.schedules_grid(effort, peaks, decays, start)
+        decays, start = decays_of(direction.name, direction.weight_decay)
+        return schedules_grid(effort, peaks, decays, start)
 
     return Method(
         lambda bench: (rivals.over_direction(optimizer, bench.total_steps, True), {}), settings
@@ -306,10 +208,10 @@ def _over(direction: Direction) -> Method:
 
 def _tuned() -> dict[str, Method]:
     def peaks_and_decays(problem: Problem, effort: Effort) -> Settings:
-        return rivals.grid(effort, (4, 2), ADAM_PEAKS, rivals.DECOUPLED_DECAYS, (2, 4, 6))
+        return grid(effort, (4, 2), ADAM_PEAKS, DECOUPLED_DECAYS, (2, 4, 6))
 
     def rates(problem: Problem, effort: Effort) -> Settings:
-        return rivals.rates_grid(effort)
+        return rates_grid(effort)
 
     return {
         ADAMW: Method(lambda bench: (rivals.adamw(bench.total_steps), {}), peaks_and_decays),
@@ -318,7 +220,7 @@ def _tuned() -> dict[str, Method]:
         ),
         NADAMW: Method(
             lambda bench: (rivals.nadamw(bench.total_steps), {}),
-            lambda problem, effort: rivals.nadamw_trials(effort),
+            lambda problem, effort: nadamw_trials(effort),
         ),
         ADAM: Method(lambda bench: (rivals.one_rate(optax.adam), {}), rates),
         HYPERGRADIENT: Method(lambda bench: (rivals.one_rate(rivals.hypergradient), {}), rates),
@@ -336,11 +238,6 @@ def _whole(
             {},
         )
     )
-
-
-def keys_of(seed: int, count: int) -> PRNGKeyArray:
-    """One key per run."""
-    return jax.random.split(jax.random.key(seed), count)
 
 
 def chosen(names: Mapping[str, Method], words: tuple[str, ...]) -> tuple[str, ...]:

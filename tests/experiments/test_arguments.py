@@ -9,10 +9,11 @@ import pytest
 from experiments.agents import commands
 from experiments.agents.build import build, initial_rates, learner_key, run_keys
 from experiments.configs import presets
-from experiments.configs.config import Config, from_dict, learned_settings, to_dict
+from experiments.configs.config import Config, learned_settings
 from experiments.configs.registry import stored
+from experiments.configs.values import from_dict, to_dict
 from experiments.run import main, parse
-from experiments.runs import folder
+from experiments.runs import whole_files
 
 BAD = {
     "": "usage",
@@ -179,9 +180,9 @@ def test_a_full_disk_is_one_line(tmp_path, capsys, monkeypatch):
 
 
 def test_a_file_is_whole_or_absent(tmp_path):
-    folder.write_whole(tmp_path / "a.json", "old")
+    whole_files.write_whole(tmp_path / "a.json", "old")
     with pytest.raises(TypeError):
-        folder.write_whole(tmp_path / "a.json", 3)  # pyright: ignore
+        whole_files.write_whole(tmp_path / "a.json", 3)  # pyright: ignore
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     assert (tmp_path / "a.json").read_text() == "old"
 

@@ -7,9 +7,9 @@ import pytest
 
 from experiments.agents import evaluation_arrays as assessed
 from experiments.configs import presets
-from experiments.configs.config import to_dict
+from experiments.configs.values import to_dict
 from experiments.run import main
-from experiments.runs import arrays, folder
+from experiments.runs import arrays, whole_files
 from experiments.runs.folder import RunFolder
 
 POLICIES = ("agents", "base", "cosine", "random")
@@ -39,8 +39,8 @@ def evaluation():
 def run(tmp_path):
     config = to_dict(presets.named("digits")("small"))
     made = RunFolder(tmp_path / "digits")
-    folder.write_json(made.config, {"config": config})
-    folder.write_json(made.timing, {})
+    whole_files.write_json(made.config, {"config": config})
+    whole_files.write_json(made.timing, {})
     arrays.write(made.arrays, evaluation())
     return made
 

@@ -12,8 +12,8 @@ from experiments.broad import commands as broad_commands
 from experiments.broad import own_kinds
 from experiments.broad.build import make_env
 from experiments.configs.broad import BroadConfig, BroadExperiment
-from experiments.configs.config import to_dict
-from experiments.problems import broad_families, random_families
+from experiments.configs.values import to_dict
+from experiments.problems import broad_families, horizons, large_families, random_families
 from experiments.problems.problem import build
 from experiments.run import main, parse
 from experiments.runs.errors import UserError
@@ -133,7 +133,7 @@ def test_one_direction_in_every_kind_makes_a_whole_optimizer(tmp_path, monkeypat
 def test_agents_of_whole_updates_learn_on_many_horizons_and_keep_a_share(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(broad_families, "HORIZONS", (TINY,))
+    monkeypatch.setattr(horizons, "HORIZONS", (TINY,))
     seen = []
     monkeypatch.setattr(broad_commands, "examine", lambda folder, made, *rest: seen.append(made))
     words = "--broad.num_envs 4 --broad.group_size 2 --broad.num_minibatches 2 --broad.own_runs 4"
@@ -159,7 +159,7 @@ def test_agents_of_whole_updates_learn_on_many_horizons_and_keep_a_share(
 
 
 def test_horizons_span_two_orders_of_magnitude():
-    problems_there = broad_families.HORIZONS
+    problems_there = horizons.HORIZONS
     steps = [problem.total_steps for problem in problems_there]
     assert (min(steps), max(steps)) == (90, 6000)
     assert len({problem.name for problem in problems_there}) == len(problems_there)
@@ -250,7 +250,7 @@ def test_kinds_are_chosen_by_words_in_their_names():
 
 def test_the_large_kinds_are_asked_for_and_take_as_many_decisions_as_the_others():
     large = broad_commands._kinds(BroadConfig(large=True))[len(broad_families.SMALL) :]
-    assert large == broad_families.LARGE
+    assert large == large_families.LARGE
     assert {p.num_decisions for p in large} == {p.num_decisions for p in broad_families.SMALL}
     steps = [p.total_steps for p in large]
     assert (min(steps), max(steps)) == (990, 5010)

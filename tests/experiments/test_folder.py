@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.agents.snapshots import load_snapshot, save_snapshot
-from experiments.runs import arrays, folder
+from experiments.runs import arrays, folder, whole_files
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from ganno_jax.env.actions import DirectRate
@@ -63,7 +63,7 @@ def test_one_flipped_bit_in_a_snapshot_is_one_line(tmp_path):
 
 def test_a_digest_never_belongs_to_another_content(tmp_path, monkeypatch):
     path = tmp_path / "a"
-    folder.write_with_digest(path, b"old")
+    whole_files.write_with_digest(path, b"old")
     write = folder.write_whole
 
     def killed(at, content):
@@ -73,5 +73,5 @@ def test_a_digest_never_belongs_to_another_content(tmp_path, monkeypatch):
 
     monkeypatch.setattr(folder, "write_whole", killed)
     with pytest.raises(KeyboardInterrupt):
-        folder.write_with_digest(path, b"new")
-    assert folder.read_with_digest(path) == b"new"
+        whole_files.write_with_digest(path, b"new")
+    assert whole_files.read_with_digest(path) == b"new"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from flax import serialization
 
-from experiments.configs.config import PlaceConfig
+from experiments.configs.place import PlaceConfig
 from experiments.run import main
 from experiments.runs import hosts
 from experiments.runs.errors import UserError

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from experiments.configs import presets
-from experiments.configs.config import to_dict
+from experiments.configs.values import to_dict
 from experiments.run import main, parse
-from experiments.runs import folder
+from experiments.runs import folder, whole_files
 from experiments.runs.session import Session
 from experiments.runs.signals import StopRequest
 
@@ -23,7 +23,7 @@ def write_run(place, change=lambda config: None, versions=None):
     change(config)
     run = place / "digits"
     values = {"config": config, "versions": versions or {}}
-    folder.write_json(run / "config.json", values)
+    whole_files.write_json(run / "config.json", values)
     return run
 
 
@@ -72,9 +72,9 @@ def with_checkpoint(run, number=3):
     description = json.loads((run / "config.json").read_text())
     place = run / "checkpoints" / str(number)
     content = json.dumps({"config": description["config"], "versions": {"jax": "0"}}).encode()
-    folder.write_whole(place / "metadata" / "metadata", content)
+    whole_files.write_whole(place / "metadata" / "metadata", content)
     digests = {"metadata/metadata": hashlib.sha256(content).hexdigest()}
-    folder.write_json(place / "sha256.json", digests)
+    whole_files.write_json(place / "sha256.json", digests)
     (run / "config.json").unlink()
 
 
@@ -103,7 +103,7 @@ def test_a_search_keeps_its_configuration_in_its_checkpoints(tmp_path, capsys):
     config = parse("train", words)
     assert config is not None
     run = folder.of(config)
-    folder.write_json(run.config, {"config": to_dict(config)})
+    whole_files.write_json(run.config, {"config": to_dict(config)})
     with StopRequest("stopped") as stop, Session(run, config, {}, {"x": np.ones(2)}, stop) as made:
         made.record("search", {"best": 0.5}, {"x": np.ones(2)})
         made.save()
@@ -127,7 +127,7 @@ def test_whole_files_reach_the_disk_before_they_have_their_name(tmp_path, monkey
     sync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda handle: (order.append("disk"), sync(handle)))
     monkeypatch.setattr(os, "replace", lambda *names: (order.append("name"), replace(*names)))
-    folder.write_whole(tmp_path / "a", "text")
+    whole_files.write_whole(tmp_path / "a", "text")
     assert order == ["disk", "name"]
 
 

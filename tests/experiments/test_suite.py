@@ -17,6 +17,7 @@ from experiments.problems.unseen import UNSEEN
 from experiments.run import main, parse
 from experiments.runs.errors import UserError
 from experiments.suites import rivals
+from experiments.suites.bench import Bench
 from experiments.suites.cells import Cell, Suite, slug
 from experiments.suites.methods import (
     BASE,
@@ -27,7 +28,6 @@ from experiments.suites.methods import (
     REFERENCE,
     REPLAY,
     SAME_DIRECTION,
-    Bench,
     at_rest,
     chosen,
     learner_seed,
@@ -42,6 +42,7 @@ from experiments.suites.results import (
     overview,
     problem_rows,
 )
+from experiments.suites.settings import schedules_grid
 from ganno_jax.controller_files import save
 from ganno_jax.controllers import Controller
 from ganno_jax.env import actions, make_mesh
@@ -248,7 +249,7 @@ def test_a_controller_with_a_direction_meets_the_schedules_over_the_same_one(con
 
 def test_peaks_are_at_most_the_factor_apart_and_every_schedule_is_tried():
     effort = Effort()
-    found = rivals.schedules_grid(effort, (1e-3, 1.0), (0.0, 0.1), 1)
+    found = schedules_grid(effort, (1e-3, 1.0), (0.0, 0.1), 1)
     peaks = np.unique(found.numbers["peak"])
     assert (peaks[1:] / peaks[:-1] <= effort.peak_factor + 1e-5).all()
     assert peaks[0] < 1e-3 < 1.0 < peaks[-1]

@@ -20,6 +20,7 @@ from experiments.runs.progress import Bar
 from experiments.runs.streams import stream
 from experiments.step_size import commands as step_size_commands
 from experiments.step_size import evaluation as step_size_evaluation
+from experiments.step_size import present as step_size_present
 from experiments.step_size.evaluation import EvaluateResult
 from ganno_jax.controller_files import load, save
 from ganno_jax.controllers import Controller
@@ -169,7 +170,7 @@ def test_a_step_size_run_leaves_every_file_can_be_drawn_again_and_lends_its_cont
 
     # Another run tests the same controller: no search, and the first run's panels are drawn too.
     tested, panels = [], []
-    stored = step_size_commands._stored(RunFolder(run))["momentum"]
+    stored = step_size_present.stored(RunFolder(run))["momentum"]
 
     def test_again(config, name, theta, mesh):
         tested.append((name, theta))
@@ -181,7 +182,7 @@ def test_a_step_size_run_leaves_every_file_can_be_drawn_again_and_lends_its_cont
 
     monkeypatch.setattr(step_size_commands, "evaluate_controller", test_again)
     monkeypatch.setattr(step_size_evaluation, "sensitivity_panels", draw)
-    monkeypatch.setattr(step_size_commands, "_title", lambda config, name: config.run_name)
+    monkeypatch.setattr(step_size_present, "title_of", lambda config, name: config.run_name)
     given = ["--step_size.controllers", str(run), "--run.name", "again"]
     assert main(["train", "step_size_digits", *STEP_SIZE.split(), *folder, *given]) == 0
     assert not (tmp_path / "again" / "metrics.jsonl").exists()
@@ -223,7 +224,7 @@ def test_the_table_of_a_comparison_shows_policies_and_losses_at_120_columns(caps
         for name in ("controlled, from any rate", "cosine_warm_restarts, tuned")
     ]
     found = EvaluateResult(np.zeros(5), {}, {}, np.ones(1), {}, rows, np.ones(1), 1.0)
-    Console(width=120).print(format_table(step_size_commands._table(found), "title"))
+    Console(width=120).print(format_table(step_size_present._table(found), "title"))
     shown = capsys.readouterr().out
     assert "controlled, from any rate" in shown
     assert "cosine_warm_restarts, tuned" in shown

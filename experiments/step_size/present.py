@@ -1,0 +1,150 @@
+"""Tables, figures, summary and report of step-size controllers, and what figures are drawn from."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments.configs.systems import StepSizeExperiment
+from experiments.runs import results, whole_files
+from experiments.runs.errors import UserError
+from experiments.runs.folder import RunFolder
+from experiments.runs.progress import say
+from experiments.step_size.evaluation import EvaluateResult
+from experiments.step_size.evaluation import write as write_results
+from experiments.step_size.other_run import other_run
+from ganno_jax.evaluation.csv_tables import read_csv
+from ganno_jax.evaluation.tables import Row
+
+
+def title_of(config: StepSizeExperiment, optimizer: str) -> str:
+    """Of a panel: the optimizer and the data set of the test."""
+    return f"{optimizer}, {config.data.name}"
+
+
+def store(folder: RunFolder, found: Mapping[str, EvaluateResult]) -> None:
+    """Keep what the figures are drawn from."""
+    whole_files.write_json(
+        folder.tables / "evaluation.json",
+        {name: dataclasses.asdict(result) for name, result in found.items()},
+    )
+
+
+def stored(folder: RunFolder) -> dict[str, EvaluateResult]:
+    """What `store` kept, by optimizer.
+
+    Raises:
+      UserError: nothing, or the file is damaged.
+    """
+
+    def panel(values: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return {name: (np.asarray(a), np.asarray(b)) for name, (a, b) in values.items()}
+
+    path = folder.tables / "evaluation.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            name: EvaluateResult(
+                theta=np.asarray(part["theta"]),
+                losses=panel(part["losses"]),
+                errors=panel(part["errors"]),
+                steps=np.asarray(part["steps"]),
+                rates={k: np.asarray(v) for k, v in part["rates"].items()},
+                comparison=part["comparison"],
+                perturbed_losses=np.asarray(part["perturbed_losses"]),
+                unperturbed_loss=part["unperturbed_loss"],
+            )
+            for name, part in values.items()
+        }
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder.path} has no evaluation to draw: {error}") from error
+
+
+def present(
+    config: StepSizeExperiment,
+    folder: RunFolder,
+    found: Mapping[str, EvaluateResult],
+    timing: Mapping[str, float],
+) -> None:
+    """Tables, figures, summary and report."""
+    titles = {title_of(config, name): result for name, result in found.items()}
+    beside = {}
+    if config.step_size.controllers is not None:
+        other, place = other_run(config)
+        beside = {title_of(other, name): result for name, result in stored(place).items()}
+        beside = {title: result for title, result in beside.items() if title not in titles}
+    files = write_results(titles, beside, folder.figures, folder.tables)
+    figures = [
+        (_caption(path.stem), f"figures/{path.name}") for path in files if path.suffix == ".png"
+    ]
+    numbers: dict[str, Any] = {}
+    sentences, tables = [], []
+    for (title, result), name in zip(titles.items(), found, strict=True):
+        (rates, static), (_, ours) = result.losses["static"], result.losses["controlled"]
+        # Geometric mean over seeds, then the worst initial rate and the best.
+        of_static, of_ours = (np.exp(np.log(x).mean(axis=1)) for x in (static, ours))
+        numbers |= {
+            f"{name}_controlled_loss_worst_rate": float(of_ours.max()),
+            f"{name}_controlled_loss_best_rate": float(of_ours.min()),
+            f"{name}_static_loss_worst_rate": float(of_static.max()),
+            f"{name}_static_loss_best_rate": float(of_static.min()),
+        }
+        sentences.append(
+            f"With {name}, the controlled rate ends between a test loss of {of_ours.min():.3f} and "
+            f"{of_ours.max():.3f} over initial rates from {rates[0]:g} to "
+            f"{rates[-1]:g}, the static rate between {of_static.min():.3f} and "
+            f"{of_static.max():.3f}."
+        )
+        tables.append((f"{title}: lowest test loss on top", _table(result)))
+    shown = len(tables)
+    tables.append(("The controllers' weights", read_csv(folder.tables / "controllers.csv")))
+    part = config.step_size
+    notes = [
+        f"Rows `from any rate`, references and agents: {part.num_runs} seeds from each of "
+        f"{len(part.rates)} initial rates. Other rows: {part.num_runs} seeds at the rate shown, constant "
+        "or the schedule's peak.",
+        "Losses and errors are on the test split; a diverged run costs as much as guessing. The loss "
+        "of a row is the geometric mean over its runs.",
+        "The best static rate is chosen by the reported runs, schedules by other seeds: the static "
+        "one has an advantage.",
+        "The controllers were learned on smaller networks and never saw the test network. Reference "
+        "controllers are those of Adriaensen et al. 2022, arXiv:2205.13881.",
+    ]
+    headline = " ".join(sentences)
+    results.finish(folder, headline, {**numbers, **timing}, tables, figures, notes, shown)
+    for name in ("search", "evaluation"):
+        say(f"{timing.get(f'seconds_{name}', 0.0):.0f} s of {name}")
+
+
+def _table(result: EvaluateResult) -> list[Row]:
+    """The comparison as it is shown."""
+    rows = [
+        {
+            "policy": row["policy"],
+            "rate": row["peak"],
+            "test_loss": math.exp(row["log_loss"]),
+            "worst_run": math.exp(row["worst_log_loss"]),
+            "test_error": row["error"],
+            "worst_error": row["worst_error"],
+            "diverged": row["diverged"],
+        }
+        for row in result.comparison
+    ]
+    return sorted(rows, key=lambda row: row["test_loss"])
+
+
+def _caption(stem: str) -> str:
+    """Of a figure, by the name of its file."""
+    what = {
+        "sensitivity_error": "Final test error against the initial rate",
+        "sensitivity_loss": "Final test loss against the initial rate",
+        "rates": "The controlled rate over a training, one thin line per seed, by initial rate",
+        "perturbation": "Mean final log test loss of controllers with randomly changed weights",
+    }
+    if stem in what:
+        return f"{what[stem]}; lines join medians, bands hold the middle half of the seeds."
+    kind, _, rest = stem.partition("_")
+    return f"{what[kind]}: {rest.replace('_', ', ')}."
