@@ -1,4 +1,7 @@
-"""Imports go up the list of rooms only, those of the experiments up that of their folders, and never in a circle."""
+"""Imports go up the list of rooms only, those of the experiments up that of their folders, and never in a circle.
+
+Modules and functions stay short enough to be read at once.
+"""
 
 import ast
 import graphlib
@@ -10,7 +13,8 @@ import pytest
 import ganno_jax
 
 PACKAGE = Path(ganno_jax.__file__).parent
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+ROOT = Path(__file__).parents[1]
+EXPERIMENTS = ROOT / "experiments"
 ROOMS = (
     "tasks",
     "inner",
@@ -53,6 +57,9 @@ FOLDERS = {
     "step_size": (*_SHARED, "agents"),
     "rules": (*_SHARED, "agents"),
 }
+LONGEST_MODULE, LONGEST_FUNCTION = 300, 80  # lines
+# The door is to become a chain of small transformations; until then these are longer.
+TOO_LONG = {"control.py:control", "door/rates.py:scale_by_policy"}
 ENTRIES = {"run", "__init__", "__main__"}  # the only modules of experiments in no folder
 
 
@@ -139,6 +146,29 @@ def test_modules_never_import_each_other_in_a_circle():
     paths = {dotted(path): path for path in [*modules(), *EXPERIMENTS.rglob("*.py")]}
     first = {name: needs(name, path, paths.keys()) for name, path in paths.items()}
     graphlib.TopologicalSorter(first).prepare()  # raises, and names the circle
+
+
+def test_no_module_and_no_function_is_too_long_to_be_read_at_once():
+    package = {str(path.relative_to(PACKAGE)): path for path in modules()}
+    beside = {
+        str(path.relative_to(ROOT)): path
+        for folder in (EXPERIMENTS, ROOT / "benchmarks")
+        for path in folder.rglob("*.py")
+    }
+    longer = {name for place, path in (package | beside).items() for name in too_long(place, path)}
+    assert longer == TOO_LONG
+
+
+def too_long(place: str, path: Path) -> Iterator[str]:
+    """The module itself, and those of its functions that have too many lines."""
+    text = path.read_text()
+    if text.count("\n") > LONGEST_MODULE:
+        yield place
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            if node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION:
+                yield f"{place}:{node.name}"
 
 
 def dotted(path: Path) -> str:

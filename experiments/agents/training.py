@@ -44,11 +44,7 @@ def run_training(
     config, learner = experiment.config, experiment.learner
     updates = Updates(experiment)
     checkpoints = Checkpoints(folder.checkpoints)
-    state = updates.place(updates.start(learner, init(learner, learner_key(config))))
-    if checkpoints.latest is not None:
-        state, metadata = restore(checkpoints, learned_settings(config), state)
-        state = updates.place(state)
-        clock.go_on_from(metadata["clock"])
+    state = _first_or_last(experiment, updates, checkpoints, clock)
     done, total = int(state.update), config.learner.num_updates
     require_planned(done, total, folder)
     if done:
@@ -97,16 +93,13 @@ def run_training(
             with _profile(experiment, folder, end == traced):
                 state, rows = updates(learner, state, end - done)
             spent = time.monotonic() - start
-            clock.updating += spent
-            clock.updates += len(rows)
+            clock.count(len(rows), spent)
             speed = experiment.steps_per_update * len(rows) / spent
             for row in rows:
                 done += 1
                 require_finite(row, done)
-                seconds = clock.now()["total"]
-                metrics.write(
-                    {"update": done, **row, "inner_steps_per_second": speed, "seconds": seconds}
-                )
+                timed = {"inner_steps_per_second": speed, "seconds": clock.now()["total"]}
+                metrics.write({"update": done, **row, **timed})
                 board.write("training", row, done)
             shown = "  ".join(f"{name} {rows[-1][name]:.3f}" for name in SHOWN if name in rows[-1])
             bar.show(done, f"{shown}  {speed:,.0f} inner steps/s")
@@ -115,6 +108,19 @@ def run_training(
             stop.stop()
     save_snapshot(folder, "agents", done, learner.policy(state))
     return learner.policy(state), updates
+
+
+def _first_or_last(
+    experiment: Experiment, updates: Updates, checkpoints: Checkpoints, clock: Clock
+) -> LearnerState:
+    """Fresh agents, or those of the last checkpoint."""
+    config, learner = experiment.config, experiment.learner
+    state = updates.place(updates.start(learner, init(learner, learner_key(config))))
+    if checkpoints.latest is None:
+        return state
+    state, metadata = restore(checkpoints, learned_settings(config), state)
+    clock.go_on_from(metadata["clock"])
+    return updates.place(state)
 
 
 def _compile(

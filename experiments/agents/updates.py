@@ -25,6 +25,11 @@ class Clock:
     updates: int = 0  # those timed in `updating`
     started: float = dataclasses.field(default_factory=time.monotonic)
 
+    def count(self, updates: int, seconds: float) -> None:
+        """Add updates and what they took."""
+        self.updates += updates
+        self.updating += seconds
+
     def now(self) -> dict[str, float]:
         """As it is stored."""
         total = self.total + time.monotonic() - self.started
