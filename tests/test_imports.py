@@ -5,6 +5,7 @@ Modules and functions stay short enough to be read at once.
 
 import ast
 import graphlib
+import re
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
@@ -60,6 +61,7 @@ FOLDERS = {
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 80  # lines
 # The door is to become a chain of small transformations; until then these are longer.
 TOO_LONG = {"control.py:control", "door/rates.py:scale_by_policy"}
+Defined = ast.ClassDef | ast.FunctionDef
 ENTRIES = {"run", "__init__", "__main__"}  # the only modules of experiments in no folder
 
 
@@ -109,6 +111,53 @@ def test_what_stands_apart_imports_no_more_than_it_needs(name):
     for path in modules():
         if room_of(path) == name:
             assert imported(path) <= {*APART[name], name}, path.relative_to(PACKAGE)
+
+
+def test_the_documented_imports_are_the_ones_that_are_held():
+    rooms, folders = documented_imports((ROOT / "docs" / "architecture.md").read_text())
+    held = {room: set(ROOMS[:number]) for number, room in enumerate(ROOMS)}
+    held = {room: names - set(FORBIDDEN.get(room, ())) for room, names in held.items()}
+    held = {room: names & set(APART.get(room, names)) for room, names in held.items()}
+    assert (list(rooms), rooms) == (list(ROOMS), held)  # the order too
+    assert folders == {folder: set(names) for folder, names in FOLDERS.items()}
+
+
+def documented_imports(page: str) -> list[dict[str, set[str]]]:
+    """Of each table of folders on the page: what a folder imports."""
+    row = r"^\| `(\w+)` \|[^|\n]*\|([^|\n]*)\|$"
+    tables = re.findall(r"^\| folder \|.*?(?=\n\n)", page, re.MULTILINE | re.DOTALL)
+    return [
+        {
+            name: set(re.findall(r"`(\w+)`", names))
+            for name, names in re.findall(row, table, re.MULTILINE)
+        }
+        for table in tables
+    ]
+
+
+def test_what_the_page_on_architecture_names_is_there():
+    """Every dotted name resolves, from the package or the experiments on."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    for name in re.findall(r"`([a-z_]+(?:\.\w+)+)`", page):
+        parts = name.removeprefix("experiments.").split(".")
+        roots = [EXPERIMENTS] if name.startswith("experiments.") else [PACKAGE, EXPERIMENTS]
+        assert any(resolves(root, parts) for root in roots), name
+
+
+def resolves(root: Path, parts: list[str]) -> bool:
+    """Whether these are folders, then a module, then what its code defines at any depth."""
+    here = root
+    while parts and (here / parts[0]).is_dir():
+        here, parts = here / parts[0], parts[1:]
+    module = here / f"{parts[0]}.py" if parts and (here / f"{parts[0]}.py").is_file() else None
+    if not parts:
+        return True
+    if module is None:
+        module, parts = here / "__init__.py", ["", *parts]
+    if not module.is_file():
+        return False
+    defined = {n.name for n in ast.walk(ast.parse(module.read_text())) if isinstance(n, Defined)}
+    return set(parts[1:]) <= defined
 
 
 def test_distrax_is_imported_in_one_module_only():
