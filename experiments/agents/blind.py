@@ -8,7 +8,7 @@ import numpy as np
 from experiments.agents.build import Experiment, learner_key
 from experiments.agents.snapshots import load_snapshot, save_snapshot
 from experiments.agents.updates import Clock, Updates, init, require_finite
-from experiments.configs.config import learned_settings
+from experiments.configs.values import learned_settings
 from experiments.runs import hosts
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say

@@ -1,5 +1,6 @@
 """From a `Config` to the objects of the library. Every value that cannot work is a `ValueError`."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -12,11 +13,7 @@ from jaxtyping import Float, PRNGKeyArray
 from experiments.agents.task import make_family
 from experiments.configs.broad import BroadConfig
 from experiments.configs.checks import check
-from experiments.configs.config import (
-    AgentConfig,
-    Config,
-    EnvConfig,
-)
+from experiments.configs.config import Config, EnvConfig, LearnerConfig, TeamConfig
 from experiments.runs import hosts
 from ganno_jax.env import Env, Mapping, actions, base_shapes, rewards, whole_update
 from ganno_jax.inner import Training, directions
@@ -67,17 +64,10 @@ def build(config: Config) -> Experiment:
         num_measured=config.env.num_measured,
         num_reward=config.env.num_reward,
     )
-    learner = MAPPO.create(
-        (env,),
-        _actions(config),
-        _learner_settings(config, env),
-        critic=config.agent.critic,
-        recurrent=config.agent.recurrent,
-        hidden=config.agent.hidden,
-        hidden_features=config.agent.hidden_features,
-        initial_log_std=config.agent.initial_log_std,
-        mapping=mapping,
-    )
+    asked = config.learner.rollout_decisions
+    whole = env.episode_decisions if asked is None else asked
+    settings = learner_settings(config.learner, rollout_decisions=whole)
+    learner = make_learner((env,), _actions(config), settings, config.agent, mapping)
     return Experiment(config, env, learner, _mesh(config), mapping)
 
 
@@ -148,7 +138,7 @@ def _actions(config: Config) -> actions.ActionSpace:
 
 
 def relative_actions(
-    settings: AgentConfig | BroadConfig, *, first_share: float, shared: bool = False
+    settings: TeamConfig, *, first_share: float, shared: bool = False
 ) -> whole_update.RelativeUpdate | whole_update.WholeUpdate:
     """The relative size of the update, and with it the forgetting where `settings.actions` is "whole".
 
@@ -176,26 +166,40 @@ def relative_actions(
     return whole_update.WholeUpdate(size, forgetting, settings.coupling)
 
 
-def _learner_settings(config: Config, env: Env) -> MAPPOConfig:
-    settings = config.learner
-    rollout = settings.rollout_decisions
-    return MAPPOConfig(
-        learning_rate=settings.learning_rate,
-        discount=settings.discount,
-        trace_decay=settings.trace_decay,
-        clip=settings.clip,
-        entropy_coefficient=settings.entropy_coefficient,
-        max_gradient_norm=settings.max_gradient_norm,
-        target_kl=settings.target_kl,
-        noise_correlation=settings.noise_correlation,
-        noise_fall=settings.noise_fall,
-        critic_baseline=settings.critic_baseline,
-        num_updates=settings.num_updates,
-        num_envs=settings.num_envs,
-        rollout_decisions=env.episode_decisions if rollout is None else rollout,
-        num_epochs=settings.num_epochs,
-        num_minibatches=settings.num_minibatches,
-        group_size=settings.group_size,
+def learner_settings(settings: LearnerConfig | BroadConfig, **own: Any) -> MAPPOConfig:
+    """The learner's settings, by their names; what is not among them keeps the learner's default.
+
+    Args:
+      settings: what was asked for.
+      own: in the place of these.
+    """
+    known = {field.name for field in dataclasses.fields(MAPPOConfig)}
+    asked = {name: value for name, value in vars(settings).items() if name in known}
+    return MAPPOConfig(**(asked | own))
+
+
+def make_learner(
+    envs: tuple[Env, ...],
+    space: actions.ActionSpace,
+    settings: MAPPOConfig,
+    team: TeamConfig,
+    mapping: Mapping = "auto",
+) -> MAPPO:
+    """The learner of these agents.
+
+    Raises:
+      ValueError: counts that do not fit each other, or a number out of its range.
+    """
+    return MAPPO.create(
+        envs,
+        space,
+        settings,
+        critic=team.critic,
+        recurrent=team.recurrent,
+        hidden=team.hidden,
+        hidden_features=team.hidden_features,
+        initial_log_std=team.initial_log_std,
+        mapping=mapping,
     )
 
 

@@ -13,7 +13,8 @@ from experiments.agents.build import Experiment, build, learner_key
 from experiments.agents.entrants import Evaluator
 from experiments.agents.evaluation import assess
 from experiments.agents.updates import Clock, Updates, init, require_planned
-from experiments.configs.config import Config, learned_settings
+from experiments.configs.config import Config
+from experiments.configs.values import learned_settings
 from experiments.runs import folder as folders
 from experiments.runs import hosts, results, whole_files
 from experiments.runs.beginning import command_of, describe, entered, resume_command, unfinished

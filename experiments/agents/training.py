@@ -11,8 +11,7 @@ from experiments.agents import entrants
 from experiments.agents.build import Experiment, initial_rates, learner_key, run_keys
 from experiments.agents.snapshots import save_snapshot
 from experiments.agents.updates import Clock, Updates, init, require_finite, require_planned
-from experiments.configs.config import learned_settings
-from experiments.configs.values import to_dict
+from experiments.configs.values import learned_settings, to_dict
 from experiments.runs import hosts
 from experiments.runs.folder import RunFolder
 from experiments.runs.logs import Lines, TensorBoard, read_lines

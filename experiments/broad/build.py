@@ -1,6 +1,6 @@
 """From the configuration of broad meta-training to its envs and its learner."""
 
-from experiments.agents.build import make_reward, relative_actions
+from experiments.agents import build as agents
 from experiments.configs.broad import BroadConfig, BroadExperiment
 from experiments.configs.config import EnvConfig
 from experiments.problems.problem import Problem, build
@@ -8,7 +8,7 @@ from ganno_jax.env import Env
 from ganno_jax.env.actions import ActionSpace
 from ganno_jax.env.whole_update import RelativeUpdate, WholeUpdate
 from ganno_jax.inner import Direction
-from ganno_jax.learners import MAPPO, MAPPOConfig
+from ganno_jax.learners import MAPPO
 from ganno_jax.tasks.distributions import LogUniform
 
 
@@ -24,7 +24,7 @@ def make_env(problem: Problem, config: BroadExperiment) -> Env:
     return build(
         problem,
         config.suite.data_dir,
-        reward=make_reward(EnvConfig(reward=settings.reward)),
+        reward=agents.make_reward(EnvConfig(reward=settings.reward)),
         optimizer=direction and direction.optimizer(LogUniform(*problem.initial_rate)),
     )
 
@@ -51,33 +51,15 @@ def make_learner(config: BroadConfig, envs: tuple[Env, ...]) -> MAPPO:
     Raises:
       ValueError: counts that do not fit each other.
     """
-    settings = MAPPOConfig(
-        learning_rate=config.learning_rate,
-        trace_decay=1.0,
-        noise_correlation=config.noise_correlation,
-        noise_fall=config.noise_fall,
-        critic_baseline=config.critic_baseline,
-        num_updates=config.num_updates,
-        num_envs=config.num_envs,
-        group_size=config.group_size,
-        num_minibatches=config.num_minibatches,
-        rollout_decisions=envs[0].num_decisions,
+    settings = agents.learner_settings(
+        config, trace_decay=1.0, rollout_decisions=envs[0].num_decisions
     )
-    return MAPPO.create(
-        envs,
-        make_actions(config),
-        settings,
-        critic=config.critic,
-        recurrent=config.recurrent,
-        hidden=config.hidden,
-        hidden_features=config.hidden_features,
-        initial_log_std=config.initial_log_std,
-    )
+    return agents.make_learner(envs, make_actions(config), settings, config)
 
 
 def make_actions(config: BroadConfig) -> RelativeUpdate | WholeUpdate:
     """What the agents' numbers mean."""
-    return relative_actions(config, first_share=config.first_share, shared=config.shared)
+    return agents.relative_actions(config, first_share=config.first_share, shared=config.shared)
 
 
 def kept_actions(config: BroadConfig, space: RelativeUpdate | WholeUpdate) -> ActionSpace:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -14,17 +13,8 @@ from jax.sharding import Mesh
 from experiments.agents.updates import require_finite
 from experiments.broad import head_start, own_kinds
 from experiments.broad.build import kept_actions, make_direction, make_env, make_learner
+from experiments.configs.bounds import check_bounds, require_within
 from experiments.configs.broad import BroadConfig, BroadExperiment
-from experiments.configs.checks import (
-    HIGHEST_LEARNING_RATE,
-    LARGEST_SIZE,
-    MOST_MEMBERS,
-    WIDEST,
-    WIDEST_ALPHA,
-    require_positive,
-    require_seeds,
-    require_within,
-)
 from experiments.problems import broad_families, horizons, large_families, random_families
 from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of
@@ -94,28 +84,8 @@ def _suite_problems(config: BroadExperiment) -> tuple[Problem, ...]:
 
 def _check(config: BroadConfig) -> None:
     """Raise a `ValueError` for a number out of its range."""
-    require_seeds({"broad.seed": config.seed})
-    require_within(
-        {
-            "broad.sharing": (config.sharing, 0, 1),
-            "broad.action_share": (config.action_share, 1e-6, 1),
-            "broad.horizon_exponent": (config.horizon_exponent, 0, 2),
-            "broad.forgetting": (config.forgetting, 0, 100),
-            "broad.epoch_exponent": (config.epoch_exponent, 0, 2),
-            "broad.coupling": (config.coupling, 0, 2),
-            "broad.num_members": (config.num_members, 1, MOST_MEMBERS),
-            "broad.hidden": (config.hidden, 1, WIDEST),
-            "broad.head_start": (config.head_start, 0, math.inf),
-            "broad.random_kinds": (config.random_kinds, 0, math.inf),
-            "broad.random_learned": (config.random_learned, 0, config.random_kinds),
-            "broad.weight_decay": (config.weight_decay, 0, 100),
-            "broad.noise_fall": (config.noise_fall, 0, 25),
-        }
-    )
-    require_positive({"broad.learning_rate": config.learning_rate}, HIGHEST_LEARNING_RATE)
-    require_positive({"broad.alpha": config.alpha}, WIDEST_ALPHA)
-    sizes = ("relative_size", "first_share", "size_share", "forgetting_share")
-    require_positive({f"broad.{name}": getattr(config, name) for name in sizes}, LARGEST_SIZE)
+    check_bounds(config, "broad.")
+    require_within({"broad.random_learned": (config.random_learned, 0, config.random_kinds)})
     if config.random_kinds and not config.head_start:
         raise ValueError("`broad.random_kinds` needs a head start: --broad.head_start 32.")
     numbers = ("momentum", "second_decay", "weight_decay")

@@ -5,23 +5,49 @@ from typing import Annotated, Literal
 
 import tyro
 
-from experiments.configs.config import NOISY_FEATURES, Scale, Shape
+from experiments.configs.bounds import (
+    HIGHEST_LEARNING_RATE,
+    LARGEST_SIZE,
+    MOST_MEMBERS,
+    WIDEST,
+    WIDEST_ALPHA,
+    Positive,
+    SeedNumber,
+    Within,
+)
+from experiments.configs.config import NOISY_FEATURES, Scale, Shape, TeamConfig
 from experiments.configs.place import PlaceConfig
 
 SUITES = ("development", "second", "unseen")
 
 
 @dataclass(frozen=True)
-class BroadConfig:
+class BroadConfig(TeamConfig):
     """The agents and their learner; problems are those of `problems.broad_families`, and some drawn at random."""
 
+    actions: Literal["relative", "whole"] = "relative"
+    """What agents set: the relative size of the update, or the whole update, which is its size and the forgetting."""
+    alpha: Annotated[float, Positive(WIDEST_ALPHA)] = 2.5
+    """Bound of an action in log space, > 0."""
+    shape: Shape = "linear_one_cycle"
+    """Base schedule."""
+    relative_size: Annotated[float, Positive(LARGEST_SIZE)] = 0.1
+    """Relative size of an update at the base schedule's peak, > 0."""
+    sharing: Annotated[float, Within(0, 1)] = 0.75
+    """Of the denominator of relative updates, [0, 1]: 0 each layer's own, 1 their geometric mean for all."""
+    hidden: Annotated[int, Within(1, WIDEST)] = 128
+    """Width of the agents' networks."""
+    initial_log_std: float = -2.0
+    """Of the exploration noise."""
+    hidden_features: tuple[str, ...] = NOISY_FEATURES
+    """Features that the agents do not see; all: none, agents that see nothing, for --suite.blind."""
     num_updates: int = 70
     """Learner updates, each of one rollout in every problem; a finished run goes on to more with --run.resume."""
-    num_members: int = 1
+    num_members: Annotated[int, Within(1, MOST_MEMBERS)] = 1
     """Teams of agents trained apart, with the seeds from `seed` on; the controller is their geometric mean."""
-    head_start: int = 0
+    head_start: Annotated[int, Within(0)] = 0
     """Trainings per problem under ten constant actions each, to which agents are fitted before they learn; 0: none."""
-    random_kinds: int = 0
+    random_kinds: Annotated[int, Within(0)] = 0
     """Further problems, drawn at random, that the head start takes a quarter as many trainings of."""
     random_learned: int = 0
     """So many of them are learned on after the head start too, like the other problems."""
@@ -29,56 +55,28 @@ class BroadConfig:
     """Trainings per problem and update."""
     group_size: int = 8
     """Trainings that share task, initialization and batches; must divide `num_envs`."""
-    learning_rate: float = 2e-3
+    learning_rate: Annotated[float, Positive(HIGHEST_LEARNING_RATE)] = 2e-3
     """Of the learner's Adam, > 0."""
     num_minibatches: int = 8
     """Minibatches per epoch; must divide `num_envs`."""
-    noise_fall: float = 0.0
+    noise_fall: Annotated[float, Within(0, 25)] = 0.0
     """How much the log standard deviation of the exploration noise falls over the training, >= 0."""
     noise_correlation: float = 0.9
     """Of successive exploration noise, [0, 1)."""
-    initial_log_std: float = -2.0
-    """Of the exploration noise."""
-    actions: Literal["relative", "whole"] = "relative"
-    """What agents set: the relative size of the update, or the whole update, which is its size and the forgetting."""
-    alpha: float = 2.5
-    """Bound of an action in log space, > 0."""
-    action_share: float = 1.0
+    action_share: Annotated[float, Within(1e-6, 1)] = 1.0
     """Of the agents' log actions that the finished controller keeps, (0, 1]; less stays closer to the base."""
-    size_share: float = 1.0
+    size_share: Annotated[float, Positive(LARGEST_SIZE)] = 1.0
     """Of the base's size that the finished controller keeps, > 0."""
-    forgetting_share: float = 1.0
+    forgetting_share: Annotated[float, Positive(LARGEST_SIZE)] = 1.0
     """Of the base's forgetting that the finished controller keeps, > 0 (whole)."""
-    shape: Shape = "linear_one_cycle"
-    """Base schedule."""
-    relative_size: float = 0.1
-    """Relative size of an update at the base schedule's peak, > 0."""
-    horizon_exponent: float = 0.0
-    """The size is (600 / steps)^this times as large, >= 0."""
-    forgetting: float = 1.0
-    """Of the base over a training of one pass, >= 0 (whole)."""
-    epoch_exponent: float = 0.45
-    """The base's forgetting grows with this power of the passes over the data, >= 0 (whole)."""
-    coupling: float = 0.0
-    """The size is (the base's forgetting over the training)^this times as large, >= 0 (whole)."""
-    first_share: float = 0.1
+    first_share: Annotated[float, Positive(LARGEST_SIZE)] = 0.1
     """Of the rate in the first window, > 0; momenta without a correction need less than 1."""
-    sharing: float = 0.75
-    """Of the denominator of relative updates, [0, 1]: 0 each layer's own, 1 their geometric mean for all."""
     shared: bool = False
     """One rate for all layers (an ablation): the mean action over the geometric mean of their ratios."""
-    critic: Literal["central", "local"] = "central"
-    """A central critic is MAPPO, a local one IPPO; they matter with `critic_baseline` only."""
     critic_baseline: bool = False
     """Compare returns with the critic's values too, not with the group's mean alone."""
     reward: Literal["terminal_log_loss", "log_loss", "terminal_accuracy"] = "terminal_log_loss"
     """log_loss pays the decrease at every decision, with returns to go."""
-    hidden: int = 128
-    """Width of the agents' networks."""
-    recurrent: bool = False
-    """GRU memories in the agents instead of feed-forward networks."""
-    hidden_features: tuple[str, ...] = NOISY_FEATURES
-    """Features that the agents do not see; all: none, agents that see nothing, for --suite.blind."""
     families: Literal["optimizers", "horizons"] = "optimizers"
     """Problems that differ in their optimizers, or ones of 90 to 6,000 steps for one direction."""
     kinds: tuple[str, ...] = ()
@@ -89,13 +87,13 @@ class BroadConfig:
     """First-moment decay of that direction, [0, 1)."""
     second_decay: float = 0.999
     """Second-moment decay of that direction, [0, 1)."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Within(0, 100)] = 0.0
     """Weight decay of that direction per unit of rate, >= 0."""
     large: bool = False
     """Also the larger kinds: whole images, wider and deeper networks, up to 5,000 steps; for an accelerator."""
     own_runs: int = 32
     """Fresh runs per problem in which the agents are compared with untrained ones in the end; 0: none."""
-    seed: int = 0
+    seed: SeedNumber = 0
     """Of the first team's training."""
 
 

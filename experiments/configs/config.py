@@ -1,17 +1,32 @@
 """What an experiment consists of, as frozen dataclasses: the command line is generated from them.
 
 Imports nothing heavy, so that a wrong argument is answered at once. `experiments.agents.build` turns a
-`Config` into objects and checks the numbers that need the data.
+`Config` into objects and checks the numbers that need the data; bounds of the others stand beside them.
 """
 
-import dataclasses
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
+from experiments.configs.bounds import (
+    HIGHEST_LEARNING_RATE,
+    HIGHEST_PEAK,
+    HIGHEST_RATE,
+    LARGEST_SIZE,
+    MANY,
+    WIDEST,
+    WIDEST_ALPHA,
+    Count,
+    Each,
+    Positive,
+    Rising,
+    SeedNumber,
+    SomeCount,
+    Within,
+)
 from experiments.configs.place import RunConfig
 
 # As it was started: by its console entry, or from a checkout.
@@ -74,15 +89,15 @@ class NetworkConfig:
 class TaskConfig:
     """How one inner training differs from the next. Ranges are drawn from anew for each training."""
 
-    batch_size: int = 64
+    batch_size: Count = 64
     """Examples per inner step."""
-    data_fraction: Range = (1.0, 1.0)
+    data_fraction: Annotated[Range, Rising(above=0.0, highest=1.0)] = (1.0, 1.0)
     """Share of the training examples in use, log-uniform, in (0, 1]."""
-    label_noise: Range = (0.0, 0.0)
+    label_noise: Annotated[Range, Rising(lowest=0.0, highest=1.0)] = (0.0, 0.0)
     """Probability of a wrong training label, uniform, in [0, 1]."""
-    weight_scale: Range = (1.0, 1.0)
+    weight_scale: Annotated[Range, Rising(lowest=1e-3, highest=1e3)] = (1.0, 1.0)
     """Factor on the initial kernels, log-uniform, > 0."""
-    width: Range = (1.0, 1.0)
+    width: Annotated[Range, Rising(above=0.0, highest=1.0)] = (1.0, 1.0)
     """Share of hidden units in use, uniform, in (0, 1]."""
 
 
@@ -92,13 +107,13 @@ class OptimizerConfig:
 
     name: str = "momentum"
     """Optimizer: sgd, momentum, nesterov, rmsprop, adam, adamw, nadam, nadamw, lion, muon."""
-    initial_rate: Range = (1e-5, 3.0)
+    initial_rate: Annotated[Range, Rising(lowest=1e-12, highest=HIGHEST_RATE)] = (1e-5, 3.0)
     """Learning rate before the first decision, log-uniform, > 0."""
-    momentum: float = 0.9
+    momentum: Annotated[float, Within(0, 1 - 1e-9)] = 0.9
     """First-moment decay, in [0, 1)."""
-    weight_decay: Range = (0.0, 0.0)
+    weight_decay: Annotated[Range, Rising(lowest=0.0, highest=100.0)] = (0.0, 0.0)
     """Weight decay, uniform, >= 0 (decoupled for adamw and lion, else L2)."""
-    clip_norm: float | None = None
+    clip_norm: Annotated[float | None, Positive(MANY)] = None
     """Largest global gradient norm, > 0; None for no clipping."""
 
 
@@ -106,9 +121,9 @@ class OptimizerConfig:
 class EnvConfig:
     """A training as an episode."""
 
-    num_decisions: int = 30
+    num_decisions: Annotated[int, Within(1, MANY)] = 30
     """Decisions per training."""
-    interval: int = 20
+    interval: Count = 20
     """Inner steps per decision."""
     episode_decisions: int | None = None
     """Cut episodes after so many decisions (truncation); None trains to the end."""
@@ -120,42 +135,40 @@ class EnvConfig:
         "log_loss", "train_log_loss", "terminal_accuracy", "terminal_log_loss", "difference"
     ] = "log_loss"
     """Reward: decrease of the log loss (of reward or of training examples), terminal, or per-agent difference."""
-    stability: float = 0.0
+    stability: Annotated[float, Within(0, 1000)] = 0.0
     """Weight of the penalty on loss spikes, >= 0 (log_loss, train_log_loss, terminal_accuracy)."""
-    penalty: float | None = None
+    penalty: Annotated[float | None, Within(0, 1000)] = None
     """A diverged training is paid at most minus this; by default the reward's own."""
 
 
 @dataclass(frozen=True)
-class AgentConfig:
-    """The agents: one network, shared by all layers."""
+class TeamConfig:
+    """Agents of any training of agents: their network, which all layers share, and the base under their actions."""
 
     actions: Literal["multipliers", "residual", "direct", "relative", "whole"] = "multipliers"
     """Compounding multipliers, a bounded residual on a base schedule, the rate itself, the
     relative size of the update, or the whole update: its relative size and the forgetting."""
-    alpha: float | None = None
+    alpha: Annotated[float | None, Positive(WIDEST_ALPHA)] = None
     """Bound of the agents' corrections in log space, > 0 (residual, relative, whole); by default the action's own."""
-    peak: float | None = None
-    """Peak of the base schedule, > 0 (residual); None takes the training's initial rate."""
     shape: Shape = "warmup_cosine"
-    """Base schedule (residual, relative, whole)."""
-    relative_size: float = 0.05
+    """Base schedule."""
+    relative_size: Annotated[float, Positive(LARGEST_SIZE)] = 0.05
     """Relative size of an update at the schedule's peak, > 0 (relative, whole)."""
-    sharing: float = 0.0
+    sharing: Annotated[float, Within(0, 1)] = 0.0
     """Of the denominator, [0, 1]: 0 each layer's own, 1 their geometric mean for all (relative, whole)."""
-    horizon_exponent: float = 0.0
+    horizon_exponent: Annotated[float, Within(0, 2)] = 0.0
     """The size is (600 / steps)^this times as large, >= 0 (relative, whole)."""
-    forgetting: float = 1.0
+    forgetting: Annotated[float, Within(0, 100)] = 1.0
     """Of the base over a training of one pass, >= 0 (whole)."""
-    epoch_exponent: float = 0.45
+    epoch_exponent: Annotated[float, Within(0, 2)] = 0.45
     """The base's forgetting grows with this power of the passes over the data, >= 0 (whole)."""
-    coupling: float = 0.0
+    coupling: Annotated[float, Within(0, 2)] = 0.0
     """The size is (the base's forgetting over the training)^this times as large, >= 0 (whole)."""
     critic: Literal["central", "local"] = "central"
-    """A central critic is MAPPO, a local one IPPO."""
+    """A central critic is MAPPO, a local one IPPO; they matter with a critic's baseline only."""
     recurrent: bool = False
     """GRU memories instead of feed-forward networks."""
-    hidden: int = 64
+    hidden: Annotated[int, Within(1, WIDEST)] = 64
     """Width of the agents' networks."""
     initial_log_std: float = -0.7
     """Log standard deviation of real-valued actions at the start."""
@@ -164,38 +177,46 @@ class AgentConfig:
 
 
 @dataclass(frozen=True)
+class AgentConfig(TeamConfig):
+    """The agents: one network, shared by all layers."""
+
+    peak: Annotated[float | None, Positive(HIGHEST_RATE)] = None
+    """Peak of the base schedule, > 0 (residual); None takes the training's initial rate."""
+
+
+@dataclass(frozen=True)
 class LearnerConfig:
     """PPO."""
 
-    num_updates: int = 100
+    num_updates: Count = 100
     """Learner updates; the learning rate falls linearly to zero over them."""
-    num_envs: int = 64
+    num_envs: Count = 64
     """Trainings per update."""
     rollout_decisions: int | None = None
     """Decisions per rollout; None is a whole episode."""
-    group_size: int = 4
+    group_size: Count = 4
     """Trainings that share seed and batches, so that their mean is a baseline."""
     num_epochs: int = 4
     """Passes over each rollout."""
-    num_minibatches: int = 4
+    num_minibatches: Count = 4
     """Minibatches per pass."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, Positive(HIGHEST_LEARNING_RATE)] = 1e-3
     """Of the agents' Adam."""
-    discount: float = 1.0
+    discount: Annotated[float, Within(0, 1)] = 1.0
     """Discount factor, in [0, 1]."""
-    trace_decay: float = 0.95
+    trace_decay: Annotated[float, Within(0, 1)] = 0.95
     """Lambda of the advantage estimates, in [0, 1]."""
-    clip: float = 0.2
+    clip: Annotated[float, Within(1e-9, 100)] = 0.2
     """Largest change of the probability ratio that pays."""
-    entropy_coefficient: float = 0.001
+    entropy_coefficient: Annotated[float, Within(0, 100)] = 0.001
     """Weight of the entropy bonus."""
-    max_gradient_norm: float = 0.5
+    max_gradient_norm: Annotated[float, Within(1e-9, MANY)] = 0.5
     """Largest norm of the agents' gradient, and of the critic's."""
-    target_kl: float = 0.05
+    target_kl: Annotated[float, Within(0, MANY)] = 0.05
     """No further steps in an update once the mean KL divergence is above this."""
-    noise_fall: float = 0.0
+    noise_fall: Annotated[float, Within(0, 25)] = 0.0
     """How much the log standard deviation of real-valued actions falls over the training, >= 0."""
-    noise_correlation: float = 0.0
+    noise_correlation: Annotated[float, Within(0, 0.999)] = 0.0
     """Of the noise of successive real-valued actions, in [0, 1)."""
     critic_baseline: bool = True
     """Whether returns are compared with a critic's values, or with the group's mean alone: then there is no critic."""
@@ -207,25 +228,35 @@ class EvaluateConfig:
 
     after_training: bool = True
     """Evaluate once the training is done; the command `evaluate` does it at any time."""
-    num_runs: int = 256
+    num_runs: Annotated[int, Within(2)] = 256
     """Reported runs of every policy; their initial rates cover the whole range evenly."""
-    tuning_runs: int = 32
+    tuning_runs: Count = 32
     """Seeds of the finalists among schedules and peaks; other seeds than the reported ones."""
-    peaks: tuple[float, ...] = (0.01, 0.018, 0.032, 0.056, 0.1, 0.18, 0.32, 0.56, 1.0)
+    peaks: Annotated[tuple[float, ...], Each(Positive(HIGHEST_PEAK))] = (
+        0.01,
+        0.018,
+        0.032,
+        0.056,
+        0.1,
+        0.18,
+        0.32,
+        0.56,
+        1.0,
+    )
     """Peak rates tried for every schedule, rising."""
-    forgettings: tuple[float, ...] = ()
+    forgettings: Annotated[tuple[float, ...], Each(Within(0, 100))] = ()
     """Forgetting over the whole training tried at every peak; none by default."""
-    blind_updates: int | None = None
+    blind_updates: Annotated[int | None, Within(0)] = None
     """Updates of the state-blind agents, which see no features; None: as many as of the agents, 0 for none."""
-    curve_every: int = 20
+    curve_every: Annotated[int, Within(0)] = 20
     """Evaluate the agents every so many updates, for the learning curve; 0 for never."""
-    curve_runs: int = 64
+    curve_runs: Count = 64
     """Runs of each point of the learning curve (tuning seeds)."""
-    block: int = 64
+    block: Count = 64
     """Trainings at a time: all evaluations share one compiled program of this size."""
-    chunk: int | None = None
+    chunk: SomeCount = None
     """Examples at a time in the final losses, to bound the memory."""
-    seed: int = 0
+    seed: SeedNumber = 0
     """Of the tuned and the reported runs; they share no random numbers with the training."""
 
 
@@ -236,7 +267,7 @@ class Config:
     preset: Annotated[str, tyro.conf.Suppress] = "custom"
     scale: Scale = "small"
     """small: minutes on two CPU cores; paper: for an accelerator."""
-    seed: int = 0
+    seed: SeedNumber = 0
     """Of the agents' training."""
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -258,23 +289,3 @@ class Config:
         """Of the state-blind agents; 0: there are none."""
         given = self.evaluate.blind_updates
         return self.learner.num_updates if given is None else given
-
-
-# What a checkpoint depends on: the rest may differ between the run and its resumption.
-LEARNED = ("seed", "data", "network", "task", "optimizer", "env", "agent", "learner")
-# Where files lie says nothing about what is in them.
-_PLACES = {"data": ("dir",)}
-
-
-def learned_settings(config: Config) -> dict[str, Any]:
-    """The settings that decide what is learned, flat: {"learner.num_updates": 100, ...}."""
-    flat: dict[str, Any] = {}
-    for name in LEARNED:
-        value = getattr(config, name)
-        if not dataclasses.is_dataclass(value):
-            flat[name] = value
-            continue
-        for part, number in dataclasses.asdict(value).items():
-            if part not in _PLACES.get(name, ()):
-                flat[f"{name}.{part}"] = list(number) if isinstance(number, tuple) else number
-    return flat

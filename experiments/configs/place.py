@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from experiments.configs.bounds import Count, SomeCount
+
 
 @dataclass(frozen=True)
 class PlaceConfig:
@@ -15,7 +17,7 @@ class PlaceConfig:
     """Go on from the run's last checkpoint."""
     checkpoint_every: float = 60.0
     """Seconds between checkpoints: what a killed run loses at most."""
-    devices: int | None = None
+    devices: SomeCount = None
     """Devices of each process (on a CPU: threads of work); by default as many as divide the trainings."""
     coordinator: str | None = None
     """host:port of the first of several processes that run as one, or auto: ask the cluster."""
@@ -29,7 +31,7 @@ class PlaceConfig:
 class RunConfig(PlaceConfig):
     """Where and how it runs; nothing here changes what is computed."""
 
-    updates_per_call: int = 5
+    updates_per_call: Count = 5
     """At most so many learner updates per jitted call."""
     mapping: str = "auto"
     """Over trainings: vmap (all in step), map (one after another), auto, or so many at a time."""

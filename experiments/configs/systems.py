@@ -9,8 +9,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from experiments.configs.bounds import Count, SeedNumber, SomeCount, Within
 from experiments.configs.config import DataConfig, NetworkConfig, Range, Scale
 from experiments.configs.place import PlaceConfig
+
+MOST_ROWS = 4  # of a rule, as `rules.MAX_STEPS`
 
 
 @dataclass(frozen=True)
@@ -41,25 +44,25 @@ class StepSizeConfig:
     """Inner steps of the shortest."""
     by_layer: bool = False
     """A rate for each layer, from the change along its own update, instead of one for all; ours."""
-    interval: int = 10
+    interval: Count = 10
     """Inner steps per decision; 1 is every-step control, as published."""
-    limit: int | None = None
+    limit: SomeCount = None
     """Examples of the batch that the features are taken over; all by default."""
     num_samples: int = 32
     """Controllers per iteration."""
-    num_tasks: int = 4
+    num_tasks: Count = 4
     """Tasks per iteration; every controller is tried on each."""
-    num_iterations: int = 20
+    num_iterations: Count = 20
     """Iterations of the search."""
-    num_judged: int | None = None
+    num_judged: SomeCount = None
     """Training examples behind the return; all by default."""
     test_steps: int = 600
     """Inner steps on the test network."""
     test_batch_size: int = 64
     """Examples per inner step on the test network (published: 512)."""
-    num_runs: int = 6
+    num_runs: Count = 6
     """Seeds from each initial rate, and of every schedule."""
-    tuning_runs: int = 4
+    tuning_runs: Count = 4
     """Seeds on which schedules are tuned; others than the reported ones."""
     rates: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     """Initial rates of the sensitivity figure under momentum; RMSprop starts from a tenth of them."""
@@ -67,15 +70,15 @@ class StepSizeConfig:
     """Also tune and run the handcrafted schedules in the evaluation."""
     agents: str | None = None
     """Per-layer agents to compare with under momentum: a shipped controller or a controller file."""
-    chunk: int | None = None
+    chunk: SomeCount = None
     """Examples at a time in the final losses, to bound the memory; all by default."""
-    at_once: int | None = None
+    at_once: SomeCount = None
     """Trainings of the tests at a time, to bound the memory; by default what is fastest."""
-    num_perturbed: int = 10
+    num_perturbed: Count = 10
     """Controllers with changed weights."""
-    perturbed_runs: int = 2
+    perturbed_runs: Count = 2
     """Seeds from each initial rate of those controllers."""
-    seed: int = 0
+    seed: SeedNumber = 0
     """Of everything."""
 
 
@@ -105,37 +108,37 @@ class RuleSearchConfig:
 
     method: Literal["ppo", "reinforce", "evolution", "random"] = "ppo"
     """Who proposes rules: an LSTM trained by ppo or reinforce, evolution, or random."""
-    budget: int = 1000
+    budget: Count = 1000
     """Distinct rules to evaluate."""
-    batch_size: int = 16
+    batch_size: Count = 16
     """Rules proposed per update."""
-    num_rows: int = 2
+    num_rows: Annotated[int, Within(1, MOST_ROWS)] = 2
     """Rows of a rule, 1 to 4; each combines two operands."""
     rates: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Learning rates tried with every rule, rising; the best counts."""
     child_batch_size: int = 64
     """Examples per inner step, in the search and in the comparison."""
-    num_steps: int = 100
+    num_steps: Count = 100
     """Inner steps of each training in the search."""
-    sweep_steps: int = 0
+    sweep_steps: Annotated[int, Within(0)] = 0
     """If above 0, each rule first trains so many steps at every rate, then `num_steps` at the best."""
-    num_validation: int | None = None
+    num_validation: SomeCount = None
     """Validation examples behind the reward; all by default."""
-    num_seeds: int = 1
+    num_seeds: Count = 1
     """Trainings per rule and rate in the search."""
-    control_share: float = 0.25
+    control_share: Annotated[float, Within(0, 1)] = 0.25
     """Share of the budget that random search gets as a control; 0 for no control."""
-    top: int = 50
+    top: Count = 50
     """Rules on the leaderboard."""
-    num_found: int = 3
+    num_found: Count = 3
     """Best found rules in the comparison."""
-    compared_steps: int = 1000
+    compared_steps: Count = 1000
     """Inner steps of each training in the comparison."""
-    tuning_runs: int = 4
+    tuning_runs: Count = 4
     """Seeds on which the rate is chosen, by validation accuracy."""
-    num_runs: int = 16
+    num_runs: Count = 16
     """Reported seeds, others than those of the choice; test accuracy."""
-    seed: int = 0
+    seed: SeedNumber = 0
     """Of everything."""
 
 

@@ -68,3 +68,25 @@ def _from_dict(kind: type, values: Any, where: str) -> Any:
         for name, value in values.items()
     }
     return kind(**made)
+
+
+# What a checkpoint depends on: the rest may differ between the run and its resumption.
+LEARNED = ("seed", "data", "network", "task", "optimizer", "env", "agent", "learner")
+
+
+# Where files lie says nothing about what is in them.
+_PLACES = {"data": ("dir",)}
+
+
+def learned_settings(config: Config) -> dict[str, Any]:
+    """The settings that decide what is learned, flat: {"learner.num_updates": 100, ...}."""
+    flat: dict[str, Any] = {}
+    for name in LEARNED:
+        value = getattr(config, name)
+        if not dataclasses.is_dataclass(value):
+            flat[name] = value
+            continue
+        for part, number in dataclasses.asdict(value).items():
+            if part not in _PLACES.get(name, ()):
+                flat[f"{name}.{part}"] = list(number) if isinstance(number, tuple) else number
+    return flat

@@ -14,7 +14,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from experiments.agents.task import load_data, make_network
-from experiments.configs.checks import HIGHEST_PEAK, require_seeds, require_within
+from experiments.configs.bounds import HIGHEST_PEAK, check_bounds
 from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment
 from experiments.runs.streams import stream
 from ganno_jax import rules
@@ -39,17 +39,7 @@ def check(config: RuleSearchExperiment) -> None:
       FileNotFoundError: the data are not there.
     """
     part = config.search
-    require_seeds({"search.seed": part.seed})
-    counts = ("budget", "batch_size", "num_steps", "num_seeds", "top", "compared_steps")
-    counts += ("tuning_runs", "num_runs", "num_validation", "num_found")
-    require_within(
-        {
-            **{f"search.{name}": (getattr(part, name), 1, math.inf) for name in counts},
-            "search.sweep_steps": (part.sweep_steps, 0, math.inf),
-            "search.num_rows": (part.num_rows, 1, rules.MAX_STEPS),
-            "search.control_share": (part.control_share, 0, 1),
-        }
-    )
+    check_bounds(part, "search.")
     in_range = all(0 < rate <= HIGHEST_PEAK for rate in part.rates)
     if not part.rates or not in_range or list(part.rates) != sorted(part.rates):
         raise ValueError(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments.configs.checks import HIGHEST_RATE, require_seeds, require_within
+from experiments.configs.bounds import HIGHEST_RATE, check_bounds, require_within
 from experiments.configs.systems import StepSizeExperiment, learned_settings
 from experiments.runs import folder as folders
 from experiments.runs import results
@@ -99,8 +99,6 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
             f"`optimizers` needs one or more, each once; got {' '.join(config.optimizers) or 'none'}"
         )
     part = config.step_size
-    counts = ("interval", "num_iterations", "num_runs", "tuning_runs", "num_perturbed")
-    counts += ("perturbed_runs", "num_judged", "limit", "chunk", "at_once", "num_tasks")
     low, high = part.data_fraction
     if not 0 < low <= high <= 1:
         raise UserError(
@@ -122,8 +120,7 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
             f"{part.most_filters}; got {part.fewest_filters}"
         )
     try:
-        require_seeds({"step_size.seed": part.seed})
-        require_within({f"step_size.{name}": (getattr(part, name), 1, math.inf) for name in counts})
+        check_bounds(part, "step_size.")
         if part.agents is not None:
             load(part.agents)
         examples = search.test_family(config).dataset.train.num_examples

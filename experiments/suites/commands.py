@@ -7,8 +7,8 @@ from pathlib import Path
 
 import jax
 
+from experiments.configs.bounds import require_within
 from experiments.configs.broad import SuiteConfig, SuiteExperiment
-from experiments.configs.checks import require_within
 from experiments.problems.development import sweeps
 from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of

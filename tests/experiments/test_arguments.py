@@ -6,12 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from experiments.agents import commands
 from experiments.agents.build import build, initial_rates, learner_key, run_keys
 from experiments.configs import presets
-from experiments.configs.config import Config, learned_settings
+from experiments.configs.config import Config
 from experiments.configs.registry import stored
-from experiments.configs.values import from_dict, to_dict
+from experiments.configs.values import from_dict, learned_settings, to_dict
 from experiments.run import main, parse
 from experiments.runs import whole_files
 
@@ -172,7 +171,7 @@ def test_a_full_disk_is_one_line(tmp_path, capsys, monkeypatch):
     def full(path, values):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(commands.folders, "write_json", full)
+    monkeypatch.setattr(whole_files, "write_json", full)
     assert main(["train", "digits", "--run.folder", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "No space left on device" in error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.agents.snapshots import load_snapshot, save_snapshot
-from experiments.runs import arrays, folder, whole_files
+from experiments.runs import arrays, whole_files
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from ganno_jax.env.actions import DirectRate
@@ -64,14 +64,14 @@ def test_one_flipped_bit_in_a_snapshot_is_one_line(tmp_path):
 def test_a_digest_never_belongs_to_another_content(tmp_path, monkeypatch):
     path = tmp_path / "a"
     whole_files.write_with_digest(path, b"old")
-    write = folder.write_whole
+    write = whole_files.write_whole
 
     def killed(at, content):
         if at != path:
             raise KeyboardInterrupt
         write(at, content)
 
-    monkeypatch.setattr(folder, "write_whole", killed)
+    monkeypatch.setattr(whole_files, "write_whole", killed)
     with pytest.raises(KeyboardInterrupt):
         whole_files.write_with_digest(path, b"new")
     assert whole_files.read_with_digest(path) == b"new"
