@@ -70,6 +70,9 @@ def modules():
 
 
 def room_of(path: Path) -> str:
+    """The folder or the top module; of the experiments their name."""
+    if not path.is_relative_to(PACKAGE):
+        return "experiments"
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -218,6 +221,24 @@ def too_long(place: str, path: Path) -> Iterator[str]:
             assert node.end_lineno is not None
             if node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION:
                 yield f"{place}:{node.name}"
+
+
+def test_no_code_outside_of_the_policies_asks_which_policy_it_has():
+    classes = [
+        node
+        for path in (PACKAGE / "policies").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    policies = {c.name for c in classes if any(getattr(n, "name", "") == "act" for n in c.body)}
+    assert {"AgentPolicy", "Ensemble", "SchedulePolicy", "StepSizePolicy"} <= policies
+    for path in [*modules(), *EXPERIMENTS.rglob("*.py")]:
+        if room_of(path) == "policies":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+                asked = {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}
+                assert not asked & policies, f"{path}:{node.lineno}"
 
 
 def dotted(path: Path) -> str:

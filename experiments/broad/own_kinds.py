@@ -20,7 +20,7 @@ from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.evaluation.tables import Row
 from ganno_jax.policies import OpenLoop
-from ganno_jax.policies.agents import Agents, Ensemble, with_actions
+from ganno_jax.policies.agents import Agents, teams_of, with_actions
 
 # Relative sizes tried for untrained agents, in units of their base's.
 SIZES = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
@@ -107,6 +107,6 @@ def _replay(env: Env, curves: Curves, keys: PRNGKeyArray, mesh: Mesh) -> Float[n
 
 def _relative_size(agents: Agents) -> float:
     """Of the base of agents, the same in every team."""
-    actions = agents.split()[0].actions if isinstance(agents, Ensemble) else agents.actions
+    actions = teams_of(agents)[0].actions
     size = actions.size if isinstance(actions, WholeUpdate) else actions
     return float(np.ravel(size.relative_size)[0])

@@ -25,7 +25,7 @@ from experiments.suites.results import problem_rows
 from ganno_jax.baselines import load_weights
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
-from ganno_jax.policies import AgentPolicy, Ensemble
+from ganno_jax.policies.agents import teams_of
 
 OF_SWEEPS = (OURS, REFERENCE)
 
@@ -145,7 +145,7 @@ def check_suite(settings: SuiteConfig) -> None:
 
 
 def _suite(folder: RunFolder, controller: Controller, settings: SuiteConfig) -> Suite:
-    if not isinstance(controller.policy, AgentPolicy | Ensemble):
+    if not teams_of(controller.policy):
         raise UserError("a suite examines agents; this is a step-size controller")
     try:
         return Suite(

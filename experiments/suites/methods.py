@@ -39,7 +39,7 @@ from ganno_jax.evaluation.optax_loop import LoopOptimizer, Numbers
 from ganno_jax.inner.directions import Direction
 from ganno_jax.inner.hyperparameters import LayerHyperparameters, forget
 from ganno_jax.inner.layers import apply_rates
-from ganno_jax.policies import AgentPolicy, Ensemble
+from ganno_jax.policies.agents import at_rest
 from ganno_jax.policies.simple import mean_schedule
 from ganno_jax.tasks.distributions import Constant
 
@@ -100,17 +100,6 @@ def methods(
 def learner_seed(number: int) -> str:
     """Name of the controller of another learner seed."""
     return f"{OURS}, learner seed {number}"
-
-
-def at_rest(policy: AgentPolicy | Ensemble) -> AgentPolicy | Ensemble:
-    """The same agents with actions that are exactly the neutral one, 0 or the factor 1: the base that they correct."""
-    if isinstance(policy, Ensemble):
-        return Ensemble.of([at_rest(member) for member in policy.split()])
-    params = jax.tree.map(jnp.zeros_like, policy.params)
-    if policy.actions.num_actions is not None:
-        chosen = jax.nn.one_hot(policy.actions.neutral, policy.actions.num_actions)
-        params["params"]["logits"]["bias"] = chosen  # the most likely where all else is 0
-    return policy.replace(params=params)
 
 
 def through_the_door(bench: Bench, controller: Controller) -> optax.GradientTransformationExtraArgs:

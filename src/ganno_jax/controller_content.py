@@ -25,11 +25,11 @@ from ganno_jax.plain_values import (
     shown,
     truth,
 )
-from ganno_jax.policies.agents import AgentPolicy, Ensemble, as_one, init_actor
+from ganno_jax.policies.agents import AgentPolicy, as_one, init_actor, teams_of
 from ganno_jax.policies.base import Policy
 from ganno_jax.policies.networks import Actor
 from ganno_jax.policies.normalizer import Normalizer
-from ganno_jax.policies.step_size import WEIGHTS, StepSizePolicy
+from ganno_jax.policies.step_size import WEIGHTS, StepSizePolicy, numbers_of
 
 _SPACES = (
     DirectRate,
@@ -68,16 +68,15 @@ def encode_policy(policy: Policy) -> dict[str, Any]:
     Raises:
       ValueError: the policy is another one, or has a base schedule without a name.
     """
-    if isinstance(policy, StepSizePolicy):
-        numbers = {**vars(policy)}
+    if (numbers := numbers_of(policy)) is not None:
         by_layer = numbers.pop("by_layer")
         return {"step_size": encode_arrays(numbers), "by_layer": by_layer}
-    if not isinstance(policy, AgentPolicy | Ensemble):
+    members = teams_of(policy)
+    if not members:
         raise ValueError(
             "a controller file holds agents or a step-size controller; got a policy of type "
             f"{type(policy).__name__}."
         )
-    members = policy.split() if isinstance(policy, Ensemble) else [policy]
     return {"members": [_encode_agents(member) for member in members]}
 
 

@@ -28,7 +28,6 @@ from experiments.suites.methods import (
     REFERENCE,
     REPLAY,
     SAME_DIRECTION,
-    at_rest,
     chosen,
     learner_seed,
     methods,
@@ -52,6 +51,7 @@ from ganno_jax.evaluation.optax_loop import LoopResult
 from ganno_jax.inner import Direction
 from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.policies import SCHEDULES
+from ganno_jax.policies.agents import at_rest
 
 from .tiny import TINY
 

@@ -242,6 +242,24 @@ def with_actions(policy: Agents, change: Callable[[Any], ActionSpace]) -> Agents
     return policy.replace(actions=change(policy.actions))
 
 
+def teams_of(policy: Any) -> list[AgentPolicy]:
+    """The teams of a policy of agents, one by one; none of any other policy."""
+    if isinstance(policy, Ensemble):
+        return policy.split()
+    return [policy] if isinstance(policy, AgentPolicy) else []
+
+
+def at_rest(policy: AgentPolicy | Ensemble) -> AgentPolicy | Ensemble:
+    """The same agents with actions that are exactly the neutral one, 0 or the factor 1: the base that they correct."""
+    if isinstance(policy, Ensemble):
+        return Ensemble.of([at_rest(member) for member in policy.split()])
+    params = jax.tree.map(jnp.zeros_like, policy.params)
+    if policy.actions.num_actions is not None:
+        chosen = jax.nn.one_hot(policy.actions.neutral, policy.actions.num_actions)
+        params["params"]["logits"]["bias"] = chosen  # the most likely where all else is 0
+    return policy.replace(params=params)
+
+
 def init_actor(actor: Actor, num_features: int, key: PRNGKeyArray) -> Any:
     """Initial parameters of an actor."""
     return actor.init(key, empty_memory(actor, 1), jnp.zeros((1, num_features)))

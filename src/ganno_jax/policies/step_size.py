@@ -12,6 +12,7 @@ References:
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -130,6 +131,11 @@ class StepSizePolicy:
 def constant_rate(rate: float) -> StepSizePolicy:
     """The controller that looks at nothing; it is also where a search starts."""
     return StepSizePolicy(jnp.zeros(len(WEIGHTS)).at[-1].set(jnp.log(rate)))
+
+
+def numbers_of(policy: Any) -> dict[str, Any] | None:
+    """The fields of a step-size controller; None for any other policy."""
+    return {**vars(policy)} if isinstance(policy, StepSizePolicy) else None
 
 
 def batched(thetas: Float[Array, "policy ..."], by_layer: bool = False) -> StepSizePolicy:
