@@ -105,6 +105,7 @@ BAD = {
     "train digits --agent.relative_size inf": "must be above 0 and at most 1000; got inf",
     "train digits --evaluate.peaks 1e30": "must be above 0 and at most 1000; got 1e+30",
     "train broad --broad.learning_rate 1e30": "must be above 0 and at most 1; got 1e+30",
+    "train muon --broad.head_start 8": "a head start is of one number per agent",
     "train nadamw --broad.weight_decay 1e30": "at least 0 and at most 100; got 1e+30",
     "train search_digits --search.rates 0.1 1e30": "must be above 0 and rise, to 1000 at most",
     "train search_digits --search.rates nan": "must be above 0 and rise, to 1000 at most",

@@ -10,7 +10,8 @@ import pytest
 
 from experiments.broad import commands as broad_commands
 from experiments.broad import own_kinds
-from experiments.broad.build import make_env
+from experiments.broad.build import kept_actions, make_actions, make_env
+from experiments.configs import presets
 from experiments.configs.broad import BroadConfig, BroadExperiment
 from experiments.configs.values import to_dict
 from experiments.problems import broad_families, horizons, large_families, random_families
@@ -18,6 +19,7 @@ from experiments.problems.problem import build
 from experiments.run import main, parse
 from experiments.runs.errors import UserError
 from ganno_jax.controller_files import load
+from ganno_jax.env.whole_update import WholeUpdate
 from ganno_jax.inner import Direction
 from ganno_jax.learners import head_start
 
@@ -42,6 +44,7 @@ def test_every_family_can_be_built(problem, images):
     assert env.training.family.num_reward == problem.num_reward
 
 
+@pytest.mark.slow
 def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, monkeypatch, capsys):
     deep = dataclasses.replace(TINY, name="deep", network={"name": "mlp", "features": (4,)})
     monkeypatch.setattr(broad_families, "SMALL", (TINY, deep))
@@ -139,6 +142,7 @@ def test_one_direction_in_every_kind_makes_a_whole_optimizer(tmp_path, monkeypat
     assert "`broad.momentum` is of one direction for all kinds" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_agents_of_whole_updates_learn_on_many_horizons_and_keep_a_share(
     tmp_path, monkeypatch, capsys
 ):
@@ -167,6 +171,24 @@ def test_agents_of_whole_updates_learn_on_many_horizons_and_keep_a_share(
     assert "a head start is of one number per agent" in capsys.readouterr().err
 
 
+def test_a_finished_controller_keeps_its_shares_of_the_actions_and_of_the_base():
+    made = presets.muon().broad
+    settings = dataclasses.replace(
+        made, action_share=0.5, size_share=0.7, forgetting_share=0.25, alpha=3.0
+    )
+    space = make_actions(settings)
+    assert isinstance(space, WholeUpdate)
+    assert space.sets == ("rates", "forgetting")
+    kept = kept_actions(settings, space)
+    assert isinstance(kept, WholeUpdate)
+    assert (kept.size.alpha, kept.forgetting.alpha) == (1.5, 1.5)
+    assert kept.size.relative_size == pytest.approx(0.7 * settings.relative_size)
+    assert kept.forgetting.kappa == pytest.approx(0.25 * settings.forgetting)
+    assert kept.coupling == settings.coupling == 0.25
+    whole = dataclasses.replace(settings, action_share=1.0, size_share=1.0, forgetting_share=1.0)
+    assert kept_actions(whole, space) == space
+
+
 def test_horizons_span_two_orders_of_magnitude():
     problems_there = horizons.HORIZONS
     steps = [problem.total_steps for problem in problems_there]
@@ -175,6 +197,7 @@ def test_horizons_span_two_orders_of_magnitude():
     assert {problem.num_decisions for problem in problems_there} == {30}
 
 
+@pytest.mark.slow
 def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(
     tmp_path, monkeypatch, capsys
 ):
