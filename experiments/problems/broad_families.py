@@ -2,8 +2,8 @@
 
 Digits, MNIST, wine and generated sets that no suite asks: every other data set is left to the suites. The smaller the
 images of MNIST, the more classes overlap; with few examples or wrong labels small updates protect from overfitting,
-with many examples the best updates are three times larger (docs/notes/ablations.md). Agents that see only one kind are too
-timid or too bold on the other. Problems for one direction are in `horizons`, those for an accelerator in
+with many examples the best updates are three times larger (docs/notes/ablations.md). Agents that see only one kind are
+too timid or too bold on the other. Problems for one direction are in `horizons`, those for an accelerator in
 `large_families`.
 """
 
