@@ -4,6 +4,7 @@ Modules and functions stay short enough to be read at once.
 """
 
 import ast
+import functools
 import graphlib
 import re
 from collections.abc import Iterable, Iterator, Set
@@ -65,6 +66,11 @@ Defined = ast.ClassDef | ast.FunctionDef
 ENTRIES = {"run", "__init__", "__main__"}  # the only modules of experiments in no folder
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def modules():
     return sorted(PACKAGE.rglob("*.py"))
 
@@ -79,7 +85,7 @@ def room_of(path: Path) -> str:
 def imported(path: Path) -> set[str]:
     """Rooms and top modules that a file imports, at any depth of its code; `extras`, which has no imports, apart."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
@@ -159,7 +165,7 @@ def resolves(root: Path, parts: list[str]) -> bool:
         module, parts = here / "__init__.py", ["", *parts]
     if not module.is_file():
         return False
-    defined = {n.name for n in ast.walk(ast.parse(module.read_text())) if isinstance(n, Defined)}
+    defined = {n.name for n in ast.walk(parsed(module)) if isinstance(n, Defined)}
     return set(parts[1:]) <= defined
 
 
@@ -172,7 +178,7 @@ def test_distrax_is_imported_in_one_module_only():
 
 def test_the_package_imports_neither_experiments_nor_benchmarks():
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not any(
@@ -189,7 +195,7 @@ def test_every_module_of_the_experiments_is_the_entry_or_lies_in_a_folder():
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_folder_of_the_experiments_imports_only_those_it_may(folder):
     for path in (EXPERIMENTS / folder).glob("*.py"):
-        named = named_by(ast.walk(ast.parse(path.read_text())))
+        named = named_by(ast.walk(parsed(path)))
         others = {name.split(".")[1] for name in named if name.startswith("experiments.")}
         assert others <= {*FOLDERS[folder], folder}, path
 
@@ -216,7 +222,7 @@ def too_long(place: str, path: Path) -> Iterator[str]:
     text = path.read_text()
     if text.count("\n") > LONGEST_MODULE:
         yield place
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
             if node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION:
@@ -227,7 +233,7 @@ def test_no_code_outside_of_the_policies_asks_which_policy_it_has():
     classes = [
         node
         for path in (PACKAGE / "policies").glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef)
     ]
     policies = {c.name for c in classes if any(getattr(n, "name", "") == "act" for n in c.body)}
@@ -235,7 +241,7 @@ def test_no_code_outside_of_the_policies_asks_which_policy_it_has():
     for path in [*modules(), *EXPERIMENTS.rglob("*.py")]:
         if room_of(path) == "policies":
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
                 asked = {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}
                 assert not asked & policies, f"{path}:{node.lineno}"
@@ -252,7 +258,7 @@ def needs(name: str, path: Path, known: Set[str]) -> set[str]:
     """What runs before a module has run: the modules that it names, and packages around them but not around itself."""
     named = {
         module if module in known else module.rpartition(".")[0]
-        for module in named_by(at_import(ast.parse(path.read_text())))
+        for module in named_by(at_import(parsed(path)))
     }
     around = {parent for module in named for parent in parents(module)} - parents(name)
     return (named | around) & known - {name}

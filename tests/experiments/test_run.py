@@ -166,7 +166,7 @@ def stopping(monkeypatch):
     return stopping
 
 
-@pytest.mark.parametrize("stop, per_call", [(2, "1"), (1, "3")])
+@pytest.mark.parametrize("stop, per_call", [(2, "1"), pytest.param(1, "3", marks=pytest.mark.slow)])
 def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_it_had_not_stopped(
     whole, tmp_path, stopping, capsys, stop, per_call
 ):
@@ -243,6 +243,7 @@ def test_a_learner_that_is_not_finite_stops_and_says_since_when(tmp_path, capsys
     assert not Checkpoints(tmp_path / "digits" / "checkpoints").numbers
 
 
+@pytest.mark.slow
 def test_a_killed_run_can_be_resumed_and_ends_as_if_it_had_not_been_killed(
     whole, tmp_path, compiled_once
 ):
