@@ -23,7 +23,7 @@ from experiments.agents.evaluation_arrays import (
 )
 from experiments.runs.folder import RunFolder
 from ganno_jax.evaluation.across_problems import over_problems
-from ganno_jax.evaluation.statistics import Interval
+from ganno_jax.evaluation.bootstrap import Interval
 
 SCHEDULE = "the best tuned schedule"
 
