@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from ganno_jax.controllers import Controller, checked
 from ganno_jax.door import (
@@ -21,10 +21,18 @@ from ganno_jax.door import (
 )
 from ganno_jax.door.checks import check_direction, check_state, check_update
 from ganno_jax.door.clock import Clock
+from ganno_jax.door.meshes import (
+    layout_of,
+    mean_over,
+    names_of,
+    on_devices_of,
+    over_explicit_mesh,
+)
 from ganno_jax.door.state import ControlState, Outline
 from ganno_jax.inner import layers as layer_maps
 from ganno_jax.inner.directions import Direction
 from ganno_jax.inner.layers import LayerMap
+from ganno_jax.inner.splits import Layout, off_meshes, whole_shapes
 
 Layers = str | Callable[[tuple[str, ...]], str] | PyTree
 
@@ -40,6 +48,7 @@ def control(
     decay_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
     layers: Layers = "module",
     stacked: Mapping[str, int] | None = None,
+    specs: PyTree | None = None,
     every: int | None = None,
     num_measured: int = 2,
     safety: bool = True,
@@ -84,6 +93,8 @@ def control(
         `optax.multi_transform`.
       stacked: number of leading axes that count layers, by the beginning of the path, such as
         `{"decoder/layers": 1}` for parameters `[layer, ...]` from `nn.scan` or for `lax.scan`; each slice has its rate.
+      specs: inside `jax.shard_map`, where parameters are split: their `PartitionSpec`s, as for its `in_specs`. Norms,
+        sizes and the directions of `Direction` are then those of the whole parameters. Not needed otherwise.
       every: updates per decision; by default as many decisions as the controller was trained with.
       num_measured: updates at the end of each interval in which per-layer statistics are taken, >= 1; the agreement
         of successive gradients needs 2.
@@ -92,9 +103,9 @@ def control(
 
     Returns:
       A transformation whose `update` needs `params` and should have `value=`, the training loss of the gradients:
-      without it the agents see nothing of the loss. Where parameters are split over devices inside `jax.shard_map`,
-      norms are those of the parts; gradients that are averaged over devices, and parameters that are whole on each,
-      are as on one device.
+      without it the agents see nothing of the loss. On several devices results are those of one device: parameters and
+      gradients may be split over a mesh, or stand inside `jax.shard_map` with `specs`; there, average the gradients
+      of parameters that are whole.
 
     Raises:
       ValueError: settings that cannot work; at `init` or `update`: complex parameters, a direction that already steps
@@ -110,51 +121,72 @@ def control(
         raise ValueError(f"`initial_rate` must be positive; got {initial_rate}.")
     if steps_per_epoch is not None and not 0 < steps_per_epoch < math.inf:
         raise ValueError(f"`steps_per_epoch` must be positive; got {steps_per_epoch}.")
-    is_finite_direction = isinstance(direction, Direction)  # from a finite gradient
     if isinstance(direction, Direction):
         weight_decay = direction.decoupled_decay if weight_decay is None else weight_decay
-        direction = direction.transformation(stacked)
     if isinstance(weight_decay, float | int) and weight_decay == 0:
         weight_decay = None
-    find_layers = partial(_find_layers, layers, stacked, decay_mask)
-    transformation = scale_by_policy(
-        optax.with_extra_args_support(direction),
-        controller.policy,
-        clock,
-        find_layers,
-        initial_rate=initial_rate,
-        weight_decay=weight_decay,
-        num_measured=num_measured,
-        steps_per_epoch=steps_per_epoch or 0.0,
-    )
-    if safety:
-        transformation = back_off(transformation, clock.interval)
-        transformation = usual_unit(limit_gradients(transformation))
-        transformation = skip_not_finite(transformation, check_updates=not is_finite_direction)
+    policy = off_meshes(controller.policy)
+
+    def built(params: PyTree) -> _Built:
+        """What depends on how the parameters are split and stacked."""
+        layout = layout_of(params, specs)
+        find_layers = partial(_find_layers, layers, stacked, decay_mask, layout)
+        made = direction
+        if isinstance(made, Direction):
+            made = made.transformation(stacked, layout)
+        transformation = scale_by_policy(
+            optax.with_extra_args_support(made),
+            policy,
+            clock,
+            find_layers,
+            initial_rate=initial_rate,
+            weight_decay=weight_decay,
+            num_measured=num_measured,
+            steps_per_epoch=steps_per_epoch or 0.0,
+        )
+        if safety:
+            transformation = back_off(transformation, clock.interval)
+            transformation = usual_unit(limit_gradients(transformation))
+            # From a finite gradient our own directions are finite.
+            transformation = skip_not_finite(
+                transformation,
+                check_updates=not isinstance(direction, Direction),
+                over=names_of(layout),
+            )
+        return _Built(made, find_layers, transformation, layout)
 
     def init(params: PyTree) -> ControlState:
         params = _in_full_precision(params)
-        check_direction(direction, params)
+        check_direction(built(params).direction, params)
         return started(params)
 
     def started(params: PyTree) -> ControlState:
-        state = ControlState(Outline(find_layers(params).names, clock), transformation.init(params))
-        return _over_devices_of(params, state)
+        made = built(params)
+        outline = Outline(made.find_layers(params).names, clock)
+        state = ControlState(outline, made.transformation.init(params))
+        return on_devices_of(params, state, made.layout)
 
     def step(
         gradient: PyTree, state: ControlState, params: PyTree, value: Array | None, extra: dict
     ) -> tuple[PyTree, ControlState]:
-        wide = _in_full_precision(params)
-        layer_map = find_layers(wide)
-        check_state(state, jax.eval_shape(started, wide))
-        gradient = jax.tree.map(lambda g, w: g.astype(w.dtype), gradient, wide)
-        squares = layer_maps.squared_norms(gradient, layer_map)
-        value = None if value is None else jnp.asarray(value, jnp.float32)
-        updates, parts = transformation.update(
-            gradient, state.parts, wide, squares=squares, value=value, **extra
-        )
-        updates = jax.tree.map(lambda u, w: u.astype(jnp.asarray(w).dtype), updates, params)
-        return updates, state._replace(parts=parts)
+        made = built(params)
+        check_state(state, jax.eval_shape(started, _in_full_precision(params)))
+
+        def one(
+            gradient: PyTree, state: ControlState, params: PyTree, value: Array | None, extra: dict
+        ) -> tuple[PyTree, ControlState]:
+            wide = _in_full_precision(params)
+            gradient = jax.tree.map(lambda g, w: g.astype(w.dtype), gradient, wide)
+            squares = layer_maps.squared_norms(gradient, made.find_layers(wide))
+            if value is not None:
+                value = mean_over(jnp.asarray(value, jnp.float32), names_of(made.layout))
+            updates, parts = made.transformation.update(
+                gradient, state.parts, wide, squares=squares, value=value, **extra
+            )
+            updates = jax.tree.map(lambda u, w: u.astype(jnp.asarray(w).dtype), updates, params)
+            return updates, state._replace(parts=parts)
+
+        return over_explicit_mesh(one, (params, state), gradient, state, params, value, extra)
 
     compiled = jax.jit(step)
 
@@ -178,9 +210,26 @@ def control(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+class _Built(NamedTuple):
+    """A transformation for parameters that are split and stacked in one way."""
+
+    direction: optax.GradientTransformation
+    find_layers: Callable[[PyTree], LayerMap]
+    transformation: optax.GradientTransformationExtraArgs
+    layout: Layout | None
+
+
 def _find_layers(
-    layers: Layers, stacked: Mapping[str, int] | None, decay_mask: Any, params: PyTree
+    layers: Layers,
+    stacked: Mapping[str, int] | None,
+    decay_mask: Any,
+    layout: Layout | None,
+    params: PyTree,
 ) -> LayerMap:
+    if layout is not None:
+        whole = whole_shapes(params, layout) if layout.by_hand else params
+        found = _find_layers(layers, stacked, decay_mask, None, whole)
+        return layer_maps.with_layout(found, params, layout)
     if isinstance(layers, str):
         if layers != "module":
             raise ValueError(
@@ -204,21 +253,3 @@ def _in_full_precision(params: PyTree) -> PyTree:
     return jax.tree.map(
         lambda w: jnp.asarray(w, jnp.promote_types(jnp.asarray(w).dtype, jnp.float32)), params
     )
-
-
-def _over_devices_of(params: PyTree, state: ControlState) -> ControlState:
-    """A copy of the state, which varies over devices where parameters do (inside `jax.shard_map`).
-
-    No buffer stands in it twice, so that it can be donated.
-    """
-    nothing: Float[Array, ""] = jnp.sum(
-        jnp.ravel(jax.tree.leaves(params)[0])[:0]
-    )  # zero, made of parameters
-
-    def copied(x: Array) -> Array:
-        x = jnp.asarray(x)
-        if x.dtype == bool:
-            return x | (nothing > 0)
-        return x + nothing.astype(x.dtype)
-
-    return jax.tree.map(copied, state)

@@ -23,6 +23,7 @@ def optimizer(
     decay_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
     layers: Layers = "module",
     stacked: Mapping[str, int] | None = None,
+    specs: PyTree | None = None,
     every: int | None = None,
     num_measured: int = 2,
     safety: bool = True,
@@ -44,6 +45,7 @@ def optimizer(
       decay_mask: which leaves decay.
       layers: what has a rate of its own.
       stacked: leading axes that count layers.
+      specs: inside `jax.shard_map`, how parameters are split.
       every: updates per decision.
       num_measured: updates in which statistics are taken.
       safety: whether bad updates are guarded against.
@@ -68,6 +70,7 @@ def optimizer(
         decay_mask=decay_mask,
         layers=layers,
         stacked=stacked,
+        specs=specs,
         every=every,
         num_measured=num_measured,
         safety=safety,

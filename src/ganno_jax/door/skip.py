@@ -17,7 +17,10 @@ class SkipState(NamedTuple):
 
 
 def skip_not_finite(
-    inner: optax.GradientTransformationExtraArgs, *, check_updates: bool = True
+    inner: optax.GradientTransformationExtraArgs,
+    *,
+    check_updates: bool = True,
+    over: tuple[str, ...] = (),
 ) -> optax.GradientTransformationExtraArgs:
     """Leave out updates whose loss, gradient or result is not finite, as if they had not been.
 
@@ -29,6 +32,7 @@ def skip_not_finite(
     Args:
       inner: what is left out.
       check_updates: False saves a pass over the parameters where a finite gradient cannot give an infinite update.
+      over: mesh axes of `jax.shard_map` that parameters are split over, so that all devices skip the same updates.
     """
 
     def init(params: PyTree) -> SkipState:
@@ -59,7 +63,8 @@ def skip_not_finite(
         updates, new = jax.lax.cond(healthy, run, skip)
         if check_updates:  # such as those of `log(g)` at zero
             sums = [jnp.sum(jnp.abs(u)) for u in jax.tree.leaves(updates)]
-            healthy &= jnp.isfinite(jnp.sum(jnp.stack(sums)))
+            total = jnp.sum(jnp.stack(sums))
+            healthy &= jnp.isfinite(jax.lax.psum(total, over) if over else total)
             updates = jax.tree.map(lambda u: jnp.where(healthy, u, 0), updates)
             new = jax.tree.map(lambda a, b: jnp.where(healthy, a, b), new, state.inner)
         skipped = state.skipped + ~healthy

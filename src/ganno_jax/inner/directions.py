@@ -18,6 +18,7 @@ from flax import struct
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ganno_jax.inner.muon import muon_or_nadam
+from ganno_jax.inner.splits import Layout, off_meshes
 from ganno_jax.tasks.distributions import Constant, Distribution
 
 
@@ -61,9 +62,9 @@ def _nadam(h: Hyperparameters) -> optax.GradientTransformation:
 
 
 def _muon(
-    h: Hyperparameters, stacked: Mapping[str, int] | None = None
+    h: Hyperparameters, stacked: Mapping[str, int] | None = None, layout: Layout | None = None
 ) -> optax.GradientTransformation:
-    return muon_or_nadam(h.momentum, h.second_decay, h.epsilon, stacked)
+    return muon_or_nadam(h.momentum, h.second_decay, h.epsilon, stacked, layout)
 
 
 def _lion(h: Hyperparameters) -> optax.GradientTransformation:
@@ -211,17 +212,21 @@ class Direction:
         )
 
     def transformation(
-        self, stacked: Mapping[str, int] | None = None
+        self, stacked: Mapping[str, int] | None = None, layout: Layout | None = None
     ) -> optax.GradientTransformationExtraArgs:
         """For a training loop of one's own: an Optax transformation without a learning rate or decoupled decay.
 
         Args:
           stacked: number of leading axes that count layers, by the beginning of the path; Muon must know.
+          layout: how parameters are split over devices; likewise.
         """
         optimizer = self.optimizer(Constant(1.0))
-        if self.name == "muon" and stacked:
-            optimizer = optimizer.replace(direction_fn=partial(_muon, stacked=stacked))
-        return optimizer.transformation(optimizer.sample(jax.random.key(0)))
+        if self.name == "muon" and (stacked or layout):
+            optimizer = optimizer.replace(
+                direction_fn=partial(_muon, stacked=stacked, layout=layout)
+            )
+        numbers = optimizer.sample(jax.random.key(0))
+        return optimizer.transformation(off_meshes(numbers))
 
     @property
     def decoupled_decay(self) -> float:

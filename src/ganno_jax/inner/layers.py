@@ -20,6 +20,7 @@ from ganno_jax.inner.layer_names import (
     path_names,
     vector_owner,
 )
+from ganno_jax.inner.splits import Layout, Split
 from ganno_jax.inner.stacks import find_stacks, layers_in_order
 
 KINDS = ("dense", "conv", "norm", "other")
@@ -39,6 +40,10 @@ class LayerMap:
     decayed: tuple[bool, ...] = struct.field(pytree_node=False)  # per leaf: matrices, not vectors
     # Per leaf: how many leading axes count layers, as `nn.scan` and `lax.scan` stack them.
     stacked: tuple[int, ...] = struct.field(pytree_node=False)
+    # Per leaf: how it is split over devices; empty where none is.
+    splits: tuple[Split, ...] = struct.field(pytree_node=False, default=())
+    # Whether leaves are the parts of this device, so that sums over them must be added up over devices.
+    by_hand: bool = struct.field(pytree_node=False, default=False)
 
     @property
     def num_layers(self) -> int:
@@ -118,6 +123,12 @@ def by_labels(params: PyTree, labels: PyTree) -> LayerMap:
     return _from_names(params, names, False, [("", 0)] * len(names))
 
 
+def with_layout(layers: LayerMap, params: PyTree, layout: Layout) -> LayerMap:
+    """The map of parameters that are split over devices."""
+    paths = [path_names(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    return layers.replace(splits=tuple(map(layout.of, paths)), by_hand=layout.by_hand)
+
+
 def layer_sums(
     leaf_values: Sequence[Float[Array, ""] | Float[Array, " slice"]], layers: LayerMap
 ) -> Float[Array, " layer"]:
@@ -146,7 +157,16 @@ def inner_products(left: PyTree, right: PyTree, layers: LayerMap) -> Float[Array
             return jnp.sum(x * y)
         return jnp.sum(x * y, axis=tuple(range(axes, x.ndim))).reshape(-1)
 
-    return layer_sums([product(x, y, axes) for x, y, axes in pairs], layers)
+    products = [product(x, y, axes) for x, y, axes in pairs]
+    if not layers.by_hand:
+        return layer_sums(products, layers)
+    over = [tuple(name for names in split for name in names) for split in layers.splits]
+    total = jnp.zeros(layers.num_layers, jnp.float32)
+    for names in dict.fromkeys(over):
+        chosen = [p if n == names else jnp.zeros_like(p) for p, n in zip(products, over, strict=True)]
+        part = layer_sums(chosen, layers)
+        total += jax.lax.psum(part, names) if names else part
+    return total
 
 
 def sizes_in_use(params: PyTree, layers: LayerMap) -> Float[Array, " layer"]:

@@ -22,6 +22,8 @@ from jaxtyping import Array, Float, PyTree
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 from ganno_jax.inner.layer_names import path_names
+from ganno_jax.inner.split_muon import nesterov, orthogonalize_split
+from ganno_jax.inner.splits import Layout
 from ganno_jax.inner.stacks import stack_axes
 
 NADAM_MOMENTUM = 0.9  # of what is no matrix
@@ -86,6 +88,7 @@ def muon_or_nadam(
     second_decay: Float[Array, ""] | float,
     epsilon: Float[Array, ""] | float,
     stacked: Mapping[str, int] | None = None,
+    layout: Layout | None = None,
 ) -> optax.GradientTransformation:
     """The direction, without a learning rate and without decay.
 
@@ -94,12 +97,14 @@ def muon_or_nadam(
       second_decay: of NAdam's second moment, [0, 1).
       epsilon: added to the norm of a matrix, and to the root of NAdam's second moment.
       stacked: number of leading axes that count layers, by the beginning of a leaf's path.
+      layout: how leaves are split over devices.
     """
 
     def by_leaf(function: Callable[..., Any], tree: PyTree) -> PyTree:
         def one(path: tuple[Any, ...], leaf: Array) -> Any:
             names = path_names(path)
-            return function(names, leaf.shape, stack_axes(names, stacked or {}))
+            shape = layout.whole_shape(names, leaf.shape) if layout else leaf.shape
+            return function(names, shape, stack_axes(names, stacked or {}))
 
         return jax.tree_util.tree_map_with_path(one, tree)
 
@@ -112,6 +117,23 @@ def muon_or_nadam(
 
         return jax.tree.map(lambda update, f: update * f, tree, by_leaf(factor, tree))
 
+    def label(names: tuple[str, ...], shape: tuple[int, ...], leading: int) -> str:
+        found = route(names, shape, leading)[0]
+        return "split" if found == "muon" and layout and layout.of(names) else found
+
+    def orthogonal(tree: PyTree, params: PyTree | None) -> PyTree:
+        del params
+        assert layout is not None
+
+        def one(path: tuple[Any, ...], x: Array) -> Array:
+            names = path_names(path)
+            axes = dimension_numbers(names, x.shape, stack_axes(names, stacked or {}))
+            return orthogonalize_split(
+                x, axes, layout.of(names), layout.by_hand, POLYNOMIALS, epsilon
+            )
+
+        return jax.tree_util.tree_map_with_path(one, tree)
+
     matrices = optax.chain(
         scale_by_muon(
             POLYNOMIALS,
@@ -123,7 +145,9 @@ def muon_or_nadam(
         optax.stateless(to_unit_entries),
     )
     vectors = optax.scale_by_adam(b1=NADAM_MOMENTUM, b2=second_decay, eps=epsilon, nesterov=True)
-    return optax.partition(
-        {"muon": matrices, "nadam": vectors},
-        lambda tree: by_leaf(lambda *leaf: route(*leaf)[0], tree),
-    )
+    directions = {"muon": matrices, "nadam": vectors}
+    if layout:
+        directions["split"] = optax.chain(
+            nesterov(momentum), optax.stateless(orthogonal), optax.stateless(to_unit_entries)
+        )
+    return optax.partition(directions, lambda tree: by_leaf(label, tree))

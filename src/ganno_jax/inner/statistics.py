@@ -4,6 +4,8 @@ The loss is recorded at every step. The per-layer statistics cost passes over th
 the last few steps of the window only ("measured" steps). The same functions serve the env and `control()`.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -38,9 +40,8 @@ class LayerRecord:
     alignment: Float[Array, " layer"]  # sum of the cosines of direction and gradient
     agreement: Float[Array, " layer"]  # sum of the cosines of successive gradients
     agreement_count: Float[Array, ""]
-    previous: tuple[
-        Float[Array, " entry"], ...
-    ]  # per leaf: a sample of the gradient of the step before
+    # Per leaf: a sample of the gradient of the step before.
+    previous: tuple[Float[Array, "*slice entry"], ...]
 
 
 @struct.dataclass
@@ -91,16 +92,29 @@ def empty_layer_record(params: PyTree, layers: LayerMap) -> LayerRecord:
         alignment=zeros,
         agreement=zeros,
         agreement_count=zero,
-        previous=tuple(jnp.zeros_like(x) for x in sample(params)),
+        previous=tuple(map(jnp.zeros_like, sample(params, layers))),
     )
 
 
-def sample(tree: PyTree) -> tuple[Float[Array, " entry"], ...]:
-    """Up to about `SAMPLE` entries of each leaf in float32, evenly spaced along its first axis; all of a small leaf."""
-    leaves = [jnp.asarray(x) for x in jax.tree.leaves(tree)]
-    strides = [min(-(-x.size // SAMPLE), len(x)) if x.ndim else 1 for x in leaves]
-    taken = [x[::k] if x.ndim else x for x, k in zip(leaves, strides, strict=True)]
-    return tuple(jnp.ravel(x).astype(jnp.float32) for x in taken)
+def sample(tree: PyTree, layers: LayerMap) -> tuple[Float[Array, "*slice entry"], ...]:
+    """Up to about `SAMPLE` entries of each leaf in float32, evenly spaced along its first axis; all of a small leaf.
+
+    A row of them, or for a stack one for each slice. A leaf that the compiler splits over devices keeps its axes: its
+    parts would have to meet in a row.
+    """
+    taken = []
+    for number, x in enumerate(map(jnp.asarray, jax.tree.leaves(tree))):
+        axes, split = layers.stacked[number], layers.splits[number] if layers.splits else ()
+        rows, size = x.shape[axes] if x.ndim > axes else 1, x.size
+        if split and layers.by_hand:
+            size *= math.prod(jax.lax.axis_size(name) for names in split for name in names)
+        stride = min(-(-size // SAMPLE), rows)
+        if stride > 1:
+            x = jax.lax.slice_in_dim(x, 0, rows, stride, axis=axes)
+        if not split or layers.by_hand:
+            x = x.reshape(*x.shape[:axes], -1)
+        taken.append(x.astype(jnp.float32))
+    return tuple(taken)
 
 
 def record_layers(
@@ -117,7 +131,7 @@ def record_layers(
     square = squared_norms(gradient, layers)
     direction_square = squared_norms(direction, layers)
     aligned = inner_products(gradient, direction, layers)
-    taken = sample(gradient)
+    taken = sample(gradient, layers)
     squares = squared_norms(taken, layers), squared_norms(record.previous, layers)
     alike = _cosine(inner_products(taken, record.previous, layers), *squares)
     has_previous = record.count > 0

@@ -1,0 +1,112 @@
+"""Muon for matrices that are split over devices: only products as small as the matrix's other side travel."""
+
+import math
+import string
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+from optax.contrib import MuonDimensionNumbers
+
+from ganno_jax.inner.splits import Split
+
+_FAR_LONGER = 4
+"""Where the side that is whole is so many times the one that is split, the parts meet: products would be larger."""
+
+
+class NesterovState(NamedTuple):
+    """State of `nesterov`."""
+
+    count: Int[Array, ""]
+    momentum: PyTree
+
+
+def nesterov(momentum: Float[Array, ""] | float) -> optax.GradientTransformation:
+    """The momentum that `optax.contrib.scale_by_muon` orthogonalizes: Nesterov's, with corrected bias."""
+
+    def init(params: PyTree) -> NesterovState:
+        return NesterovState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))
+
+    def update(
+        gradient: PyTree, state: NesterovState, params: PyTree | None = None
+    ) -> tuple[PyTree, NesterovState]:
+        del params
+        moments = optax.tree.update_moment(gradient, state.momentum, momentum, 1)
+        count = optax.safe_increment(state.count)
+        ahead = optax.tree.bias_correction(moments, momentum, optax.safe_increment(count))
+        now = optax.tree.bias_correction(gradient, momentum, count)
+        direction = jax.tree.map(lambda m, g: momentum * m + (1 - momentum) * g, ahead, now)
+        return direction, NesterovState(count, moments)
+
+    return optax.GradientTransformation(init, update)
+
+
+def orthogonalize_split(
+    x: Float[Array, "..."],
+    axes: MuonDimensionNumbers,
+    split: Split,
+    by_hand: bool,
+    polynomials: Sequence[tuple[float, float, float]],
+    epsilon: Float[Array, ""] | float,
+) -> Float[Array, "..."]:
+    r"""Newton-Schulz iterations $X \leftarrow a X + (b A + c A^2) X$ with $A = X X^\top$ summed over the split side.
+
+    As `optax.contrib` orthogonalizes, but for the order of float additions. Where both sides are split, or the whole
+    one is far longer, the parts meet first.
+
+    Args:
+      x: of any number of axes, or a part of it.
+      axes: which of them are the matrix's rows and columns; others count matrices.
+      split: of each axis.
+      by_hand: whether `x` is a part, so that sums must be added up here.
+      polynomials: $a, b, c$ of each iteration.
+      epsilon: added to the norm.
+    """
+    sides = [tuple(axes.reduction_axis), tuple(axes.output_axis)]
+    names = [tuple(n for axis in side for n in split[axis]) for side in sides]
+    lengths = [math.prod(x.shape[axis] for axis in side) for side in sides]
+    if by_hand:
+        lengths = [n * math.prod(map(jax.lax.axis_size, over)) for n, over in zip(lengths, names, strict=True)]
+    summed = 0 if names[0] or not names[1] else 1
+    meets = bool(names[0] and names[1]) or lengths[1 - summed] > _FAR_LONGER * lengths[summed]
+    if by_hand and meets:
+        whole = x
+        for axis in (*sides[0], *sides[1]):
+            if split[axis]:
+                whole = jax.lax.all_gather(whole, split[axis], axis=axis, tiled=True)
+        bare: Any = tuple(() if axis in (*sides[0], *sides[1]) else n for axis, n in enumerate(split))
+        found = orthogonalize_split(whole, axes, bare, by_hand, polynomials, epsilon)
+        for axis in (*sides[0], *sides[1]):
+            if split[axis]:
+                start = jax.lax.axis_index(split[axis]) * x.shape[axis]
+                found = jax.lax.dynamic_slice_in_dim(found, start, x.shape[axis], axis)
+        return found
+    over = names[summed] if by_hand else ()
+    if meets:
+        summed = 0 if lengths[0] >= lengths[1] else 1
+
+    def added(y: Array) -> Array:
+        return jax.lax.psum(y, over) if over else y
+
+    letters = string.ascii_letters
+    own = letters[: x.ndim]
+    kept = sides[1 - summed]
+    twin = "".join(letters[x.ndim + i] if i in kept else own[i] for i in range(x.ndim))
+    rows = "".join(own[i] for i in kept)
+    columns = "".join(twin[i] for i in kept)
+    batch = "".join(own[i] for i in range(x.ndim) if i not in (*sides[0], *sides[1]))
+    length = math.prod(x.shape[i] for i in kept)
+    square = tuple(x.shape[i] for i in kept)
+
+    norm = jnp.sqrt(added(jnp.sum(jnp.square(x), axis=(*sides[0], *sides[1]), keepdims=True)))
+    x = x / (norm + epsilon)
+    for a, b, c in polynomials:
+        gram = added(jnp.einsum(f"{own},{twin}->{batch}{rows}{columns}", x, x))
+        leading = gram.shape[: len(batch)]
+        flat = gram.reshape(*leading, length, length)
+        mixed = (b * flat + c * flat @ flat).reshape(*leading, *square, *square)
+        x = a * x + jnp.einsum(f"{batch}{rows}{columns},{twin}->{own}", mixed, x)
+    return x
