@@ -3,7 +3,7 @@
 import math
 import string
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,48 +65,56 @@ def orthogonalize_split(
       polynomials: $a, b, c$ of each iteration.
       epsilon: added to the norm.
     """
-    sides = [tuple(axes.reduction_axis), tuple(axes.output_axis)]
+    sides = tuple(axes.reduction_axis), tuple(axes.output_axis)
     names = [tuple(n for axis in side for n in split[axis]) for side in sides]
     lengths = [math.prod(x.shape[axis] for axis in side) for side in sides]
     if by_hand:
-        lengths = [n * math.prod(map(jax.lax.axis_size, over)) for n, over in zip(lengths, names, strict=True)]
-    summed = 0 if names[0] or not names[1] else 1
-    meets = bool(names[0] and names[1]) or lengths[1 - summed] > _FAR_LONGER * lengths[summed]
-    if by_hand and meets:
+        sizes = [math.prod(map(jax.lax.axis_size, over)) for over in names]
+        lengths = [length * size for length, size in zip(lengths, sizes, strict=True)]
+    longer = int(lengths[1] > lengths[0])
+    summed = longer if not any(names) else int(not names[0])
+    if all(names) or lengths[1 - summed] > _FAR_LONGER * lengths[summed]:
+        if not by_hand:
+            return _iterated(x, sides, longer, (), polynomials, epsilon)
         whole = x
         for axis in (*sides[0], *sides[1]):
             if split[axis]:
                 whole = jax.lax.all_gather(whole, split[axis], axis=axis, tiled=True)
-        bare: Any = tuple(() if axis in (*sides[0], *sides[1]) else n for axis, n in enumerate(split))
-        found = orthogonalize_split(whole, axes, bare, by_hand, polynomials, epsilon)
+        found = _iterated(whole, sides, longer, (), polynomials, epsilon)
         for axis in (*sides[0], *sides[1]):
             if split[axis]:
                 start = jax.lax.axis_index(split[axis]) * x.shape[axis]
                 found = jax.lax.dynamic_slice_in_dim(found, start, x.shape[axis], axis)
         return found
-    over = names[summed] if by_hand else ()
-    if meets:
-        summed = 0 if lengths[0] >= lengths[1] else 1
+    return _iterated(x, sides, summed, names[summed] if by_hand else (), polynomials, epsilon)
+
+
+def _iterated(
+    x: Float[Array, "..."],
+    sides: tuple[tuple[int, ...], tuple[int, ...]],
+    summed: int,
+    over: tuple[str, ...],
+    polynomials: Sequence[tuple[float, float, float]],
+    epsilon: Float[Array, ""] | float,
+) -> Float[Array, "..."]:
+    """The iterations with sums over one side, and over devices where parts of it stand there."""
 
     def added(y: Array) -> Array:
         return jax.lax.psum(y, over) if over else y
 
-    letters = string.ascii_letters
-    own = letters[: x.ndim]
-    kept = sides[1 - summed]
-    twin = "".join(letters[x.ndim + i] if i in kept else own[i] for i in range(x.ndim))
-    rows = "".join(own[i] for i in kept)
-    columns = "".join(twin[i] for i in kept)
-    batch = "".join(own[i] for i in range(x.ndim) if i not in (*sides[0], *sides[1]))
-    length = math.prod(x.shape[i] for i in kept)
+    kept, num_axes = sides[1 - summed], x.ndim
+    own = string.ascii_letters[:num_axes]
+    other = string.ascii_letters[num_axes : 2 * num_axes]
+    twin = "".join(other[i] if i in kept else own[i] for i in range(num_axes))
+    batch = "".join(own[i] for i in range(num_axes) if i not in (*sides[0], *sides[1]))
+    pairs = batch + "".join(own[i] for i in kept) + "".join(other[i] for i in kept)
     square = tuple(x.shape[i] for i in kept)
-
     norm = jnp.sqrt(added(jnp.sum(jnp.square(x), axis=(*sides[0], *sides[1]), keepdims=True)))
     x = x / (norm + epsilon)
     for a, b, c in polynomials:
-        gram = added(jnp.einsum(f"{own},{twin}->{batch}{rows}{columns}", x, x))
+        gram = added(jnp.einsum(f"{own},{twin}->{pairs}", x, x))
         leading = gram.shape[: len(batch)]
-        flat = gram.reshape(*leading, length, length)
-        mixed = (b * flat + c * flat @ flat).reshape(*leading, *square, *square)
-        x = a * x + jnp.einsum(f"{batch}{rows}{columns},{twin}->{own}", mixed, x)
+        gram = gram.reshape(*leading, math.prod(square), math.prod(square))
+        mixed = (b * gram + c * gram @ gram).reshape(*leading, *square, *square)
+        x = a * x + jnp.einsum(f"{pairs},{twin}->{own}", mixed, x)
     return x
