@@ -141,6 +141,19 @@ def test_many_layers_are_named_at_the_ends_and_few_in_a_legend():
         plots.layer_rates(STEPS, rates, rates, losses, losses, ["a", "b"])
 
 
+def test_the_history_of_a_training_is_drawn_from_its_metrics():
+    history = [
+        {"step": float(i), "rate/a": 0.1 / (i + 1), "rate/b": 0.2, "forgetting/a": 1.0, "forgetting/b": 2.0}
+        for i in range(3)
+    ]
+    above, below = plots.rates(history).axes
+    np.testing.assert_allclose(above.get_lines()[0].get_ydata()[:3], [0.1, 0.05, 0.1 / 3])
+    np.testing.assert_allclose(below.get_lines()[1].get_ydata(), 2.0)
+    assert {"a", "b", "learning rate", "forgetting", "update"} <= texts(plots.rates(history))
+    with pytest.raises(ValueError, match="at least two dicts of `ganno_jax.metrics`; got 1"):
+        plots.rates(history[:1])
+
+
 def test_the_last_rate_is_held_as_long_as_the_others():
     rates = np.array([[0.1], [0.2], [0.3], [0.4], [0.5], [0.6]])
     line = plots.spike_zoom(STEPS, rates, np.exp(STEPS / 10.0), ["dense"]).axes[0].get_lines()[0]

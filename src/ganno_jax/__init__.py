@@ -9,6 +9,7 @@ from ganno_jax.control import control
 from ganno_jax.controller_files import load, save
 from ganno_jax.controllers import Controller
 from ganno_jax.door.horizon import extend
+from ganno_jax.door.migrate import migrate
 from ganno_jax.door.reports import describe, metrics
 from ganno_jax.env import Env
 from ganno_jax.evaluation import evaluate
@@ -38,6 +39,7 @@ __all__ = [
     "load",
     "make_mesh",
     "metrics",
+    "migrate",
     "optimizer",
     "save",
     "train",

@@ -33,6 +33,7 @@ from ganno_jax.inner import layers as layer_maps
 from ganno_jax.inner.directions import Direction
 from ganno_jax.inner.layers import LayerMap
 from ganno_jax.inner.splits import Layout, off_meshes, whole_shapes
+from ganno_jax.inner.stacks import stacks_by_metadata
 
 Layers = str | Callable[[tuple[str, ...]], str] | PyTree
 
@@ -92,7 +93,8 @@ def control(
       layers: "module" (by module path), a function of a leaf's path that names its layer, or a tree of labels as for
         `optax.multi_transform`.
       stacked: number of leading axes that count layers, by the beginning of the path, such as
-        `{"decoder/layers": 1}` for parameters `[layer, ...]` from `nn.scan` or for `lax.scan`; each slice has its rate.
+        `{"decoder/layers": 1}` for parameters `[layer, ...]` from `nn.scan` or for `lax.scan`; each slice has its rate. By default those
+        whose Flax metadata names a leading axis of layers, as `nn.scan` does for `nn.Partitioned` parameters.
       specs: inside `jax.shard_map`, where parameters are split: their `PartitionSpec`s, as for its `in_specs`. Norms,
         sizes and the directions of `Direction` are then those of the whole parameters. Not needed otherwise.
       every: updates per decision; by default as many decisions as the controller was trained with.
@@ -130,10 +132,11 @@ def control(
     def built(params: PyTree) -> _Built:
         """What depends on how the parameters are split and stacked."""
         layout = layout_of(params, specs)
-        find_layers = partial(_find_layers, layers, stacked, decay_mask, layout)
+        stacks = stacks_by_metadata(params) if stacked is None else stacked
+        find_layers = partial(_find_layers, layers, stacks, decay_mask, layout)
         made = direction
         if isinstance(made, Direction):
-            made = made.transformation(stacked, layout)
+            made = made.transformation(stacks, layout)
         transformation = scale_by_policy(
             optax.with_extra_args_support(made),
             policy,

@@ -38,3 +38,11 @@ def test_metrics_are_plain_numbers_wherever_the_state_stands():
     assert {type(x) for x in numbers.values()} == {float}
     with pytest.raises(ValueError, match="it holds 0"):
         ganno_jax.metrics(optax.adam(1e-3).init(PARAMS))
+
+
+def test_both_actions_of_the_default_controller_are_named():
+    optimizer = ganno_jax.optimizer(8)
+    _, state = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS, value=1.0)
+    numbers = ganno_jax.metrics(state)
+    assert {"action_rate/dense0", "action_forgetting/dense1"} <= set(numbers)
+    assert numbers["action_forgetting/dense1"] == float(state.actions[1, 1])

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 from flax import nnx
 
 from ganno_jax.inner import LayerMap, apply_rates
@@ -18,6 +19,7 @@ from ganno_jax.inner.layers import (
     sizes_in_use,
     squared_norms,
 )
+from ganno_jax.inner.stacks import stacks_by_metadata
 
 
 def tree(*modules, **leaves):
@@ -310,3 +312,51 @@ def test_kinds_of_attention_embeddings_and_short_convolutions_are_known():
     assert layers.decayed == (False, True, True, True)  # no bias, whatever its shape
     assert kind_of(("attention", "query", "kernel"), 3) == "attention"
     assert kind_of(("wte", "embedding"), 2) == "embedding"
+
+
+@pytest.mark.parametrize("names", [("lora_a", "lora_b"), ("kernel_lora_a", "kernel_lora_b"), ("A", "B")])
+def test_the_factors_of_a_low_rank_change_are_layers_of_their_own(names):
+    factors = {names[0]: jnp.ones((4, 2)), names[1]: jnp.zeros((2, 4))}
+    layers = by_module({"dense": {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4)} | factors})
+    assert set(layers.names) == {"dense", *(f"dense/{name}" for name in names)}
+    inside = by_module({"dense": {"lora": {"down": jnp.ones((4, 2)), "up": jnp.ones((2, 4))}}})
+    assert inside.names == ("dense/lora/down", "dense/lora/up")
+
+
+def scanned():
+    class Block(nn.Module):
+        @nn.compact
+        def __call__(self, x, _):
+            init = nn.with_partitioning(nn.initializers.lecun_normal(), ("in", "out"))
+            return nn.Dense(3, kernel_init=init, use_bias=False)(x), None
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            blocks = nn.scan(
+                Block,
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                length=4,
+                metadata_params={nn.PARTITION_NAME: "layers"},
+            )
+            x, _ = blocks()(x, None)
+            return nn.Dense(2)(x)
+
+    return Net().init(jax.random.key(0), jnp.ones((1, 3)))["params"]
+
+
+def test_metadata_of_flax_says_what_is_stacked():
+    params = scanned()
+    (path, count), = stacks_by_metadata(params).items()
+    assert path.endswith("Dense_0/kernel")
+    assert count == 1
+    assert by_module(params, stacks_by_metadata(params)).num_layers == 5
+    assert stacks_by_metadata(nn.meta.unbox(params)) == {}
+
+    class Deep(nnx.Module):
+        def __init__(self):
+            self.blocks = nnx.Param(jnp.ones((4, 3, 3)), out_sharding=("layers", None, None))
+            self.head = nnx.Param(jnp.ones((3, 2)))
+
+    assert stacks_by_metadata(nnx.state(Deep(), nnx.Param)) == {"blocks": 1}

@@ -8,6 +8,7 @@ import pytest
 from scipy.optimize import linprog
 
 from ganno_jax.inner import Direction
+from ganno_jax.inner.layer_names import path_names
 from ganno_jax.inner.muon import POLYNOMIALS, SMALLEST, dimension_numbers, muon_or_nadam, route
 
 
@@ -146,3 +147,26 @@ def test_layers_of_a_stack_take_the_steps_that_they_take_apart(key):
 def test_biases_of_attention_heads_are_vectors():
     assert route(("query", "bias"), (4, 16))[0] == "nadam"
     assert route(("query", "kernel"), (64, 4, 16))[0] == "muon"
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 2, 4), (3, 2, 4)])
+def test_a_convolution_of_equinox_takes_the_direction_of_flax(key, shape):
+    kernel = jax.random.normal(key, shape)
+    wanted = first_direction({"conv": {"kernel": kernel}}, {"conv": {"kernel": kernel}})
+    if len(shape) == 3:
+        as_matrix = orthogonalized(kernel.reshape(6, 4)) * 6**0.5
+        wanted = {"conv": {"kernel": as_matrix.reshape(shape)}}
+    ours = {"conv": {"weight": jnp.moveaxis(kernel, (-1, -2), (0, 1))}}
+    found = first_direction(ours, ours)["conv"]["weight"]
+    np.testing.assert_allclose(
+        jnp.moveaxis(found, (0, 1), (-1, -2)), wanted["conv"]["kernel"], atol=2e-3
+    )
+
+
+def test_modules_of_equinox_have_outputs_first():
+    eqx = pytest.importorskip("equinox")
+    convolution = eqx.nn.Conv2d(2, 4, 3, key=jax.random.key(0))
+    (path, leaf), *_ = jax.tree_util.tree_leaves_with_path({"conv": convolution})
+    names = path_names(path)
+    assert leaf.shape == (4, 2, 3, 3)
+    assert dimension_numbers(names, leaf.shape) == ((1, 2, 3), (0,))

@@ -11,6 +11,9 @@ from jaxtyping import PyTree
 from ganno_jax.door.state import ControlState
 
 
+_MIGRATE = "state = ganno_jax.migrate(state, old_params, new_params, optimizer)"
+
+
 def check_update(gradient: PyTree, params: PyTree | None, value: Any) -> None:
     """What an update is given.
 
@@ -48,7 +51,8 @@ def check_state(state: Any, needed: ControlState) -> None:
     if state.layer_names != names:
         raise ValueError(
             f"the state is for {len(state.layer_names)} layers, the parameters have {len(names)}: "
-            f"{', '.join(sorted(set(state.layer_names) ^ set(names)))} differ."
+            f"{', '.join(sorted(set(state.layer_names) ^ set(names)))} differ. For a network that changed: "
+            f"{_MIGRATE}."
         )
     before = state.outline.clock
     if before != clock:
@@ -62,7 +66,8 @@ def check_state(state: Any, needed: ControlState) -> None:
         if found.get(path) != wanted.get(path):
             raise ValueError(
                 "the state is of another controller, direction or version of the library: "
-                f"{path} is {found.get(path, 'missing')}, needed is {wanted.get(path, 'none')}."
+                f"{path} is {found.get(path, 'missing')}, needed is {wanted.get(path, 'none')}. To carry "
+                f"on with what fits: {_MIGRATE}."
             )
 
 

@@ -11,6 +11,7 @@ from ganno_jax.door.state import ControlState
 from ganno_jax.inner import layers as layer_maps
 from ganno_jax.inner.layer_names import kind_of, path_names
 from ganno_jax.inner.layers import LayerMap
+from ganno_jax.inner.stacks import stacks_by_metadata
 
 
 def describe(
@@ -26,6 +27,7 @@ def describe(
       layers: another map than that by module, such as `lambda p: inner.layers.by_labels(p, labels)`.
       stacked: as for `control`.
     """
+    stacked = stacks_by_metadata(params) if stacked is None else stacked
     found = layer_maps.by_module(params, stacked) if layers is None else layers(params)
     keyed = jax.tree_util.tree_leaves_with_path(params)
     paths = [path_names(path) for path, _ in keyed]
@@ -48,8 +50,9 @@ def describe(
 def metrics(state: Any) -> dict[str, float]:
     """Numbers for any logger, of the `control` inside an optimizer's state, wherever it stands there.
 
-    `rate/LAYER` in force, `forgetting/LAYER` where a controller sets it, `action/LAYER` where there is one action per
-    layer, and the counts of what guards it.
+    `rate/LAYER` in force, `forgetting/LAYER` where a controller sets it, `action/LAYER` of agents, or where they
+    have two `action_rate/LAYER` and `action_forgetting/LAYER`, means over the teams of an ensemble, and the counts of
+    what guards it.
 
     Raises:
       ValueError: there is none in the state, or more than one.
@@ -63,12 +66,23 @@ def metrics(state: Any) -> dict[str, float]:
     if one.forgetting is not None:
         forgetting = zip(one.layer_names, np.asarray(one.forgetting), strict=True)
         numbers |= {f"forgetting/{n}": float(f) for n, f in forgetting}
-    if one.actions is not None and one.actions.ndim == 1:
-        actions = zip(one.layer_names, np.asarray(one.actions), strict=True)
-        numbers |= {f"action/{n}": float(a) for n, a in actions}
+    for title, actions in _actions(one).items():
+        named = zip(one.layer_names, actions, strict=True)
+        numbers |= {f"{title}/{n}": float(a) for n, a in named}
     for name in ("step", "overrun", "skipped", "limited", "spikes", "backoff", "signed_loss"):
         numbers[name] = float(getattr(one, name))
     return numbers
+
+
+def _actions(state: ControlState) -> dict[str, np.ndarray]:
+    """Of each layer, by what they set."""
+    if state.actions is None:
+        return {}
+    actions, count = np.asarray(state.actions), len(state.layer_names)
+    if state.forgetting is not None and actions.shape[-2:] == (count, 2):
+        rate, forgetting = actions.reshape(-1, count, 2).mean(0).T
+        return {"action_rate": rate, "action_forgetting": forgetting}
+    return {"action": actions.reshape(-1, count).mean(0)}
 
 
 def _nodes(state: Any) -> list[Any]:

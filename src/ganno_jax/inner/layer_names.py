@@ -92,6 +92,18 @@ def norm_owner(norm: str, names: list[str]) -> str | None:
     return within[-1] if within else None
 
 
+def is_low_rank_factor(path: Path) -> bool:
+    """Whether a leaf is one of the two factors of a low-rank change (LoRA), one of which starts at zero.
+
+    By name: `lora_a`, `kernel_lora_b`, `A`; below a module named after LoRA or an adapter also `a`, `up` and `down`.
+    """
+    *parents, last = path
+    if re.fullmatch(r"(\w+_)?lora_?(a|b|up|down)", last.lower()) or last in ("A", "B"):
+        return True
+    inside = any(re.search(r"lora|adapter", name.lower()) for name in parents)
+    return inside and last.lower() in ("a", "b", "up", "down")
+
+
 def vector_owner(vector: str, matrices: list[str]) -> str | None:
     """The matrix that a vector beside it belongs to in a flat dict: `b1` to `w1`, `bias` to `kernel`."""
     parent = vector.rpartition("/")[0]

@@ -13,6 +13,7 @@ from flax import struct
 from jaxtyping import Array, Float, PyTree
 
 from ganno_jax.inner.layer_names import (
+    is_low_rank_factor,
     is_norm,
     kind_of,
     norm_owner,
@@ -73,11 +74,14 @@ def by_module(params: PyTree, stacked: Mapping[str, int] | None = None) -> Layer
     Layers are ordered as data passes them (`layer_names.order_of`); where all names are attributes, as in Equinox, in
     the order of the tree, in which they were declared. A normalization's scale and bias join the layer that it follows:
     the sibling of the same number (`norm1` to `conv1`), else the layer before it. In a flat dict vectors join the
-    matrix of their name (`b1` to `w1`).
+    matrix of their name (`b1` to `w1`). The two factors of a low-rank change (LoRA) are layers of their own: one of
+    them starts at zero.
     """
-    return by_path(
-        params, lambda path: "/".join(path[:-1]) or path[-1], join_vectors=True, stacked=stacked
-    )
+
+    def module(path: tuple[str, ...]) -> str:
+        return "/".join(path if is_low_rank_factor(path) or len(path) == 1 else path[:-1])
+
+    return by_path(params, module, join_vectors=True, stacked=stacked)
 
 
 def by_path(

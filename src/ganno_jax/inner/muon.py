@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
-from ganno_jax.inner.layer_names import path_names
+from ganno_jax.inner.layer_names import kind_of, path_names
 from ganno_jax.inner.split_muon import nesterov, orthogonalize_split
 from ganno_jax.inner.splits import Layout
 from ganno_jax.inner.stacks import stack_axes
@@ -67,11 +67,15 @@ def dimension_numbers(
     """Which axes of a leaf are its matrix's rows (inputs) and columns (outputs); others count matrices.
 
     Kernels of three axes are projections of an attention by name, `[in, head, size]` or `[head, size, out]`, or else a
-    stack of matrices `[stack, in, out]`. Leading axes that count layers come before all of these.
+    stack of matrices `[stack, in, out]`. Leading axes that count layers come before all of these. A convolution's
+    kernel that is called `weight`, as in Equinox and PyTorch, is `[out, in, height, width]`, any other one
+    `[height, width, in, out]`.
     """
     rank = len(shape) - stack_axes
     owner = path[-2].lower() if len(path) > 1 else ""
-    if rank != 3:
+    if path[-1] == "weight" and kind_of(path, rank) == "conv":
+        inputs, outputs = tuple(range(1, rank)), (0,)
+    elif rank != 3:
         inputs, outputs = tuple(range(rank - 1)), (rank - 1,)
     elif owner in ("query", "key", "value"):
         inputs, outputs = (0,), (1, 2)

@@ -1,12 +1,16 @@
 """Layers that stand in one array `[layer, ...]`, as `nn.scan` and `lax.scan` stack them."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.core.meta import Partitioned
 from jaxtyping import PyTree
+
+from ganno_jax.inner.layer_names import path_names
 
 
 def find_stacks(
@@ -24,6 +28,37 @@ def find_stacks(
             )
     inside = [[item for item in stacked.items() if _is_under(name, item[0])] for name in names]
     return [found[0] if found else ("", 0) for found in inside]
+
+
+def stacks_by_metadata(params: PyTree) -> dict[str, int]:
+    """Stacked parameters that say so themselves, by path: the names of their axes begin with one of layers.
+
+    Flax names axes in its boxes (`nn.Partitioned`) and variables (of NNX), and `nn.scan` the axis that it adds, as in
+    `metadata_params={nn.PARTITION_NAME: "layers"}`. Names that hold "layer", "block", "stack" or "scan" count.
+    """
+    keyed = jax.tree_util.tree_leaves_with_path(params, is_leaf=lambda x: _axis_names(x) is not None)
+    found = {}
+    for path, leaf in keyed:
+        names = _axis_names(leaf) or ()
+        count = next((i for i, name in enumerate(names) if not _counts_layers(name)), len(names))
+        if count:
+            found["/".join(path_names(path))] = count
+    return found
+
+
+def _axis_names(x: Any) -> tuple[Any, ...] | None:
+    """Those that a box of Flax holds; None for what is no box."""
+    if isinstance(x, Partitioned):
+        return x.names
+    if hasattr(x, "get_metadata"):
+        metadata = x.get_metadata()
+        found = (metadata.get(key) for key in ("out_sharding", "sharding_names", "sharding"))
+        return next((tuple(names) for names in found if isinstance(names, tuple)), None)
+    return None
+
+
+def _counts_layers(name: Any) -> bool:
+    return isinstance(name, str) and bool(re.search("layer|block|stack|scan", name.lower()))
 
 
 def stack_axes(path: tuple[str, ...], stacked: Mapping[str, int]) -> int:

@@ -9,6 +9,7 @@ try:
         accuracy_over_steps,
         layer_rates,
         learning_curve,
+        rates,
         schedules,
         spike_zoom,
     )
@@ -21,6 +22,7 @@ __all__ = [
     "layer_rates",
     "learning_curve",
     "performance_profiles",
+    "rates",
     "save",
     "schedules",
     "sensitivity",

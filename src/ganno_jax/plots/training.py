@@ -117,6 +117,37 @@ def layer_rates(
 
 
 @styled
+def rates(history: Sequence[Mapping[str, float]]) -> Figure:
+    """What a controller set for each layer of your own training, with the forgetting below where it sets that too.
+
+    Args:
+      history: `ganno_jax.metrics(state)` of several updates, in their order.
+
+    Raises:
+      ValueError: fewer than two are in it.
+    """
+    if len(history) < 2:
+        raise ValueError(
+            f"`history` must hold at least two dicts of `ganno_jax.metrics`; got {len(history)}."
+        )
+    titles = {"rate": "learning rate", "forgetting": "forgetting"}
+    drawn = [t for t in titles if any(name.startswith(f"{t}/") for name in history[0])]
+    steps = np.array([numbers["step"] for numbers in history])
+    figure = Figure(figsize=(COLUMN, 0.5 + 1.7 * len(drawn)))
+    panels = figure.subplots(len(drawn), sharex=True, squeeze=False)[:, 0]
+    for axes, title in zip(panels, drawn, strict=True):
+        names = [n.partition("/")[2] for n in history[0] if n.startswith(f"{title}/")]
+        values = np.array([[numbers[f"{title}/{n}"] for n in names] for numbers in history])
+        _draw_rates(axes, steps, values, names)
+        plain_log_ticks(axes)
+        axes.set_ylabel(titles[title])
+        axes.margins(x=0.01)
+    panels[-1].set_xlabel("update")
+    _name_layers(figure, panels[0], names)
+    return figure
+
+
+@styled
 def spike_zoom(
     steps: Int[np.ndarray, " point"],
     rates: Float[np.ndarray, "point layer"],
