@@ -57,3 +57,17 @@ def test_the_notebook_runs_and_the_controller_ends_below_an_untuned_adamw():
     losses = {name: result[1] for name, result in names["results"].items()}
     assert losses["ganno_jax.optimizer"] < losses["AdamW 1e-3"] < 0.2
     assert len(names["figure"].axes) == 2
+
+
+@pytest.mark.usefixtures("_quick_compilation")
+def test_the_example_of_accumulated_gradients_learns(capsys):
+    assert load("optax_accumulation").main(num_updates=60, num_parts=2, part_size=32) < 1.5
+    printed = capsys.readouterr().out
+    assert "action_forgetting/layers_0" in printed
+    assert "step                           60\n" in printed
+
+
+@pytest.mark.slow  # devices that share few cores wait for each other
+def test_the_example_of_several_devices_learns(capsys):
+    assert load("optax_devices").main(num_steps=60, num_devices=2) < 1.5
+    assert "rate/hidden" in capsys.readouterr().out

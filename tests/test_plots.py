@@ -143,14 +143,20 @@ def test_many_layers_are_named_at_the_ends_and_few_in_a_legend():
 
 def test_the_history_of_a_training_is_drawn_from_its_metrics():
     history = [
-        {"step": float(i), "rate/a": 0.1 / (i + 1), "rate/b": 0.2, "forgetting/a": 1.0, "forgetting/b": 2.0}
+        {
+            "step": float(i),
+            "rate/a": 0.1 / (i + 1),
+            "rate/b": 0.2,
+            "forgetting/a": 1.0,
+            "forgetting/b": 2.0,
+        }
         for i in range(3)
     ]
     above, below = plots.rates(history).axes
     np.testing.assert_allclose(above.get_lines()[0].get_ydata()[:3], [0.1, 0.05, 0.1 / 3])
     np.testing.assert_allclose(below.get_lines()[1].get_ydata(), 2.0)
     assert {"a", "b", "learning rate", "forgetting", "update"} <= texts(plots.rates(history))
-    with pytest.raises(ValueError, match="at least two dicts of `ganno_jax.metrics`; got 1"):
+    with pytest.raises(ValueError, match=r"at least two dicts of `ganno_jax\.metrics`; got 1"):
         plots.rates(history[:1])
 
 

@@ -133,7 +133,9 @@ def test_parts_inside_shard_map_change_no_number_and_are_not_gathered(key, name,
 
     split = put(params, where)
     over = partial(jax.shard_map, mesh=where, check_vma=check_vma)
-    found, (losses, rates) = jax.jit(over(run, in_specs=(SPECS,), out_specs=(SPECS, (P("data"), P()))))(split)
+    found, (losses, rates) = jax.jit(
+        over(run, in_specs=(SPECS,), out_specs=(SPECS, (P("data"), P())))
+    )(split)
     wanted, (_, wanted_rates) = alone(made(name), params)
     chex.assert_trees_all_close((found, rates), (wanted, wanted_rates), rtol=1e-3, atol=1e-5)
     assert np.isfinite(losses).all()
@@ -150,10 +152,31 @@ def test_parts_inside_shard_map_change_no_number_and_are_not_gathered(key, name,
     [
         ((8, 4), (0,), (1,), P("data", None)),
         ((8, 4), (0,), (1,), P(None, "data")),
-        ((4, 2, 3), (0, 1), (2,), P("data",)),
+        (
+            (4, 2, 3),
+            (0, 1),
+            (2,),
+            P(
+                "data",
+            ),
+        ),
         ((4, 2, 4), (0,), (1, 2), P(None, None, "data")),
-        ((2, 4, 3), (1,), (2,), P("data",)),
-        ((2, 20), (0,), (1,), P("data",)),
+        (
+            (2, 4, 3),
+            (1,),
+            (2,),
+            P(
+                "data",
+            ),
+        ),
+        (
+            (2, 20),
+            (0,),
+            (1,),
+            P(
+                "data",
+            ),
+        ),
     ],
 )
 def test_a_split_matrix_is_orthogonalized_as_a_whole_one(key, shape, rows, columns, spec):
@@ -166,8 +189,12 @@ def test_a_split_matrix_is_orthogonalized_as_a_whole_one(key, shape, rows, colum
         return orthogonalize_split(part, axes, split, True, POLYNOMIALS, 1e-8)
 
     over = jax.shard_map(one, mesh=mesh(), in_specs=spec, out_specs=spec, check_vma=False)
-    np.testing.assert_allclose(jax.jit(over)(jax.device_put(x, NamedSharding(mesh(), spec))), wanted, atol=1e-5)
-    np.testing.assert_allclose(orthogonalize_split(x, axes, split, False, POLYNOMIALS, 1e-8), wanted, atol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(over)(jax.device_put(x, NamedSharding(mesh(), spec))), wanted, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        orthogonalize_split(x, axes, split, False, POLYNOMIALS, 1e-8), wanted, atol=1e-5
+    )
 
 
 def test_specs_that_do_not_fit_are_named(key):

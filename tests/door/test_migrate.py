@@ -1,5 +1,7 @@
 """Networks that grow or shrink, and states of another controller."""
 
+import itertools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,7 @@ def network(width, depth=2):
     keys = jax.random.split(jax.random.key(0), depth)
     return {
         f"dense{i}": {"kernel": jax.random.normal(keys[i], (m, n)) / 2, "bias": jnp.zeros(n)}
-        for i, (m, n) in enumerate(zip(sizes[:-1], sizes[1:], strict=True))
+        for i, (m, n) in enumerate(itertools.pairwise(sizes))
     }
 
 
@@ -71,7 +73,9 @@ def test_a_pruned_network_keeps_the_rows_of_the_layers_that_are_left():
     small = {name: params[name] for name in ("dense0", "dense2")}
     moved = ganno_jax.migrate(state, params, small, optimizer)
     np.testing.assert_array_equal(moved.rates, state.rates[jnp.array([0, 2])])
-    np.testing.assert_array_equal(momentum(moved)["dense2"]["bias"], momentum(state)["dense2"]["bias"])
+    np.testing.assert_array_equal(
+        momentum(moved)["dense2"]["bias"], momentum(state)["dense2"]["bias"]
+    )
     trained(optimizer, small, moved, 1)
 
 

@@ -10,7 +10,6 @@ from jaxtyping import PyTree
 
 from ganno_jax.door.state import ControlState
 
-
 _MIGRATE = "state = ganno_jax.migrate(state, old_params, new_params, optimizer)"
 
 

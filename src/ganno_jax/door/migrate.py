@@ -68,7 +68,9 @@ def _is_ours(x: Any) -> bool:
     return isinstance(x, ControlState)
 
 
-def _one_control(old: ControlState, fresh: ControlState, owned: set[tuple[str, ...]]) -> ControlState:
+def _one_control(
+    old: ControlState, fresh: ControlState, owned: set[tuple[str, ...]]
+) -> ControlState:
     names, new_names = old.layer_names, fresh.layer_names
     pairs = [(names.index(n), i) for i, n in enumerate(new_names) if n in names]
     before = {

@@ -167,7 +167,9 @@ def inner_products(left: PyTree, right: PyTree, layers: LayerMap) -> Float[Array
     over = [tuple(name for names in split for name in names) for split in layers.splits]
     total = jnp.zeros(layers.num_layers, jnp.float32)
     for names in dict.fromkeys(over):
-        chosen = [p if n == names else jnp.zeros(p.shape) for p, n in zip(products, over, strict=True)]
+        chosen = [
+            p if n == names else jnp.zeros(p.shape) for p, n in zip(products, over, strict=True)
+        ]
         part = layer_sums(chosen, layers)
         total += jax.lax.psum(part, names) if names else part
     return total

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.core.meta import Partitioned
+from jax.sharding import PartitionSpec
 from jaxtyping import PyTree
 
 from ganno_jax.inner.layer_names import path_names
@@ -36,7 +37,9 @@ def stacks_by_metadata(params: PyTree) -> dict[str, int]:
     Flax names axes in its boxes (`nn.Partitioned`) and variables (of NNX), and `nn.scan` the axis that it adds, as in
     `metadata_params={nn.PARTITION_NAME: "layers"}`. Names that hold "layer", "block", "stack" or "scan" count.
     """
-    keyed = jax.tree_util.tree_leaves_with_path(params, is_leaf=lambda x: _axis_names(x) is not None)
+    keyed = jax.tree_util.tree_leaves_with_path(
+        params, is_leaf=lambda x: _axis_names(x) is not None
+    )
     found = {}
     for path, leaf in keyed:
         names = _axis_names(leaf) or ()
@@ -53,7 +56,8 @@ def _axis_names(x: Any) -> tuple[Any, ...] | None:
     if hasattr(x, "get_metadata"):
         metadata = x.get_metadata()
         found = (metadata.get(key) for key in ("out_sharding", "sharding_names", "sharding"))
-        return next((tuple(names) for names in found if isinstance(names, tuple)), None)
+        kinds = (tuple, PartitionSpec)
+        return next((tuple(names) for names in found if isinstance(names, kinds)), None)
     return None
 
 

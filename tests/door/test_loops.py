@@ -1,0 +1,116 @@
+"""Loops that people have: injected numbers, low-rank fine-tuning, loss scaling, full weights beside half ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import ganno_jax
+
+from ..test_control import PARAMS
+
+
+def test_numbers_of_the_whole_optimizer_may_be_injected_and_the_rest_is_named():
+    make = optax.inject_hyperparams(ganno_jax.optimizer)
+    with pytest.raises(ValueError, match=r"`total_steps` .*static_args=\(\"controller\", \"total"):
+        make(8).init(PARAMS)
+    static = ("total_steps", "controller", "steps_per_epoch", "every", "num_measured", "safety")
+    make = optax.inject_hyperparams(ganno_jax.optimizer, static_args=static)
+    optimizer = make(8, weight_decay=0.1)
+    _, state = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS, value=1.0)
+    assert float(state.hyperparams["weight_decay"]) == np.float32(0.1)
+
+
+def descend(optimizer, loss_fn, params, num_steps):
+    @jax.jit
+    def run(params):
+        def step(carry, key):
+            params, state = carry
+            loss, gradient = jax.value_and_grad(loss_fn)(params, key)
+            updates, state = optimizer.update(gradient, state, params, value=loss)
+            return (optax.apply_updates(params, updates), state), loss
+
+        keys = jax.random.split(jax.random.key(3), num_steps)
+        return jax.lax.scan(step, (params, optimizer.init(params)), keys)
+
+    return run(params)
+
+
+@pytest.mark.parametrize("name", ["muon", "nadamw"])
+def test_a_low_rank_fine_tuning_moves_and_does_not_blow_up(key, name):
+    first, second, third = jax.random.split(key, 3)
+    frozen = jax.random.normal(first, (16, 16)) / 4
+    change = jax.random.normal(second, (16, 2)) @ jax.random.normal(third, (2, 16)) / 16
+    params = {
+        "dense": {"lora_a": jax.random.normal(key, (16, 4)) / 4, "lora_b": jnp.zeros((4, 16))}
+    }
+
+    def loss_fn(params, key):
+        x = jax.random.normal(key, (64, 16))
+        factors = params["dense"]
+        return (
+            jnp.mean(jnp.square(x @ (factors["lora_a"] @ factors["lora_b"] - change)))
+            + 0 * frozen[0, 0]
+        )
+
+    optimizer = ganno_jax.optimizer(200, ganno_jax.load(name))
+    (params, state), losses = descend(optimizer, loss_fn, params, 200)
+    assert state.layer_names == ("dense/lora_a", "dense/lora_b")
+    assert float(losses.max()) < 2 * float(losses[0])
+    assert float(losses[-20:].mean()) < 0.05 * float(losses[0])
+    assert float(jnp.abs(params["dense"]["lora_a"]).max()) < 3
+
+
+def test_loss_scaling_hands_over_unscaled_numbers_and_an_overflow_costs_its_own_step():
+    optimizer = ganno_jax.optimizer(20, ganno_jax.load("nadamw"))
+
+    def updates_of(scale):
+        gradient = jax.tree.map(lambda w: (scale * w / 8).astype(jnp.float16), PARAMS)
+        unscaled = jax.tree.map(lambda g: g.astype(jnp.float32) / scale, gradient)
+        return unscaled, 0.5  # as `aux` of the scaled loss, or divided by the scale
+
+    state, wanted = (optimizer.init(PARAMS) for _ in range(2))
+    for scale in (1.0, 2.0**10, 2.0**20, 2.0**5):  # the third is beyond float16
+        gradient, value = updates_of(scale)
+        _, state = optimizer.update(gradient, state, PARAMS, value=value)
+    for _ in range(3):
+        _, wanted = optimizer.update(updates_of(1.0)[0], wanted, PARAMS, value=0.5)
+    assert int(state.skipped) == 1
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        state.by_policy.decided.rates,
+        wanted.by_policy.decided.rates,
+    )
+
+
+def test_full_weights_beside_half_ones_keep_small_updates():
+    """The way that the guide names: parameters in float32, cast in the pass."""
+
+    def loss_fn(params, key):
+        del key
+        half = jax.tree.map(lambda w: w.astype(jnp.bfloat16), params)
+        return jnp.mean(jnp.square(half["dense"]["kernel"].astype(jnp.float32) - 1.01))
+
+    params = {"dense": {"kernel": jnp.ones((4, 4))}}
+    (full, _), _ = descend(ganno_jax.optimizer(30), loss_fn, params, 30)
+    half = jax.tree.map(lambda w: w.astype(jnp.bfloat16), params)
+    (lost, _), _ = descend(ganno_jax.optimizer(30), loss_fn, half, 30)
+    assert float(jnp.abs(full["dense"]["kernel"] - 1).min()) > 1e-5
+    np.testing.assert_array_equal(lost["dense"]["kernel"], 1)  # each update is below its last digit
+
+
+def test_two_controls_in_a_partition_each_see_their_own_part():
+    labels = {"dense0": "first", "dense1": "second"}
+    both = optax.partition(
+        {name: ganno_jax.optimizer(8, ganno_jax.load("nadamw")) for name in ("first", "second")},
+        labels,
+    )
+    state = both.init(PARAMS)
+    updates, state = both.update(PARAMS, state, PARAMS, value=1.0)
+    alone = ganno_jax.optimizer(8, ganno_jax.load("nadamw"))
+    part = {"dense0": PARAMS["dense0"]}
+    wanted, _ = alone.update(part, alone.init(part), part, value=1.0)
+    jax.tree.map(np.testing.assert_array_equal, updates["dense0"], wanted["dense0"])
+    with pytest.raises(ValueError, match="it holds 2"):
+        ganno_jax.metrics(state)
