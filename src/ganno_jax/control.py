@@ -93,8 +93,8 @@ def control(
       layers: "module" (by module path), a function of a leaf's path that names its layer, or a tree of labels as for
         `optax.multi_transform`.
       stacked: number of leading axes that count layers, by the beginning of the path, such as
-        `{"decoder/layers": 1}` for parameters `[layer, ...]` from `nn.scan` or for `lax.scan`; each slice has its rate. By default those
-        whose Flax metadata names a leading axis of layers, as `nn.scan` does for `nn.Partitioned` parameters.
+        `{"decoder/layers": 1}` for parameters `[layer, ...]` from `nn.scan` or for `lax.scan`; each slice has its rate.
+        By default those whose Flax metadata names a leading axis of layers, as `nn.scan` does for `nn.Partitioned`.
       specs: inside `jax.shard_map`, where parameters are split: their `PartitionSpec`s, as for its `in_specs`. Norms,
         sizes and the directions of `Direction` are then those of the whole parameters. Not needed otherwise.
       every: updates per decision; by default as many decisions as the controller was trained with.
