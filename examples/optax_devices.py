@@ -14,7 +14,9 @@ import ganno_jax
 
 
 def main(num_steps: int = 300, batch_size: int = 64, num_devices: int | None = None) -> float:
-    mesh = jax.make_mesh((num_devices or len(jax.devices()),), ("data",), devices=jax.devices()[:num_devices])
+    mesh = jax.make_mesh(
+        (num_devices or len(jax.devices()),), ("data",), devices=jax.devices()[:num_devices]
+    )
     whole, split = (NamedSharding(mesh, PartitionSpec(name)) for name in (None, "data"))
     inputs, targets = load_digits(return_X_y=True)
     inputs = np.float32((inputs - inputs.mean()) / inputs.std())
@@ -33,7 +35,7 @@ def main(num_steps: int = 300, batch_size: int = 64, num_devices: int | None = N
             for layer in ("hidden", "out")
         )
         logits = jax.nn.relu(x @ hidden["kernel"] + hidden["bias"]) @ out["kernel"] + out["bias"]
-        labels = jax.nn.one_hot(y, 10, out_sharding=split)
+        labels = jax.nn.one_hot(y, 10)
         return optax.softmax_cross_entropy(logits, labels).mean()
 
     @jax.jit

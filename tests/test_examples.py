@@ -63,7 +63,7 @@ def test_the_notebook_runs_and_the_controller_ends_below_an_untuned_adamw():
 def test_the_example_of_accumulated_gradients_learns(capsys):
     assert load("optax_accumulation").main(num_updates=60, num_parts=2, part_size=32) < 1.5
     printed = capsys.readouterr().out
-    assert "action_forgetting/layers_0" in printed
+    assert "action_forgetting/params/layers_0" in printed
     assert "step                           60\n" in printed
 
 
