@@ -57,7 +57,7 @@ def muon(scale: Scale = "small") -> BroadExperiment:
     """
     general = broad(scale)
     if scale == "small":
-        general = dataclasses.replace(general, broad=BroadConfig(num_updates=50, own_runs=0))
+        general = dataclasses.replace(general, broad=BroadConfig(num_updates=100, own_runs=0))
     settings = dataclasses.replace(
         general.broad,
         actions="whole",
@@ -74,6 +74,7 @@ def muon(scale: Scale = "small") -> BroadExperiment:
         epoch_exponent=0.7,
         coupling=0.25,
         alpha=2.0,
+        action_share=0.75,
         initial_log_std=-1.0,
     )
     return dataclasses.replace(general, preset="muon", broad=settings)
