@@ -42,7 +42,8 @@ COMMANDS = {
 }
 # What the system says when a file cannot be used, as opposed to what is a bug.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
-_REFUSALS |= {errno.ENAMETOOLONG, errno.EISDIR, errno.EIO}
+_REFUSALS |= {errno.ENAMETOOLONG, errno.EISDIR, errno.EIO, errno.EFBIG, errno.ENOENT, errno.EEXIST}
+_REFUSALS |= {errno.ELOOP, errno.ESTALE, errno.EMFILE, errno.ENFILE}
 
 _OF_PROCESS = ("coordinator", "num_processes", "process_id")  # said anew at every start
 

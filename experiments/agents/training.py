@@ -9,10 +9,10 @@ import jax
 
 from experiments.agents import entrants
 from experiments.agents.build import Experiment, initial_rates, learner_key, run_keys
-from experiments.agents.snapshots import save_snapshot
+from experiments.agents.snapshots import save_snapshot, snapshot_name
 from experiments.agents.updates import Clock, Updates, init, require_finite, require_planned
 from experiments.configs.config import learned_settings, to_dict
-from experiments.runs import hosts
+from experiments.runs import history, hosts
 from experiments.runs.folder import RunFolder
 from experiments.runs.logs import Lines, TensorBoard, read_lines
 from experiments.runs.progress import Bar, say
@@ -51,6 +51,7 @@ def run_training(
     require_planned(done, total, folder)
     if done:
         say(f"going on from update {done} of {total}")
+        _say_lost(folder, done, config.evaluate.curve_every)
     metrics, curve = Lines(folder.metrics, done), Lines(folder.curve, done)
     board = TensorBoard(folder.tensorboard, done)
     seen = {line["update"] for line in read_lines(folder.curve)}
@@ -113,6 +114,16 @@ def run_training(
             stop.stop()
     save_snapshot(folder, "agents", done, learner.policy(state))
     return learner.policy(state), updates
+
+
+def _say_lost(folder: RunFolder, done: int, curve_every: int) -> None:
+    """Say what of the records of earlier sessions is missing; the point at `done` may be still to come."""
+    if not hosts.leads():
+        return
+    history.say_missing(folder.metrics, range(1, done + 1))
+    if curve_every:
+        history.say_missing(folder.curve, range(0, done, curve_every))
+    history.say_damaged(folder.snapshots, [snapshot_name("agents", 0)])
 
 
 def _compile(

@@ -141,14 +141,16 @@ def held(folder: RunFolder) -> Iterator[None]:
     """Keep other programs out of a run's folder, which is made if missing; the system lets go of it if this one dies.
 
     Raises:
-      UserError: another program is in it.
+      UserError: another program is in it, it cannot be made, or somebody moved or removed it meanwhile.
     """
     place = folder.shared or folder.path
+    kept: list[os.stat_result] = []
     with contextlib.ExitStack() as stack:
 
         def lock() -> None:
-            place.mkdir(parents=True, exist_ok=True)
+            _make(place)
             file = stack.enter_context((place / ".lock").open("a"))
+            kept.append(os.fstat(file.fileno()))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -160,6 +162,28 @@ def held(folder: RunFolder) -> Iterator[None]:
 
         hosts.first(lock, f"the first process cannot use {place}; its error says why")
         yield
+        if kept and not is_at(place / ".lock", kept[0]):
+            raise UserError(
+                f"{place} was moved or removed while the run was at work: it is not whole there"
+            )
+
+
+def is_at(path: Path, file: os.stat_result) -> bool:
+    """Whether this file, which is open, is still the one under that name."""
+    try:
+        return os.path.samestat(path.stat(), file)
+    except OSError:
+        return False
+
+
+def _make(place: Path) -> None:
+    """Make a run's folder; a `UserError` where the system refuses."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the folder {place} cannot be made ({error.strerror}); choose another --run.folder"
+        ) from error
 
 
 def require_name(name: str) -> None:
@@ -189,6 +213,10 @@ def _check_free(config: AnyConfig) -> None:
         )
     place = folder.path.absolute()
     while not place.exists():
+        if place.is_symlink():
+            raise UserError(
+                f"{place} is a link to {os.readlink(place)}, which is not there; choose another --run.folder"
+            )
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise UserError(f"no permission to write to {place}; choose another --run.folder")
@@ -275,8 +303,11 @@ def git_commit() -> str | None:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is complete under its name or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that it is complete under its name or absent.
+
+    Of folders at most the file's own is made: a run's folder that somebody removed does not come back half empty.
+    """
+    path.parent.mkdir(exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from experiments.configs.config import PlaceConfig, to_dict
 from experiments.configs.registry import AnyConfig
-from experiments.runs import hosts
+from experiments.runs import history, hosts
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder, plain
 from experiments.runs.logs import Lines, TensorBoard
@@ -110,6 +110,7 @@ class Session:
             restored, metadata = restore(self._checkpoints, self._settings, state)
             self.state = {name: restored[name] for name in state}  # a pytree sorts its names
             self.update, self._earlier = self._checkpoints.latest, metadata["seconds"]
+            history.say_missing(folder.metrics, range(1, self.update + 1))
         self._lines = Lines(folder.metrics, self.update)
         self._board = TensorBoard(folder.tensorboard, self.update)
 
