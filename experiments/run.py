@@ -218,10 +218,10 @@ def _condensed(box: str) -> str:
     """The first paragraph of what tyro draws a box around, as one line."""
     words: list[str] = []
     for line in box.splitlines():
-        text = line.strip("│ ").strip()
-        if words and (not text or set(text) <= set("─╰╯")):
+        text = line.strip("│| ").strip()
+        if words and (not text or set(text) <= set("─╰╯+-")):
             break
-        if text and not re.match(r"^[╭╰─]", text):
+        if text and not re.match(r"^([╭╰─]|\+-)", text):  # a terminal without Unicode has + and -
             words.append(text)
     return " ".join(words) or "the arguments cannot be understood"
 

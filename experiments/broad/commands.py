@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from experiments.agents import needs
 from experiments.agents.updates import require_finite
 from experiments.broad import head_start, own_kinds
 from experiments.broad.build import kept_actions, make_direction, make_env, make_learner
@@ -18,9 +18,11 @@ from experiments.configs.broad import BroadConfig, BroadExperiment
 from experiments.configs.checks import (
     HIGHEST_LEARNING_RATE,
     LARGEST_SIZE,
+    MOST,
     MOST_MEMBERS,
     WIDEST,
     WIDEST_ALPHA,
+    require_below_one,
     require_positive,
     require_seeds,
     require_within,
@@ -29,10 +31,11 @@ from experiments.problems import broad_families, random_families
 from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of
 from experiments.runs import folder as folders
-from experiments.runs import hosts
+from experiments.runs import hosts, memory
 from experiments.runs.beginning import command, describe, entered, resume_command
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
+from experiments.runs.memory import Need
 from experiments.runs.progress import Bar, say
 from experiments.runs.results import save_controller
 from experiments.runs.session import Session, mesh_of
@@ -40,7 +43,7 @@ from experiments.runs.signals import StopRequest
 from experiments.runs.streams import stream
 from experiments.suites.commands import check_suite, examine, present_stored
 from ganno_jax.controllers import Controller, load
-from ganno_jax.env import Env
+from ganno_jax.env import FEATURES, Env
 from ganno_jax.env.batching import to_mesh
 from ganno_jax.learners import MAPPO, LearnerState
 from ganno_jax.learners import train as train_chunk
@@ -104,13 +107,17 @@ def _check(config: BroadConfig) -> None:
             "broad.coupling": (config.coupling, 0, 2),
             "broad.num_members": (config.num_members, 1, MOST_MEMBERS),
             "broad.hidden": (config.hidden, 1, WIDEST),
-            "broad.head_start": (config.head_start, 0, math.inf),
-            "broad.random_kinds": (config.random_kinds, 0, math.inf),
+            "broad.num_updates": (config.num_updates, 0, MOST),
+            "broad.head_start": (config.head_start, 0, MOST),
+            "broad.random_kinds": (config.random_kinds, 0, MOST),
+            "broad.own_runs": (config.own_runs, 0, MOST),
+            "broad.noise_correlation": (config.noise_correlation, 0, 0.999),
             "broad.random_learned": (config.random_learned, 0, config.random_kinds),
             "broad.weight_decay": (config.weight_decay, 0, 100),
             "broad.noise_fall": (config.noise_fall, 0, 25),
         }
     )
+    require_below_one({f"broad.{n}": getattr(config, n) for n in ("momentum", "second_decay")})
     require_positive({"broad.learning_rate": config.learning_rate}, HIGHEST_LEARNING_RATE)
     require_positive({"broad.alpha": config.alpha}, WIDEST_ALPHA)
     sizes = ("relative_size", "first_share", "size_share", "forgetting_share")
@@ -158,11 +165,25 @@ def _plan(config: BroadExperiment, mesh: Mesh) -> _Plan:
         families = (*own, *drawn[: settings.random_learned])
         envs = tuple(make_env(problem, config) for problem in families)
         learner = make_learner(settings, envs)
+        _require_memory(settings, learner, own, envs)
         states = _fresh(learner, settings, mesh)
         check_divisible(learner.config, mesh)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
     return _Plan(own, drawn, families, envs, learner, states)
+
+
+def _require_memory(
+    settings: BroadConfig, learner: MAPPO, own: Sequence[Problem], envs: Sequence[Env]
+) -> None:
+    teams, runs = settings.num_members, settings.own_runs
+    start = 10 * settings.head_start * sum(p.num_decisions for p in own) * len(FEATURES) * 4
+    memory.require(
+        *needs.learning(learner, "broad.num_envs"),
+        Need(f"{teams:,} teams of agents (broad.num_members)", teams * needs.agents(learner)),
+        Need("the trainings of the head start (broad.head_start)", start, on_host=True),
+        *(needs.curves(env, runs, 2, "broad.own_runs") for env in envs[:1]),
+    )
 
 
 def _settings(config: BroadExperiment) -> dict[str, Any]:

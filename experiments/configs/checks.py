@@ -2,7 +2,7 @@
 
 import math
 
-from experiments.configs.config import Config, Range
+from experiments.configs.config import Config, NetworkConfig, Range
 from ganno_jax.policies.schedules import SCHEDULES
 
 HIGHEST_RATE = 10.0  # of a training: agents' rates end there too
@@ -11,6 +11,7 @@ HIGHEST_LEARNING_RATE = 1.0  # of the agents' own Adam
 WIDEST_ALPHA = 50.0  # whose exponential is finite, as controller files have it
 WIDEST, MOST_MEMBERS = 16_384, 1_000  # networks and teams, likewise
 LARGEST_SIZE = 1000.0  # of an update against its weights
+MOST = 10**9  # of anything that is counted: below what a counter of 32 bits holds
 _MANY = 1e6
 
 
@@ -28,21 +29,18 @@ def check(config: Config) -> None:
     )
     _check_range("optimizer.weight_decay", optimizer.weight_decay, lowest=0.0, highest=100.0)
     numbers: dict[str, tuple[float | None, float, float]] = {  # value, lowest, highest
-        "task.batch_size": (task.batch_size, 1, math.inf),
-        "optimizer.momentum": (optimizer.momentum, 0, 1 - 1e-9),
+        "task.batch_size": (task.batch_size, 1, MOST),
         "env.num_decisions": (env.num_decisions, 1, _MANY),
-        "env.interval": (env.interval, 1, math.inf),
+        "env.interval": (env.interval, 1, MOST),
         "env.stability": (env.stability, 0, 1000),
         "env.penalty": (env.penalty, 0, 1000),
         "agent.hidden": (agent.hidden, 1, WIDEST),
-        "learner.num_updates": (learner.num_updates, 1, math.inf),
-        "learner.num_envs": (learner.num_envs, 1, math.inf),
-        "learner.num_minibatches": (learner.num_minibatches, 1, math.inf),
-        "learner.group_size": (learner.group_size, 1, math.inf),
+        "learner.num_updates": (learner.num_updates, 1, MOST),
+        "learner.num_envs": (learner.num_envs, 1, MOST),
+        "learner.num_minibatches": (learner.num_minibatches, 1, MOST),
+        "learner.group_size": (learner.group_size, 1, MOST),
         "learner.discount": (learner.discount, 0, 1),
         "learner.trace_decay": (learner.trace_decay, 0, 1),
-        "learner.clip": (learner.clip, 1e-9, 100),
-        "learner.max_gradient_norm": (learner.max_gradient_norm, 1e-9, _MANY),
         "learner.entropy_coefficient": (learner.entropy_coefficient, 0, 100),
         "learner.target_kl": (learner.target_kl, 0, _MANY),
         "learner.noise_correlation": (learner.noise_correlation, 0, 0.999),
@@ -52,20 +50,28 @@ def check(config: Config) -> None:
         "agent.forgetting": (agent.forgetting, 0, 100),
         "agent.epoch_exponent": (agent.epoch_exponent, 0, 2),
         "agent.coupling": (agent.coupling, 0, 2),
-        "evaluate.num_runs": (evaluate.num_runs, 2, math.inf),
-        "evaluate.tuning_runs": (evaluate.tuning_runs, 1, math.inf),
-        "evaluate.blind_updates": (config.num_blind_updates, 0, math.inf),
-        "evaluate.curve_every": (evaluate.curve_every, 0, math.inf),
-        "evaluate.curve_runs": (evaluate.curve_runs, 1, math.inf),
-        "evaluate.block": (evaluate.block, 1, math.inf),
-        "evaluate.chunk": (evaluate.chunk, 1, math.inf),
-        "run.updates_per_call": (config.run.updates_per_call, 1, math.inf),
-        "run.devices": (config.run.devices, 1, math.inf),
+        "evaluate.num_runs": (evaluate.num_runs, 2, MOST),
+        "evaluate.tuning_runs": (evaluate.tuning_runs, 1, MOST),
+        "evaluate.blind_updates": (config.num_blind_updates, 0, MOST),
+        "evaluate.curve_every": (evaluate.curve_every, 0, MOST),
+        "evaluate.curve_runs": (evaluate.curve_runs, 1, MOST),
+        "evaluate.block": (evaluate.block, 1, MOST),
+        "evaluate.chunk": (evaluate.chunk, 1, MOST),
+        "learner.num_epochs": (learner.num_epochs, 1, MOST),
+        "env.num_reward": (env.num_reward, 1, MOST),
+        "run.updates_per_call": (config.run.updates_per_call, 1, MOST),
+        "run.devices": (config.run.devices, 1, MOST),
     }
+    steps = env.num_decisions * env.interval
+    numbers["env.num_decisions times env.interval"] = (steps, 1, MOST)
+    numbers |= network_sizes("network", config.network)
     for i, value in enumerate(evaluate.forgettings):
         numbers[f"evaluate.forgettings[{i}]"] = (value, 0, 100)
     require_within(numbers)
+    require_below_one({"optimizer.momentum": optimizer.momentum})
     require_positive({"learner.learning_rate": learner.learning_rate}, HIGHEST_LEARNING_RATE)
+    require_positive({"learner.clip": learner.clip}, 100)
+    require_positive({"learner.max_gradient_norm": learner.max_gradient_norm}, _MANY)
     require_positive({"optimizer.clip_norm": optimizer.clip_norm}, _MANY)
     require_positive({"agent.alpha": agent.alpha}, WIDEST_ALPHA)
     require_positive({"agent.peak": agent.peak}, HIGHEST_RATE)
@@ -76,18 +82,35 @@ def check(config: Config) -> None:
         raise ValueError(f"`evaluate.peaks` needs a rate for the {len(SCHEDULES)} schedules.")
 
 
+def network_sizes(
+    group: str, network: NetworkConfig
+) -> dict[str, tuple[float | None, float, float]]:
+    """The sizes of a network with their bounds, for `require_within`."""
+    return {
+        f"{group}.{name}[{i}]": (size, 1, MOST)
+        for name in ("features", "channels")
+        for i, size in enumerate(getattr(network, name) or ())
+    }
+
+
 def require_within(numbers: dict[str, tuple[float | None, float, float]]) -> None:
-    """Raise a `ValueError` where a named value, if there is one, is below its lowest, above its highest or infinite."""
+    """Raise a `ValueError` where a named value, if there is one, is not from its lowest to its highest."""
     for name, (value, lowest, highest) in numbers.items():
-        if value is not None and not (lowest <= value <= highest and value < math.inf):
+        if value is not None and not lowest <= value <= highest:
             upper = _at_most(highest, value)
             raise ValueError(f"`{name}` must be at least {lowest:g}{upper}; got {value}.")
 
 
 def _at_most(highest: float, value: float) -> str:
-    if highest < math.inf:
-        return f" and at most {highest:g}"
-    return " and finite" if value == math.inf else ""
+    """The upper bound in words; one that is only there against senseless numbers where it is passed."""
+    return "" if highest == MOST and value < highest else f" and at most {highest:g}"
+
+
+def require_below_one(values: dict[str, float]) -> None:
+    """Raise a `ValueError` where a named value is not at least 0 and below 1."""
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"`{name}` must be at least 0 and below 1; got {value}.")
 
 
 def require_seeds(seeds: dict[str, int]) -> None:

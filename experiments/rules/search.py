@@ -10,16 +10,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from experiments.agents.build import load_data, make_network
-from experiments.configs.checks import HIGHEST_PEAK, require_seeds, require_within
+from experiments.configs.checks import (
+    HIGHEST_PEAK,
+    MOST,
+    network_sizes,
+    require_seeds,
+    require_within,
+)
 from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment
+from experiments.runs import memory
+from experiments.runs.memory import Need
 from experiments.runs.streams import stream
 from ganno_jax import rules
 from ganno_jax.env.batching import AXIS
 from ganno_jax.rules import search
+from ganno_jax.rules.language import ROW
 from ganno_jax.tasks import Dataset, Split, Task, from_linen
 
 METHODS = {
@@ -37,6 +47,7 @@ def check(config: RuleSearchExperiment) -> None:
     Raises:
       ValueError: an option, what it needs and what came.
       FileNotFoundError: the data are not there.
+      UserError: there is not so much memory.
     """
     part = config.search
     require_seeds({"search.seed": part.seed})
@@ -44,8 +55,10 @@ def check(config: RuleSearchExperiment) -> None:
     counts += ("tuning_runs", "num_runs", "num_validation", "num_found")
     require_within(
         {
-            **{f"search.{name}": (getattr(part, name), 1, math.inf) for name in counts},
-            "search.sweep_steps": (part.sweep_steps, 0, math.inf),
+            **{f"search.{name}": (getattr(part, name), 1, MOST) for name in counts},
+            **network_sizes("network", config.network),
+            **network_sizes("compared_network", config.compared_network),
+            "search.sweep_steps": (part.sweep_steps, 0, MOST),
             "search.num_rows": (part.num_rows, 1, rules.MAX_STEPS),
             "search.control_share": (part.control_share, 0, 1),
         }
@@ -62,8 +75,31 @@ def check(config: RuleSearchExperiment) -> None:
             f"`search.child_batch_size` must be between 1 and the {examples} training examples; "
             f"got {part.child_batch_size}"
         )
-    for network in (config.network, config.compared_network):
-        make_network(network, dataset)
+    searched, compared = (
+        _weights(make_network(network, dataset), dataset)
+        for network in (config.network, config.compared_network)
+    )
+    runs = max(len(part.rates) * part.tuning_runs, part.num_runs)
+    memory.require(
+        Need("the weights of a network (network)", searched),
+        Need(f"the weights of {runs:,} networks (search.num_runs, tuning_runs)", runs * compared),
+        Need(
+            f"an archive of {part.budget:,} rules (search.budget)",
+            part.budget * 4 * (3 + ROW * part.num_rows),
+            on_host=True,
+        ),
+    )
+
+
+def _weights(network: nn.Module, dataset: Dataset) -> int:
+    """Bytes of a network's parameters."""
+    family = from_linen(network, dataset)
+
+    def params() -> Any:
+        key = jax.random.key(0)
+        return family.sample(key).init(key)[0]
+
+    return memory.size_of(jax.eval_shape(params))
 
 
 def child_of(config: RuleSearchExperiment) -> rules.Child:

@@ -5,6 +5,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from experiments.runs.errors import UserError
+
 FORCED = "--xla_force_host_platform_device_count"
 
 
@@ -19,7 +21,12 @@ def prepare(devices: int | None) -> None:
 
     Args:
       devices: how many instead of one per core.
+
+    Raises:
+      UserError: the environment asks for numbers of 64 bits.
     """
+    if os.environ.get("JAX_ENABLE_X64", "").lower() in ("1", "true", "yes", "on", "y", "t"):
+        raise UserError("experiments are made in float32: unset JAX_ENABLE_X64")
     if "jax" in sys.modules:  # in a process that uses JAX already, its settings stand
         return
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")

@@ -12,13 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments.configs.checks import HIGHEST_RATE, require_seeds, require_within
+from experiments.agents import needs
+from experiments.configs.checks import (
+    HIGHEST_RATE,
+    MOST,
+    network_sizes,
+    require_seeds,
+    require_within,
+)
 from experiments.configs.systems import StepSizeExperiment, learned_settings
 from experiments.runs import folder as folders
-from experiments.runs import results
+from experiments.runs import memory, results
 from experiments.runs.beginning import describe, entered, resume_command, unfinished
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
+from experiments.runs.memory import Need
 from experiments.runs.progress import Bar, say
 from experiments.runs.session import Session, mesh_of
 from experiments.runs.signals import StopRequest
@@ -29,6 +37,7 @@ from experiments.step_size.evaluation import evaluate as evaluate_controller
 from experiments.step_size.evaluation import write as write_results
 from ganno_jax.controllers import load
 from ganno_jax.evaluation.tables import Row, read_csv, write_csv
+from ganno_jax.inner import Training
 from ganno_jax.learners.parameter_search import ParameterSearch
 from ganno_jax.policies.step_size import WEIGHTS, StepSizePolicy
 
@@ -132,19 +141,41 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
         )
     try:
         require_seeds({"step_size.seed": part.seed})
-        require_within({f"step_size.{name}": (getattr(part, name), 1, math.inf) for name in counts})
+        require_within({f"step_size.{name}": (getattr(part, name), 1, MOST) for name in counts})
+        require_within(network_sizes("network", config.network))
         if part.agents is not None:
             load(part.agents)
         examples = search.test_family(config).dataset.train.num_examples
         require_within(
             {
-                "step_size.test_steps": (part.test_steps, part.interval, math.inf),
+                "step_size.test_steps": (part.test_steps, part.interval, MOST),
                 "step_size.test_batch_size": (part.test_batch_size, 1, examples),
             }
         )
-        return {name: search.problem(config, name) for name in config.optimizers}
+        problems = {name: search.problem(config, name) for name in config.optimizers}
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
+    for name, problem in problems.items():
+        _require_memory(config, name, problem)
+    return problems
+
+
+def _require_memory(config: StepSizeExperiment, optimizer: str, problem: ParameterSearch) -> None:
+    part, env = config.step_size, problem.env
+    trials = part.num_samples * part.num_tasks
+    training = Training.create(
+        search.test_family(config),
+        search.optimizer_of(optimizer, search.initial_rates(part, optimizer)),
+        part.test_batch_size,
+    )
+    test = search.environment(training, part.test_steps, part.interval)
+    memory.require(
+        needs.one_training(env, "step_size.most_filters"),
+        needs.one_training(test, "network"),
+        Need(f"{trials:,} trials (step_size.num_samples and num_tasks)", 100 * trials),
+        needs.curves(test, len(part.rates) * part.num_runs, 1, "step_size.num_runs"),
+        needs.curves(test, len(part.rates) * part.tuning_runs, 1, "step_size.tuning_runs"),
+    )
 
 
 def _session(

@@ -5,6 +5,10 @@ episode, a policy sets the learning rates, `MAPPO` improves the policy, `evaluat
 puts a trained policy into anybody's training as an Optax transformation, `optimizer` one that brings its own direction.
 """
 
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from ganno_jax.control import control
 from ganno_jax.controllers import Controller, load, save
 from ganno_jax.door.horizon import extend
@@ -17,7 +21,12 @@ from ganno_jax.optimizer import optimizer
 from ganno_jax.policies import AgentPolicy, Policy
 from ganno_jax.tasks import Dataset, Task, TaskFamily
 
+if TYPE_CHECKING:
+    from ganno_jax import baselines, checkpoint, plots, rules
+
 __version__ = "0.1.0"
+
+_LAZY = ("baselines", "checkpoint", "plots", "rules")  # imported where they are used first: seconds
 
 __all__ = [
     "MAPPO",
@@ -30,6 +39,8 @@ __all__ = [
     "Task",
     "TaskFamily",
     "Training",
+    "baselines",
+    "checkpoint",
     "control",
     "describe",
     "evaluate",
@@ -38,6 +49,19 @@ __all__ = [
     "make_mesh",
     "metrics",
     "optimizer",
+    "plots",
+    "rules",
     "save",
     "train",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """A room that `import ganno_jax` does not import itself."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
