@@ -73,7 +73,9 @@ def in_words(size: float) -> str:
 def _free_of_system() -> float:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found = {name: 1024 * int(rest.split()[0]) for name, rest in (l.split(":") for l in lines)}
+        found = {
+            name: 1024 * int(rest.split()[0]) for name, rest in (line.split(":") for line in lines)
+        }
         return found["MemAvailable"] + found.get("SwapFree", 0)
     except (OSError, ValueError, KeyError, IndexError):  # not Linux: all there is, used or not
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
