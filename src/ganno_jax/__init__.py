@@ -22,7 +22,10 @@ from ganno_jax.policies import AgentPolicy, Policy
 from ganno_jax.tasks import Dataset, Task, TaskFamily
 
 if TYPE_CHECKING:
-    from ganno_jax import baselines, checkpoint, plots, rules
+    from ganno_jax import baselines as baselines
+    from ganno_jax import checkpoint as checkpoint
+    from ganno_jax import plots as plots
+    from ganno_jax import rules as rules
 
 __version__ = "0.1.0"
 
@@ -39,8 +42,6 @@ __all__ = [
     "Task",
     "TaskFamily",
     "Training",
-    "baselines",
-    "checkpoint",
     "control",
     "describe",
     "evaluate",
@@ -49,8 +50,6 @@ __all__ = [
     "make_mesh",
     "metrics",
     "optimizer",
-    "plots",
-    "rules",
     "save",
     "train",
 ]
