@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -18,7 +19,6 @@ from experiments.configs.broad import BroadConfig, BroadExperiment
 from experiments.configs.checks import (
     HIGHEST_LEARNING_RATE,
     LARGEST_SIZE,
-    MOST,
     MOST_MEMBERS,
     WIDEST,
     WIDEST_ALPHA,
@@ -107,10 +107,10 @@ def _check(config: BroadConfig) -> None:
             "broad.coupling": (config.coupling, 0, 2),
             "broad.num_members": (config.num_members, 1, MOST_MEMBERS),
             "broad.hidden": (config.hidden, 1, WIDEST),
-            "broad.num_updates": (config.num_updates, 0, MOST),
-            "broad.head_start": (config.head_start, 0, MOST),
-            "broad.random_kinds": (config.random_kinds, 0, MOST),
-            "broad.own_runs": (config.own_runs, 0, MOST),
+            "broad.num_updates": (config.num_updates, 0, math.inf),
+            "broad.head_start": (config.head_start, 0, math.inf),
+            "broad.random_kinds": (config.random_kinds, 0, math.inf),
+            "broad.own_runs": (config.own_runs, 0, math.inf),
             "broad.noise_correlation": (config.noise_correlation, 0, 0.999),
             "broad.random_learned": (config.random_learned, 0, config.random_kinds),
             "broad.weight_decay": (config.weight_decay, 0, 100),

@@ -2,7 +2,7 @@
 
 import math
 
-from experiments.configs.config import Config, NetworkConfig, Range
+from experiments.configs.config import Config, NetworkConfig, OptimizerConfig, Range
 from ganno_jax.policies.schedules import SCHEDULES
 
 HIGHEST_RATE = 10.0  # of a training: agents' rates end there too
@@ -13,6 +13,7 @@ WIDEST, MOST_MEMBERS = 16_384, 1_000  # networks and teams, likewise
 LARGEST_SIZE = 1000.0  # of an update against its weights
 MOST = 10**9  # of anything that is counted: below what a counter of 32 bits holds
 _MANY = 1e6
+_WITHOUT_MOMENTUM = ("sgd", "rmsprop")
 
 
 def check(config: Config) -> None:
@@ -29,16 +30,16 @@ def check(config: Config) -> None:
     )
     _check_range("optimizer.weight_decay", optimizer.weight_decay, lowest=0.0, highest=100.0)
     numbers: dict[str, tuple[float | None, float, float]] = {  # value, lowest, highest
-        "task.batch_size": (task.batch_size, 1, MOST),
+        "task.batch_size": (task.batch_size, 1, math.inf),
         "env.num_decisions": (env.num_decisions, 1, _MANY),
-        "env.interval": (env.interval, 1, MOST),
+        "env.interval": (env.interval, 1, math.inf),
         "env.stability": (env.stability, 0, 1000),
         "env.penalty": (env.penalty, 0, 1000),
         "agent.hidden": (agent.hidden, 1, WIDEST),
-        "learner.num_updates": (learner.num_updates, 1, MOST),
-        "learner.num_envs": (learner.num_envs, 1, MOST),
-        "learner.num_minibatches": (learner.num_minibatches, 1, MOST),
-        "learner.group_size": (learner.group_size, 1, MOST),
+        "learner.num_updates": (learner.num_updates, 1, math.inf),
+        "learner.num_envs": (learner.num_envs, 1, math.inf),
+        "learner.num_minibatches": (learner.num_minibatches, 1, math.inf),
+        "learner.group_size": (learner.group_size, 1, math.inf),
         "learner.discount": (learner.discount, 0, 1),
         "learner.trace_decay": (learner.trace_decay, 0, 1),
         "learner.entropy_coefficient": (learner.entropy_coefficient, 0, 100),
@@ -50,25 +51,29 @@ def check(config: Config) -> None:
         "agent.forgetting": (agent.forgetting, 0, 100),
         "agent.epoch_exponent": (agent.epoch_exponent, 0, 2),
         "agent.coupling": (agent.coupling, 0, 2),
-        "evaluate.num_runs": (evaluate.num_runs, 2, MOST),
-        "evaluate.tuning_runs": (evaluate.tuning_runs, 1, MOST),
-        "evaluate.blind_updates": (config.num_blind_updates, 0, MOST),
-        "evaluate.curve_every": (evaluate.curve_every, 0, MOST),
-        "evaluate.curve_runs": (evaluate.curve_runs, 1, MOST),
-        "evaluate.block": (evaluate.block, 1, MOST),
-        "evaluate.chunk": (evaluate.chunk, 1, MOST),
-        "learner.num_epochs": (learner.num_epochs, 1, MOST),
-        "env.num_reward": (env.num_reward, 1, MOST),
-        "run.updates_per_call": (config.run.updates_per_call, 1, MOST),
-        "run.devices": (config.run.devices, 1, MOST),
+        "evaluate.num_runs": (evaluate.num_runs, 2, math.inf),
+        "evaluate.tuning_runs": (evaluate.tuning_runs, 1, math.inf),
+        "evaluate.blind_updates": (config.num_blind_updates, 0, math.inf),
+        "evaluate.curve_every": (evaluate.curve_every, 0, math.inf),
+        "evaluate.curve_runs": (evaluate.curve_runs, 1, math.inf),
+        "evaluate.block": (evaluate.block, 1, math.inf),
+        "evaluate.chunk": (evaluate.chunk, 1, math.inf),
+        "learner.num_epochs": (learner.num_epochs, 1, math.inf),
+        "env.num_reward": (env.num_reward, 1, math.inf),
+        "run.updates_per_call": (config.run.updates_per_call, 1, math.inf),
+        "run.devices": (config.run.devices, 1, math.inf),
     }
     steps = env.num_decisions * env.interval
-    numbers["env.num_decisions times env.interval"] = (steps, 1, MOST)
+    numbers["env.num_decisions times env.interval"] = (steps, 1, math.inf)
     numbers |= network_sizes("network", config.network)
     for i, value in enumerate(evaluate.forgettings):
         numbers[f"evaluate.forgettings[{i}]"] = (value, 0, 100)
     require_within(numbers)
     require_below_one({"optimizer.momentum": optimizer.momentum})
+    if optimizer.name in _WITHOUT_MOMENTUM and optimizer.momentum != OptimizerConfig().momentum:
+        raise ValueError(
+            f"optimizer {optimizer.name!r} takes no `optimizer.momentum`; got {optimizer.momentum}."
+        )
     require_positive({"learner.learning_rate": learner.learning_rate}, HIGHEST_LEARNING_RATE)
     require_positive({"learner.clip": learner.clip}, 100)
     require_positive({"learner.max_gradient_norm": learner.max_gradient_norm}, _MANY)
@@ -87,23 +92,23 @@ def network_sizes(
 ) -> dict[str, tuple[float | None, float, float]]:
     """The sizes of a network with their bounds, for `require_within`."""
     return {
-        f"{group}.{name}[{i}]": (size, 1, MOST)
+        f"{group}.{name}[{i}]": (size, 1, math.inf)
         for name in ("features", "channels")
         for i, size in enumerate(getattr(network, name) or ())
     }
 
 
 def require_within(numbers: dict[str, tuple[float | None, float, float]]) -> None:
-    """Raise a `ValueError` where a named value, if there is one, is not from its lowest to its highest."""
+    """Raise a `ValueError` where a named value, if there is one, is not from its lowest to its highest, or `MOST`."""
     for name, (value, lowest, highest) in numbers.items():
-        if value is not None and not lowest <= value <= highest:
+        if value is not None and not lowest <= value <= min(highest, MOST):
             upper = _at_most(highest, value)
             raise ValueError(f"`{name}` must be at least {lowest:g}{upper}; got {value}.")
 
 
 def _at_most(highest: float, value: float) -> str:
-    """The upper bound in words; one that is only there against senseless numbers where it is passed."""
-    return "" if highest == MOST and value < highest else f" and at most {highest:g}"
+    """The upper bound in words; `MOST`, which is there against senseless numbers, only where it is passed."""
+    return "" if highest > MOST and value <= MOST else f" and at most {min(highest, MOST):g}"
 
 
 def require_below_one(values: dict[str, float]) -> None:

@@ -15,7 +15,6 @@ from jax.sharding import Mesh
 from experiments.agents import needs
 from experiments.configs.checks import (
     HIGHEST_RATE,
-    MOST,
     network_sizes,
     require_seeds,
     require_within,
@@ -141,14 +140,14 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
         )
     try:
         require_seeds({"step_size.seed": part.seed})
-        require_within({f"step_size.{name}": (getattr(part, name), 1, MOST) for name in counts})
+        require_within({f"step_size.{name}": (getattr(part, name), 1, math.inf) for name in counts})
         require_within(network_sizes("network", config.network))
         if part.agents is not None:
             load(part.agents)
         examples = search.test_family(config).dataset.train.num_examples
         require_within(
             {
-                "step_size.test_steps": (part.test_steps, part.interval, MOST),
+                "step_size.test_steps": (part.test_steps, part.interval, math.inf),
                 "step_size.test_batch_size": (part.test_batch_size, 1, examples),
             }
         )
