@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from experiments.configs.config import PlaceConfig, to_dict
@@ -66,6 +67,12 @@ def restore(
             return found, metadata
         checkpoints.discard(number)
     raise UserError(f"{damage} There is no older one: train again under another --run.name")
+
+
+def require_finite(learned: Any, what: str, since: str) -> None:
+    """Raise a `UserError` where a number of a pytree that was learned is not finite: going on would be for nothing."""
+    if not all(np.isfinite(x).all() for x in jax.tree.leaves(learned)):
+        raise UserError(f"{what} are not finite since {since}: stopped")
 
 
 def _require_ours(metadata: Mapping[str, Any], settings: Mapping[str, Any], what: str) -> None:

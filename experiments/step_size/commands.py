@@ -27,7 +27,7 @@ from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.memory import Need
 from experiments.runs.progress import Bar, say
-from experiments.runs.session import Session, mesh_of
+from experiments.runs.session import Session, mesh_of, require_finite
 from experiments.runs.signals import StopRequest
 from experiments.runs.streams import stream
 from experiments.step_size import search
@@ -247,7 +247,10 @@ def _search(
 
         def report(row: dict[str, float], state: Any) -> None:
             shown = f"mean return {row['mean_return']:.4f}  best {row['highest_return']:.4f}"
-            bar.show(int(row["iteration"]) + 1, shown)
+            number = int(row["iteration"]) + 1
+            weights = problem.strategy.best(state.strategy)
+            require_finite(weights, f"the controller's weights for {name}", f"iteration {number}")
+            bar.show(number, shown)
             session.record(name, row, session.state | {name: state})
 
         search.run_search(problem, state, total, mesh, report)

@@ -3,9 +3,11 @@
 import ast
 import errno
 import inspect
+import io
 import itertools
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -173,23 +175,25 @@ def test_bad_input_gets_one_line_and_writes_nothing(words, expected, tmp_path, c
     "box",
     [
         "╭─ Parsing error ──╮\n│ Wrong value     │\n│ for --seed: x   │\n│ ─────────────── │\n│ see help       │\n╰──╯",
-        "+- Parsing error --+\n| Wrong value     |\n| for --seed: x   |\n| --------------- |\n| see help       |\n+--+",
+        " Parsing error   \n ---------------- \n  Wrong value   \n  for --seed: x  \n  ------------ \n  see help \n",
     ],
 )
 def test_what_stands_in_a_drawn_box_is_one_sentence_without_the_drawing(box):
     assert _condensed(box) == "Wrong value for --seed: x"
-    assert _condensed(box.splitlines()[0]) == "the arguments cannot be understood"
 
 
 @pytest.mark.parametrize(
     "words", ["--seed x", "extra", "--agent.actions jump", "--optimizer.initial_rate 1", "--scale"]
 )
 @pytest.mark.parametrize("columns", ["20", "80"])
-def test_a_wrong_argument_is_one_sentence_on_any_terminal(monkeypatch, words, columns):
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_wrong_argument_is_one_sentence_on_any_terminal(monkeypatch, words, columns, encoding):
     monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding))
     with pytest.raises(UserError) as caught:
         parse("train", ["digits", *words.split()])
     said = str(caught.value)
+    assert words.split()[0] in said
     assert not set(said) & set("─│╭╮╰╯\n")
     assert "--- " not in said
 

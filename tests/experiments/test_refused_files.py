@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from experiments.agents import commands
@@ -21,6 +23,7 @@ from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.logs import Lines
 from experiments.runs.progress import Bar
+from experiments.step_size import commands as search_commands
 from ganno_jax.checkpoint import Checkpoints
 
 from .tiny import RUN, numbers
@@ -172,7 +175,7 @@ def test_a_run_whose_folder_goes_stops_and_what_was_moved_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", [1024, 2048, 4096, 16384])
+@pytest.mark.parametrize("limit", [1024, 2048, 4096])
 def test_a_run_that_the_system_gives_no_room_ends_with_one_line_and_can_go_on(
     tmp_path, limit, compiled_once
 ):
@@ -197,6 +200,29 @@ def test_a_run_that_the_system_gives_no_room_ends_with_one_line_and_can_go_on(
     assert main(words) == 0
     updates = [line["update"] for line in numbers(tmp_path / "digits", "metrics.jsonl")]
     assert updates == [1, 2, 3, 4]
+
+
+def test_a_search_that_is_not_finite_stops_and_says_since_when(monkeypatch):
+    recorded = []
+    session = SimpleNamespace(
+        state={"momentum": SimpleNamespace(iteration=0)}, record=lambda *row: recorded.append(row)
+    )
+    problem = SimpleNamespace(strategy=SimpleNamespace(best=lambda weights: weights))
+
+    def run_search(problem, state, total, mesh, report):
+        for number in range(total):
+            row = {"iteration": number, "mean_return": 0.0, "highest_return": 0.0}
+            weights = np.full(5, np.nan if number == 2 else 1.0)
+            report(row, SimpleNamespace(strategy=weights, iteration=number + 1))
+
+    monkeypatch.setattr(search_commands.search, "run_search", run_search)
+    with pytest.raises(
+        UserError, match="weights for momentum are not finite since iteration 3: stopped"
+    ):
+        search_commands._search(
+            parse("train", ["step_size_digits"]), "momentum", problem, session, None
+        )
+    assert len(recorded) == 2  # what is not finite is not kept
 
 
 def test_missing_updates_are_said_as_spans(tmp_path, capsys):
