@@ -14,13 +14,13 @@ import errno
 import inspect
 import io
 import os
-import re
 import signal
 import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 try:
     import tyro
@@ -44,7 +44,8 @@ COMMANDS = {
 }
 # What the system says when a file cannot be used, as opposed to what is a bug.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
-_REFUSALS |= {errno.ENAMETOOLONG, errno.EISDIR, errno.EIO}
+_REFUSALS |= {errno.ENAMETOOLONG, errno.EISDIR, errno.EIO, errno.EFBIG, errno.ENOENT, errno.EEXIST}
+_REFUSALS |= {errno.ELOOP, errno.ESTALE, errno.EMFILE, errno.ENFILE}
 
 _OF_PROCESS = ("coordinator", "num_processes", "process_id")  # said anew at every start
 
@@ -216,15 +217,21 @@ def _value(words: Sequence[str], option: str) -> str | None:
 
 
 def _condensed(box: str) -> str:
-    """The first paragraph of what tyro draws a box around, as one line."""
-    words: list[str] = []
+    """What tyro draws a box around, up to the first rule below the title, as one line."""
+    title_in_frame = (
+        "╭" in box
+    )  # else the title stands above a rule of dashes: no Unicode on this terminal
+    parts: list[list[str]] = [[]]
     for line in box.splitlines():
         text = line.strip("│ ").strip()
-        if words and (not text or set(text) <= set("─╰╯")):
-            break
-        if text and not re.match(r"^[╭╰─]", text):
-            words.append(text)
-    return " ".join(words) or "the arguments cannot be understood"
+        if text.startswith(("╭", "╰")) or (text and set(text) <= set("─-")):
+            parts.append([])
+        elif text:
+            parts[-1].append(text)
+    said = [" ".join(part) for part in parts if part]
+    if not title_in_frame:
+        said = said[1:]
+    return said[0] if said else "the arguments cannot be understood"
 
 
 def _list() -> None:
@@ -252,6 +259,20 @@ def _complain(message: str, code: int) -> int:
     return code
 
 
-if __name__ == "__main__":
+def program() -> NoReturn:
+    """`main` with the words of this process, which then ends.
+
+    After an error it ends at once: threads of TensorStore still tell of writes that failed.
+    """
     sys.excepthook = _without_closed_loops
-    sys.exit(main())
+    status = main()
+    if status == 2 and "jax" in sys.modules and hosts.count() == 1:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    program()

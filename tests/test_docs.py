@@ -161,4 +161,17 @@ def test_the_short_blocks_of_a_page_are_right(page, monkeypatch, tmp_path):
 
 def test_every_page_with_code_is_looked_at():
     with_code = {page.name for page in DOCS.rglob("*.md") if "```python" in page.read_text()}
-    assert with_code == {*STAND_INS, "training_loop.md", "index.md"}
+    assert with_code == {*STAND_INS, "training_loop.md", "index.md", "own_controller.md"}
+
+
+@pytest.mark.slow
+def test_the_way_from_a_learner_to_a_loop_runs_as_it_stands(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the page writes its controller where it is
+    page = DOCS / "own_controller.md"
+    names = {"__name__": "own_controller"}
+    for block in python_blocks(page.read_text()):
+        exec(compile(block, str(page), "exec"), names)
+    printed = capsys.readouterr().out
+    assert "mine.controller {'data': 'digits', 'updates': 20}" in printed
+    assert float(re.search(r"training loss (\S+)", printed)[1]) < 1.0  # 2.3 is guessing
+    assert (tmp_path / "mine.controller").is_file()

@@ -7,6 +7,8 @@ import ast
 import functools
 import graphlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
@@ -101,6 +103,27 @@ def test_extras_imports_nothing_of_the_package():
     text = (PACKAGE / "extras.py").read_text()
     assert "from ganno_jax" not in text
     assert "import ganno_jax" not in text
+
+
+def test_every_room_is_reached_from_the_package_and_none_is_imported_before_it_is_used():
+    rooms = (*ROOMS, "baselines", "checkpoint", "plots", "door")
+    program = (
+        "import ganno_jax, sys; assert 'matplotlib' not in sys.modules\n"
+        f"for room in {rooms}: print(getattr(ganno_jax, room).__name__, room in dir(ganno_jax))\n"
+        "ganno_jax.rules.compile"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f"ganno_jax.{room} True" for room in rooms], done.stderr
+    assert done.returncode == 0
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'ganno_jax' has no attribute 'rule'"):
+        _ = ganno_jax.rule
+
+
+def test_the_package_says_that_it_has_types():
+    assert (PACKAGE / "py.typed").is_file()
 
 
 def test_every_module_has_a_room():

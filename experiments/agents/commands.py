@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from experiments.agents import evaluation_arrays, training
+from experiments.agents import evaluation_arrays, needs, training
 from experiments.agents.blind import train_blind
 from experiments.agents.build import Experiment, build, learner_key
 from experiments.agents.entrants import Evaluator
@@ -16,7 +16,7 @@ from experiments.agents.updates import Clock, Updates, init, require_planned
 from experiments.configs.config import Config
 from experiments.configs.values import learned_settings
 from experiments.runs import folder as folders
-from experiments.runs import hosts, results, whole_files
+from experiments.runs import hosts, memory, results, whole_files
 from experiments.runs.beginning import command_of, describe, entered, resume_command, unfinished
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
@@ -35,7 +35,8 @@ def train(config: Config, arguments: Sequence[str]) -> None:
     """Train, evaluate, write everything."""
     clock = Clock()
     folder = folders.claim(config)
-    experiment = _build(config)
+    evaluates = config.evaluate.after_training or config.evaluate.curve_every > 0
+    experiment = _build(config, learns=True, evaluates=evaluates)
     devices = list(experiment.mesh.devices.flat)
     say(
         f"{config.preset} ({config.scale}): {experiment.env.training.family.name}, "
@@ -61,7 +62,7 @@ def evaluate(config: Config, arguments: Sequence[str]) -> None:
     del arguments
     clock = Clock()
     folder = folders.of_process(config)
-    experiment = _build(config)
+    experiment = _build(config, learns=config.num_blind_updates > 0, evaluates=True)
     checkpoints = Checkpoints(folder.checkpoints)
     updates = Updates(experiment)
     learner = experiment.learner
@@ -95,11 +96,17 @@ def plot(config: Config, arguments: Sequence[str]) -> None:
         _show(folder, presented)
 
 
-def _build(config: Config) -> Experiment:
+def _build(config: Config, *, learns: bool, evaluates: bool) -> Experiment:
     try:
-        return build(config)
+        experiment = build(config)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
+    learner = experiment.learner
+    if learns:
+        memory.require(*needs.learning(learner, "learner.num_envs"))
+    if evaluates:
+        memory.require(*needs.evaluation(learner, config.evaluate))
+    return experiment
 
 
 def _evaluator(experiment: Experiment) -> Evaluator:

@@ -16,7 +16,12 @@ def save_snapshot(folder: RunFolder, name: str, update: int, policy: AgentPolicy
     if not hosts.leads():
         return
     content = serialization.to_bytes((policy.params, policy.normalizer))
-    write_with_digest(folder.snapshots / f"{name}_{update:05d}.msgpack", content)
+    write_with_digest(folder.snapshots / snapshot_name(name, update), content)
+
+
+def snapshot_name(name: str, update: int) -> str:
+    """Of the file of agents as they stood at an update."""
+    return f"{name}_{update:05d}.msgpack"
 
 
 def load_snapshot(
@@ -27,7 +32,7 @@ def load_snapshot(
     Raises:
       UserError: the file is damaged.
     """
-    path = folder.snapshots / f"{name}_{update:05d}.msgpack"
+    path = folder.snapshots / snapshot_name(name, update)
     if not path.is_file():
         return None
     try:

@@ -9,10 +9,11 @@ import jax
 
 from experiments.agents import entrants
 from experiments.agents.build import Experiment, initial_rates, learner_key, run_keys
-from experiments.agents.snapshots import save_snapshot
+from experiments.agents.snapshots import save_snapshot, snapshot_name
 from experiments.agents.updates import Clock, Updates, init, require_finite, require_planned
+from experiments.configs.config import Config
 from experiments.configs.values import learned_settings, to_dict
-from experiments.runs import hosts
+from experiments.runs import history, hosts
 from experiments.runs.folder import RunFolder
 from experiments.runs.logs import Lines, TensorBoard, read_lines
 from experiments.runs.progress import Bar, say
@@ -47,7 +48,7 @@ def run_training(
     done, total = int(state.update), config.learner.num_updates
     require_planned(done, total, folder)
     if done:
-        say(f"going on from update {done} of {total}")
+        _say_going_on(folder, done, config)
     metrics, curve = Lines(folder.metrics, done), Lines(folder.curve, done)
     board = TensorBoard(folder.tensorboard, done)
     seen = {line["update"] for line in read_lines(folder.curve)}
@@ -120,6 +121,17 @@ def _first_or_last(
     state, metadata = restore(checkpoints, learned_settings(config), state)
     clock.go_on_from(metadata["clock"])
     return updates.place(state)
+
+
+def _say_going_on(folder: RunFolder, done: int, config: Config) -> None:
+    """Say from where, and what of the records of earlier sessions is missing; the point at `done` may be to come."""
+    say(f"going on from update {done} of {config.learner.num_updates}")
+    if not hosts.leads():
+        return
+    history.say_missing(folder.metrics, range(1, done + 1))
+    if config.evaluate.curve_every:
+        history.say_missing(folder.curve, range(0, done, config.evaluate.curve_every))
+    history.say_damaged(folder.snapshots, [snapshot_name("agents", 0)])
 
 
 def _compile(

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from experiments.agents import needs
 from experiments.agents.updates import require_finite
 from experiments.broad import head_start, own_kinds
 from experiments.broad.build import kept_actions, make_direction, make_env, make_learner
@@ -19,10 +20,11 @@ from experiments.problems import broad_families, horizons, large_families, rando
 from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of
 from experiments.runs import folder as folders
-from experiments.runs import hosts, whole_files
+from experiments.runs import hosts, memory, whole_files
 from experiments.runs.beginning import command, describe, entered, resume_command
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
+from experiments.runs.memory import Need
 from experiments.runs.progress import Bar, say
 from experiments.runs.results import save_controller
 from experiments.runs.session import Session, mesh_of
@@ -31,7 +33,7 @@ from experiments.runs.streams import stream
 from experiments.suites.commands import check_suite, examine, present_stored
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
-from ganno_jax.env import Env
+from ganno_jax.env import FEATURES, Env
 from ganno_jax.env.mesh import to_mesh
 from ganno_jax.learners import MAPPO, LearnerState
 from ganno_jax.learners import train as train_chunk
@@ -129,11 +131,25 @@ def _plan(config: BroadExperiment, mesh: Mesh) -> _Plan:
         families = (*own, *drawn[: settings.random_learned])
         envs = tuple(make_env(problem, config) for problem in families)
         learner = make_learner(settings, envs)
+        _require_memory(settings, learner, own, envs)
         states = _fresh(learner, settings, mesh)
         check_divisible(learner.config, mesh)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
     return _Plan(own, drawn, families, envs, learner, states)
+
+
+def _require_memory(
+    settings: BroadConfig, learner: MAPPO, own: Sequence[Problem], envs: Sequence[Env]
+) -> None:
+    teams, runs = settings.num_members, settings.own_runs
+    start = 10 * settings.head_start * sum(p.num_decisions for p in own) * len(FEATURES) * 4
+    memory.require(
+        *needs.learning(learner, "broad.num_envs"),
+        Need(f"{teams:,} teams of agents (broad.num_members)", teams * needs.agents(learner)),
+        Need("the trainings of the head start (broad.head_start)", start, on_host=True),
+        *(needs.curves(env, runs, 2, "broad.own_runs") for env in envs[:1]),
+    )
 
 
 def _settings(config: BroadExperiment) -> dict[str, Any]:

@@ -12,6 +12,7 @@ WIDEST_ALPHA = 50.0  # whose exponential is finite, as controller files have it
 WIDEST, MOST_MEMBERS = 16_384, 1_000  # networks and teams, likewise
 LARGEST_SIZE = 1000.0  # of an update against its weights
 MANY = 1e6
+MOST = 10**9  # of anything that is counted: below what a counter of 32 bits holds
 
 
 class Bound(Protocol):
@@ -44,6 +45,15 @@ class Positive:
 
 
 @dataclass(frozen=True)
+class BelowOne:
+    """A number that is at least 0 and below 1."""
+
+    def check(self, name: str, value: float) -> None:
+        if not 0 <= value < 1:
+            raise ValueError(f"`{name}` must be at least 0 and below 1; got {value}.")
+
+
+@dataclass(frozen=True)
 class Rising:
     """Two numbers, the second not below the first."""
 
@@ -57,12 +67,12 @@ class Rising:
 
 @dataclass(frozen=True)
 class Each:
-    """A bound of every one of several numbers."""
+    """A bound of every one of several numbers, where there are some."""
 
     bound: Bound
 
-    def check(self, name: str, value: tuple[float, ...]) -> None:
-        for number, one in enumerate(value):
+    def check(self, name: str, value: tuple[float, ...] | None) -> None:
+        for number, one in enumerate(value or ()):
             self.bound.check(f"{name}[{number}]", one)
 
 
@@ -93,17 +103,16 @@ def check_bounds(group: Any, where: str = "") -> None:
 
 
 def require_within(numbers: dict[str, tuple[float | None, float, float]]) -> None:
-    """Raise a `ValueError` where a named value, if there is one, is below its lowest, above its highest or infinite."""
+    """Raise a `ValueError` where a named value, if there is one, is not from its lowest to its highest, or `MOST`."""
     for name, (value, lowest, highest) in numbers.items():
-        if value is not None and not (lowest <= value <= highest and value < math.inf):
+        if value is not None and not lowest <= value <= min(highest, MOST):
             upper = _at_most(highest, value)
             raise ValueError(f"`{name}` must be at least {lowest:g}{upper}; got {value}.")
 
 
 def _at_most(highest: float, value: float) -> str:
-    if highest < math.inf:
-        return f" and at most {highest:g}"
-    return " and finite" if value == math.inf else ""
+    """The upper bound in words; `MOST`, which is there against senseless numbers, only where it is passed."""
+    return "" if highest > MOST and value <= MOST else f" and at most {min(highest, MOST):g}"
 
 
 def require_seeds(seeds: dict[str, int]) -> None:

@@ -11,6 +11,7 @@ from experiments.configs.bounds import (
     MOST_MEMBERS,
     WIDEST,
     WIDEST_ALPHA,
+    BelowOne,
     Positive,
     SeedNumber,
     Within,
@@ -41,7 +42,7 @@ class BroadConfig(TeamConfig):
     """Of the exploration noise."""
     hidden_features: tuple[str, ...] = NOISY_FEATURES
     """Features that the agents do not see; all: none, agents that see nothing, for --suite.blind."""
-    num_updates: int = 70
+    num_updates: Annotated[int, Within(0)] = 70
     """Learner updates, each of one rollout in every problem; a finished run goes on to more with --run.resume."""
     num_members: Annotated[int, Within(1, MOST_MEMBERS)] = 1
     """Teams of agents trained apart, with the seeds from `seed` on; the controller is their geometric mean."""
@@ -61,7 +62,7 @@ class BroadConfig(TeamConfig):
     """Minibatches per epoch; must divide `num_envs`."""
     noise_fall: Annotated[float, Within(0, 25)] = 0.0
     """How much the log standard deviation of the exploration noise falls over the training, >= 0."""
-    noise_correlation: float = 0.9
+    noise_correlation: Annotated[float, Within(0, 0.999)] = 0.9
     """Of successive exploration noise, [0, 1)."""
     action_share: Annotated[float, Within(1e-6, 1)] = 1.0
     """Of the agents' log actions that the finished controller keeps, (0, 1]; less stays closer to the base."""
@@ -83,15 +84,15 @@ class BroadConfig(TeamConfig):
     """Only problems whose names contain one of these; all by default."""
     direction: str = "own"
     """Optimizer of all trainings, which the controller then brings with it: nadam, adam, ...; own: each kind's own."""
-    momentum: float = 0.9
+    momentum: Annotated[float, BelowOne()] = 0.9
     """First-moment decay of that direction, [0, 1)."""
-    second_decay: float = 0.999
+    second_decay: Annotated[float, BelowOne()] = 0.999
     """Second-moment decay of that direction, [0, 1)."""
     weight_decay: Annotated[float, Within(0, 100)] = 0.0
     """Weight decay of that direction per unit of rate, >= 0."""
     large: bool = False
     """Also the larger kinds: whole images, wider and deeper networks, up to 5,000 steps; for an accelerator."""
-    own_runs: int = 32
+    own_runs: Annotated[int, Within(0)] = 32
     """Fresh runs per problem in which the agents are compared with untrained ones in the end; 0: none."""
     seed: SeedNumber = 0
     """Of the first team's training."""

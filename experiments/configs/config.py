@@ -19,6 +19,7 @@ from experiments.configs.bounds import (
     MANY,
     WIDEST,
     WIDEST_ALPHA,
+    BelowOne,
     Count,
     Each,
     Positive,
@@ -69,9 +70,9 @@ class NetworkConfig:
 
     name: str = "mlp"
     """Network: softmax, mlp, cnn, deep_cnn, resnet8, resnet18, wide_resnet, vit, ..."""
-    features: tuple[int, ...] | None = None
+    features: Annotated[tuple[int, ...] | None, Each(Within(1))] = None
     """Units of each hidden layer (mlp); by default the network's own."""
-    channels: tuple[int, ...] | None = None
+    channels: Annotated[tuple[int, ...] | None, Each(Within(1))] = None
     """Filters of each convolution (cnn), or of the first stage (one number, resnet)."""
     activation: str | None = None
     """Activation: relu, tanh, gelu, silu, elu, linear (mlp, cnn)."""
@@ -109,7 +110,7 @@ class OptimizerConfig:
     """Optimizer: sgd, momentum, nesterov, rmsprop, adam, adamw, nadam, nadamw, lion, muon."""
     initial_rate: Annotated[Range, Rising(lowest=1e-12, highest=HIGHEST_RATE)] = (1e-5, 3.0)
     """Learning rate before the first decision, log-uniform, > 0."""
-    momentum: Annotated[float, Within(0, 1 - 1e-9)] = 0.9
+    momentum: Annotated[float, BelowOne()] = 0.9
     """First-moment decay, in [0, 1)."""
     weight_decay: Annotated[Range, Rising(lowest=0.0, highest=100.0)] = (0.0, 0.0)
     """Weight decay, uniform, >= 0 (decoupled for adamw and lion, else L2)."""
@@ -129,7 +130,7 @@ class EnvConfig:
     """Cut episodes after so many decisions (truncation); None trains to the end."""
     num_measured: int = 2
     """Inner steps per window over which the per-layer statistics are taken."""
-    num_reward: int = 512
+    num_reward: Count = 512
     """Training examples that each training sets aside for its rewards (at most a quarter of them)."""
     reward: Literal[
         "log_loss", "train_log_loss", "terminal_accuracy", "terminal_log_loss", "difference"
@@ -196,7 +197,7 @@ class LearnerConfig:
     """Decisions per rollout; None is a whole episode."""
     group_size: Count = 4
     """Trainings that share seed and batches, so that their mean is a baseline."""
-    num_epochs: int = 4
+    num_epochs: Count = 4
     """Passes over each rollout."""
     num_minibatches: Count = 4
     """Minibatches per pass."""
@@ -206,11 +207,11 @@ class LearnerConfig:
     """Discount factor, in [0, 1]."""
     trace_decay: Annotated[float, Within(0, 1)] = 0.95
     """Lambda of the advantage estimates, in [0, 1]."""
-    clip: Annotated[float, Within(1e-9, 100)] = 0.2
+    clip: Annotated[float, Positive(100)] = 0.2
     """Largest change of the probability ratio that pays."""
     entropy_coefficient: Annotated[float, Within(0, 100)] = 0.001
     """Weight of the entropy bonus."""
-    max_gradient_norm: Annotated[float, Within(1e-9, MANY)] = 0.5
+    max_gradient_norm: Annotated[float, Positive(MANY)] = 0.5
     """Largest norm of the agents' gradient, and of the critic's."""
     target_kl: Annotated[float, Within(0, MANY)] = 0.05
     """No further steps in an update once the mean KL divergence is above this."""

@@ -16,7 +16,7 @@ from experiments.runs.beginning import describe, entered, resume_command, unfini
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
-from experiments.runs.session import Session, mesh_of
+from experiments.runs.session import Session, mesh_of, require_finite
 from experiments.runs.signals import StopRequest
 from ganno_jax import rules
 from ganno_jax.evaluation.csv_tables import write_csv
@@ -131,6 +131,8 @@ def _search(config: RuleSearchConfig, name: str, session: Session, judge: Any) -
     with Bar(label, budget, start) as bar:
 
         def on_update(state: search.SearchState, metrics: dict[str, float]) -> None:
+            params = getattr(state.method, "params", ())  # evolution has none
+            require_finite(params, "the proposer's weights", f"update {int(state.num_updates)}")
             size = int(state.archive.size)
             best = search.leaderboard(state, 1)
             reward = best[0]["fitness"] if best else 0.0

@@ -10,16 +10,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from experiments.agents.task import load_data, make_network
 from experiments.configs.bounds import HIGHEST_PEAK, check_bounds
 from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment
+from experiments.runs import memory
+from experiments.runs.memory import Need
 from experiments.runs.streams import stream
 from ganno_jax import rules
 from ganno_jax.env.mesh import AXIS
 from ganno_jax.rules import search
+from ganno_jax.rules.language import ROW
 from ganno_jax.tasks import Dataset, Split, Task, from_linen
 
 METHODS = {
@@ -37,9 +41,12 @@ def check(config: RuleSearchExperiment) -> None:
     Raises:
       ValueError: an option, what it needs and what came.
       FileNotFoundError: the data are not there.
+      UserError: there is not so much memory.
     """
     part = config.search
     check_bounds(part, "search.")
+    for name in ("network", "compared_network"):
+        check_bounds(getattr(config, name), f"{name}.")
     in_range = all(0 < rate <= HIGHEST_PEAK for rate in part.rates)
     if not part.rates or not in_range or list(part.rates) != sorted(part.rates):
         raise ValueError(
@@ -52,8 +59,31 @@ def check(config: RuleSearchExperiment) -> None:
             f"`search.child_batch_size` must be between 1 and the {examples} training examples; "
             f"got {part.child_batch_size}"
         )
-    for network in (config.network, config.compared_network):
-        make_network(network, dataset)
+    searched, compared = (
+        _weights(make_network(network, dataset), dataset)
+        for network in (config.network, config.compared_network)
+    )
+    runs = max(len(part.rates) * part.tuning_runs, part.num_runs)
+    memory.require(
+        Need("the weights of a network (network)", searched),
+        Need(f"the weights of {runs:,} networks (search.num_runs, tuning_runs)", runs * compared),
+        Need(
+            f"an archive of {part.budget:,} rules (search.budget)",
+            part.budget * 4 * (3 + ROW * part.num_rows),
+            on_host=True,
+        ),
+    )
+
+
+def _weights(network: nn.Module, dataset: Dataset) -> int:
+    """Bytes of a network's parameters."""
+    family = from_linen(network, dataset)
+
+    def params() -> Any:
+        key = jax.random.key(0)
+        return family.sample(key).init(key)[0]
+
+    return memory.size_of(jax.eval_shape(params))
 
 
 def child_of(config: RuleSearchExperiment) -> rules.Child:

@@ -2,7 +2,10 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
+
+from experiments.runs.errors import UserError
 
 FORCED = "--xla_force_host_platform_device_count"
 
@@ -13,13 +16,20 @@ def prepare(devices: int | None) -> None:
     Trainings are split over devices; on a CPU XLA uses one core per device for programs of many
     small steps, so as many devices as cores double the throughput on two cores. On other platforms
     the setting has no effect. A count in the user's own XLA_FLAGS, and a folder in the user's
-    JAX_COMPILATION_CACHE_DIR, are kept.
+    JAX_COMPILATION_CACHE_DIR, are kept. Programs that cannot be kept (a full disk) or read are
+    compiled again without a word.
 
     Args:
       devices: how many instead of one per core.
+
+    Raises:
+      UserError: the environment asks for numbers of 64 bits.
     """
+    if os.environ.get("JAX_ENABLE_X64", "").lower() in ("1", "true", "yes", "on", "y", "t"):
+        raise UserError("experiments are made in float32: unset JAX_ENABLE_X64")
     if "jax" in sys.modules:  # in a process that uses JAX already, its settings stand
         return
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
     flags = os.environ.get("XLA_FLAGS", "")
     if FORCED not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {FORCED}={devices or num_cores()}".strip()

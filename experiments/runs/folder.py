@@ -8,7 +8,6 @@ import json
 import math
 import os
 import platform
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from experiments.configs.registry import AnyConfig, stored
 from experiments.configs.values import to_dict
 from experiments.runs import hosts, rescued
 from experiments.runs.errors import UserError
+from experiments.runs.source import git_commit
 from experiments.runs.whole_files import write_json
 
 LIBRARY = "ganno-jax"
@@ -140,14 +140,16 @@ def held(folder: RunFolder) -> Iterator[None]:
     """Keep other programs out of a run's folder, which is made if missing; the system lets go of it if this one dies.
 
     Raises:
-      UserError: another program is in it.
+      UserError: another program is in it, it cannot be made, or somebody moved or removed it meanwhile.
     """
     place = folder.shared or folder.path
+    kept: list[os.stat_result] = []
     with contextlib.ExitStack() as stack:
 
         def lock() -> None:
-            place.mkdir(parents=True, exist_ok=True)
+            _make(place)
             file = stack.enter_context((place / ".lock").open("a"))
+            kept.append(os.fstat(file.fileno()))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -159,6 +161,28 @@ def held(folder: RunFolder) -> Iterator[None]:
 
         hosts.first(lock, f"the first process cannot use {place}; its error says why")
         yield
+        if kept and not is_at(place / ".lock", kept[0]):
+            raise UserError(
+                f"{place} was moved or removed while the run was at work: it is not whole there"
+            )
+
+
+def is_at(path: Path, file: os.stat_result) -> bool:
+    """Whether this file, which is open, is still the one under that name."""
+    try:
+        return os.path.samestat(path.stat(), file)
+    except OSError:
+        return False
+
+
+def _make(place: Path) -> None:
+    """Make a run's folder; a `UserError` where the system refuses."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the folder {place} cannot be made ({error.strerror}); choose another --run.folder"
+        ) from error
 
 
 def require_name(name: str) -> None:
@@ -188,6 +212,10 @@ def _check_free(config: AnyConfig) -> None:
         )
     place = folder.path.absolute()
     while not place.exists():
+        if place.is_symlink():
+            raise UserError(
+                f"{place} is a link to {os.readlink(place)}, which is not there; choose another --run.folder"
+            )
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise UserError(f"no permission to write to {place}; choose another --run.folder")
@@ -255,19 +283,3 @@ def describe(config: AnyConfig, versions: Mapping[str, str], devices: list[str])
         "cores": os.cpu_count(),
         "git_commit": git_commit(),
     }
-
-
-def git_commit() -> str | None:
-    """Of the source tree, with "-dirty" where files changed; None outside of one."""
-    here = Path(__file__).resolve().parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

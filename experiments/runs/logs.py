@@ -1,11 +1,14 @@
 """The numbers of a training: one JSON object per line, and TensorBoard."""
 
+import errno
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.runs.folder import is_at
 from experiments.runs.whole_files import plain, write_whole
 
 FLUSH_EVERY = 30.0  # seconds between events that reach the disk
@@ -27,7 +30,15 @@ class Lines:
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """Append a line; on disk (of the system, at least) once this returns."""
+        """Append a line; on disk (of the system, at least) once this returns.
+
+        Raises:
+          OSError: the disk is full, or the file is not where it was.
+        """
+        if not is_at(self.path, os.fstat(self._file.fileno())):
+            raise OSError(
+                errno.ENOENT, "it was moved or removed while the run was at work", self.path
+            )
         self._file.write(json.dumps(plain(values)) + "\n")
         self._file.flush()
 

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from experiments.configs.place import PlaceConfig
 from experiments.configs.registry import AnyConfig
 from experiments.configs.values import to_dict
-from experiments.runs import hosts
+from experiments.runs import history, hosts
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.logs import Lines, TensorBoard
@@ -70,6 +71,12 @@ def restore(
     raise UserError(f"{damage} There is no older one: train again under another --run.name")
 
 
+def require_finite(learned: Any, what: str, since: str) -> None:
+    """Raise a `UserError` where a number of a pytree that was learned is not finite: going on would be for nothing."""
+    if not all(np.isfinite(x).all() for x in jax.tree.leaves(learned)):
+        raise UserError(f"{what} are not finite since {since}: stopped")
+
+
 def _require_ours(metadata: Mapping[str, Any], settings: Mapping[str, Any], what: str) -> None:
     """Raise a `UserError` where a checkpoint is of other settings or libraries, or of another program."""
     try:
@@ -112,6 +119,7 @@ class Session:
             restored, metadata = restore(self._checkpoints, self._settings, state)
             self.state = {name: restored[name] for name in state}  # a pytree sorts its names
             self.update, self._earlier = self._checkpoints.latest, metadata["seconds"]
+            history.say_missing(folder.metrics, range(1, self.update + 1))
         self._lines = Lines(folder.metrics, self.update)
         self._board = TensorBoard(folder.tensorboard, self.update)
 

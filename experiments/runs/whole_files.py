@@ -12,8 +12,11 @@ from typing import Any
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is complete under its name or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that it is complete under its name or absent.
+
+    Of folders at most the file's own is made: a run's folder that somebody removed does not come back half empty.
+    """
+    path.parent.mkdir(exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -9,15 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from experiments.agents import needs
 from experiments.configs.bounds import HIGHEST_RATE, check_bounds, require_within
 from experiments.configs.systems import StepSizeExperiment, learned_settings
 from experiments.runs import folder as folders
-from experiments.runs import results
+from experiments.runs import memory, results
 from experiments.runs.beginning import describe, entered, resume_command, unfinished
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
+from experiments.runs.memory import Need
 from experiments.runs.progress import Bar, say
-from experiments.runs.session import Session, mesh_of
+from experiments.runs.session import Session, mesh_of, require_finite
 from experiments.runs.signals import StopRequest
 from experiments.runs.streams import stream
 from experiments.step_size import search
@@ -26,6 +28,7 @@ from experiments.step_size.other_run import Thetas, controllers_of
 from experiments.step_size.present import present, store, stored
 from ganno_jax.controller_files import load
 from ganno_jax.evaluation.csv_tables import write_csv
+from ganno_jax.inner import Training
 from ganno_jax.learners.parameter_search import ParameterSearch
 from ganno_jax.policies.step_size import WEIGHTS, StepSizePolicy
 
@@ -121,6 +124,7 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
         )
     try:
         check_bounds(part, "step_size.")
+        check_bounds(config.network, "network.")
         if part.agents is not None:
             load(part.agents)
         examples = search.test_family(config).dataset.train.num_examples
@@ -130,9 +134,30 @@ def _problems(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
                 "step_size.test_batch_size": (part.test_batch_size, 1, examples),
             }
         )
-        return {name: search.problem(config, name) for name in config.optimizers}
+        problems = {name: search.problem(config, name) for name in config.optimizers}
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
+    for name, problem in problems.items():
+        _require_memory(config, name, problem)
+    return problems
+
+
+def _require_memory(config: StepSizeExperiment, optimizer: str, problem: ParameterSearch) -> None:
+    part, env = config.step_size, problem.env
+    trials = part.num_samples * part.num_tasks
+    training = Training.create(
+        search.test_family(config),
+        search.optimizer_of(optimizer, search.initial_rates(part, optimizer)),
+        part.test_batch_size,
+    )
+    test = search.environment(training, part.test_steps, part.interval)
+    memory.require(
+        needs.one_training(env, "step_size.most_filters"),
+        needs.one_training(test, "network"),
+        Need(f"{trials:,} trials (step_size.num_samples and num_tasks)", 100 * trials),
+        needs.curves(test, len(part.rates) * part.num_runs, 1, "step_size.num_runs"),
+        needs.curves(test, len(part.rates) * part.tuning_runs, 1, "step_size.tuning_runs"),
+    )
 
 
 def _session(
@@ -176,7 +201,10 @@ def _search(
 
         def report(row: dict[str, float], state: Any) -> None:
             shown = f"mean return {row['mean_return']:.4f}  best {row['highest_return']:.4f}"
-            bar.show(int(row["iteration"]) + 1, shown)
+            number = int(row["iteration"]) + 1
+            weights = problem.strategy.best(state.strategy)
+            require_finite(weights, f"the controller's weights for {name}", f"iteration {number}")
+            bar.show(number, shown)
             session.record(name, row, session.state | {name: state})
 
         search.run_search(problem, state, total, mesh, report)

@@ -194,6 +194,7 @@ class Suite:
             "marks": Plan.of(training, problem.total_steps).marks,
             "result": {field: np.asarray(getattr(result, field)) for field in _STORED},
         }
+        self.folder.mkdir(exist_ok=True)
         write_with_digest(self._path(problem, name), json_of(values).encode())
         return _loaded(plain(values))
 

@@ -1,6 +1,5 @@
 """Commands of the suites: `evaluate CONTROLLER --suite NAME`, and what `train broad` ends with."""
 
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
 from ganno_jax.policies.agents import teams_of
 
+MOST_RUNS = 100_000  # of a cell: it takes weeks
 OF_SWEEPS = (OURS, REFERENCE)
 
 
@@ -129,10 +129,10 @@ def present_stored(
 def check_suite(settings: SuiteConfig) -> None:
     """Raise a `UserError` for a number that is too small, or a folder of data that is not there."""
     bounds = {
-        "num_seeds": (4, math.inf),
-        "tuning_seeds": (1, math.inf),
+        "num_seeds": (4, MOST_RUNS),
+        "tuning_seeds": (1, MOST_RUNS),
         "peak_factor": (1.01, 1000),
-        "num_trials": (1, math.inf),
+        "num_trials": (1, MOST_RUNS),
     }
     try:
         require_within(

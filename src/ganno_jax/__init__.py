@@ -5,6 +5,10 @@ episode, a policy sets the learning rates, `MAPPO` improves the policy, `evaluat
 puts a trained policy into anybody's training as an Optax transformation, `optimizer` one that brings its own direction.
 """
 
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from ganno_jax.control import control
 from ganno_jax.controller_files import load, save
 from ganno_jax.controllers import Controller
@@ -19,7 +23,15 @@ from ganno_jax.optimizer import optimizer
 from ganno_jax.policies import AgentPolicy, Policy
 from ganno_jax.tasks import Dataset, Task, TaskFamily
 
+if TYPE_CHECKING:
+    from ganno_jax import baselines as baselines
+    from ganno_jax import checkpoint as checkpoint
+    from ganno_jax import plots as plots
+    from ganno_jax import rules as rules
+
 __version__ = "0.1.0"
+
+_LAZY = ("baselines", "checkpoint", "plots", "rules")  # imported where they are used first: seconds
 
 __all__ = [
     "MAPPO",
@@ -44,3 +56,14 @@ __all__ = [
     "save",
     "train",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """A room that `import ganno_jax` does not import itself."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -5,6 +5,7 @@ writes leaves the earlier ones. Beside it lie digests of its files and its numbe
 folder that was renamed, is found before it is learned from. Typed PRNG keys are stored as their data.
 """
 
+import errno
 import functools
 import hashlib
 import importlib.metadata
@@ -41,7 +42,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-_REFUSALS = ("No space left on device", "Permission denied", "Disk quota exceeded")
+_REFUSALS = (  # of the system, as TensorStore tells of them
+    *("No space left on device", "Permission denied", "Disk quota exceeded", "File too large"),
+    *("No such file or directory", "Read-only file system"),
+)
 _DIGESTS = "sha256.json"  # in the folder of a checkpoint: the digest of each of its files
 _NUMBER = "number"  # the entry there that is none of a file
 
@@ -95,8 +99,10 @@ class Checkpoints:
           metadata: what JSON can hold, such as the configuration and `versions()`.
 
         Raises:
-          OSError: no space or no permission.
+          OSError: no space or no permission, or the folder of earlier checkpoints has gone.
         """
+        if "_manager" in vars(self) and not self.folder.is_dir():
+            raise OSError(errno.ENOENT, "the folder of the checkpoints has gone", str(self.folder))
         if number in self.numbers:
             return
         for damaged in self._damaged & set(self._manager.all_steps()):

@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 
-def main() -> int:
-    """Run a command; the exit status is that of `experiments.run`."""
+def main() -> None:
+    """Run a command and end with the exit status of `experiments.run`."""
     here = Path(__file__).parent
     root = here if (here / "experiments").is_dir() else here.parents[1]
     sys.path.insert(0, str(root))
     from experiments.runs import at_once
 
     at_once.stop_at_once()  # before the imports below, which take a while
-    from experiments.run import main as run
+    from experiments.run import program
 
-    return run()
+    program()

@@ -1,5 +1,6 @@
 """Action spaces against their equations."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -45,6 +46,18 @@ def test_uniform_multipliers_do_not_drift():
 def test_multipliers_that_cannot_keep_a_rate_are_refused():
     with pytest.raises(ValueError, match=r"needs 1\.0"):
         RateMultipliers(factors=(0.5, 2.0))
+
+
+def test_numbers_out_of_range_are_refused_and_traced_ones_are_taken():
+    shape = SHAPES["flat"]
+    with pytest.raises(ValueError, match=r"`kappa` must be at least 0; got -1\.0"):
+        Forgetting(shape, kappa=-1.0)
+    with pytest.raises(ValueError, match="`epoch_exponent` must be at least 0; got nan"):
+        Forgetting(shape, epoch_exponent=float("nan"))
+    with pytest.raises(ValueError, match=r"`sharing` must be in \[0, 1\]; got 1\.5"):
+        RelativeUpdate(shape, sharing=1.5)
+    many = jax.vmap(lambda kappa: Forgetting(shape, kappa=kappa))(jnp.arange(3.0))
+    assert many.kappa.tolist() == [0, 1, 2]
 
 
 def test_the_neutral_action_leaves_the_base_as_it_is():

@@ -232,6 +232,18 @@ def test_counts_below_one_are_refused(name):
         Env.create(mlp_training(), LogLossDecrease(), **settings)
 
 
+def test_a_training_without_end_is_refused():
+    with pytest.raises(
+        ValueError, match=r"fewer than 2\*\*31 steps; 1000000 decisions of 1000000 "
+    ):
+        Env.create(mlp_training(), LogLossDecrease(), num_decisions=10**6, interval=10**6)
+
+
+def test_numbers_of_64_bits_are_refused_in_one_line():
+    with jax.enable_x64(True), pytest.raises(ValueError, match="trainings are made in float32"):
+        Env.create(mlp_training(), LogLossDecrease(), num_decisions=4, interval=2)
+
+
 def test_what_is_no_count_and_no_reward_is_refused():
     with pytest.raises(ValueError, match=r"`interval` must be a whole number; got 2\.5"):
         Env.create(mlp_training(), LogLossDecrease(), num_decisions=4, interval=2.5)  # pyright: ignore

@@ -1,6 +1,7 @@
 """Evaluation: the same trainings for all policies, whatever the batch and the devices."""
 
 from functools import cache
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 
 from ganno_jax.env import make_mesh
-from ganno_jax.evaluation import evaluate, tune_schedules
-from ganno_jax.evaluation.evaluate import run_training
+from ganno_jax.evaluation import evaluate, programs, tune_schedules
+from ganno_jax.evaluation.evaluate import _evaluate, run_training
 from ganno_jax.policies import SCHEDULES, FixedRates, ScheduleBank
 
 from ..probes import mlp_env, probe_env, quick_jit
@@ -58,6 +59,40 @@ def test_a_single_key_is_refused():
 def test_a_run_is_the_training_of_its_key():
     alone = quick_jit(run_training)(few_reported(), FixedRates(jnp.asarray(GOOD)), KEYS[2])
     close(jax.tree.map(lambda x: x[0, 2], curves()), alone)
+
+
+def test_programs_of_many_structures_are_let_go_of(monkeypatch):
+    monkeypatch.setattr(programs, "KEPT", 3)
+    double = jax.jit(lambda x: 2 * x)
+    held = []
+    for size in range(1, 10):
+        double(jnp.ones(size))
+        programs.let_go(double)
+        held.append(double._cache_size())
+    assert held == [1, 2, 3, 0, 1, 2, 3, 0, 1]
+
+    curves()
+    assert _evaluate._cache_size() > 0
+    monkeypatch.setattr(programs, "KEPT", 0)
+    again = curves.__wrapped__()
+    assert _evaluate._cache_size() == 0
+    jax.tree.map(np.testing.assert_array_equal, curves(), again)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path("/proc/self/maps").exists(), reason="counts mappings as Linux has them"
+)
+def test_many_structures_in_one_process_take_no_more_memory_mappings_than_a_few(monkeypatch):
+    monkeypatch.setattr(programs, "KEPT", 2)
+    counts = []
+    for number in range(9):
+        env = probe_env((1.0,) * (number + 1))
+        policy = FixedRates(jnp.full(number + 1, 0.2))
+        evaluate(env, policy, KEYS[:2], make_mesh(jax.devices()[:1]))
+        counts.append(len(Path("/proc/self/maps").read_text().splitlines()))
+    of_a_program = counts[1] - counts[0]
+    assert max(counts[6:]) < counts[1] + of_a_program
 
 
 def test_all_policies_start_from_the_same_trainings():

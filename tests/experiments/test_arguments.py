@@ -1,18 +1,25 @@
 """The command line: presets, options, and one clear line for what cannot work."""
 
+import ast
 import errno
+import inspect
+import io
+import itertools
 import json
+import re
+import sys
 
 import numpy as np
 import pytest
 
 from experiments.agents.build import build, initial_rates, learner_key, run_keys
-from experiments.configs import presets
+from experiments.configs import broad, config, presets, systems
 from experiments.configs.config import Config
 from experiments.configs.registry import stored
 from experiments.configs.values import from_dict, learned_settings, to_dict
-from experiments.run import main, parse
+from experiments.run import _condensed, main, parse
 from experiments.runs import whole_files
+from experiments.runs.errors import UserError
 
 BAD = {
     "": "usage",
@@ -112,6 +119,29 @@ BAD = {
     "train step_size_digits --step_size.rates inf": "must be above 0 and at most 10; got (inf,)",
     "train step_size_digits --step_size.initial_rate 1e30 1e30": "at most 10; got 1e+30 1e+30",
     "train digits --run.checkpoint_every inf": "at least 0 seconds, and finite; got inf",
+    "train digits --optimizer.name sgd --optimizer.momentum 0.5": "'sgd' takes no `optimizer.momentum`; got 0.5",
+    "train digits --agent.forgetting -1": "`agent.forgetting` must be at least 0 and at most 100; got -1",
+    "train broad --broad.forgetting -1": "`broad.forgetting` must be at least 0 and at most 100; got -1",
+    "train digits --evaluate.forgettings -1": "`evaluate.forgettings[0]` must be at least 0 and at",
+    "train digits --agent.sharing 1.1": "`agent.sharing` must be at least 0 and at most 1; got 1.1",
+    "train digits --env.episode_decisions 15": "is paid at the end of a training, which an episode",
+    "train digits --env.interval 0": "`env.interval` must be at least 1; got 0",
+    "train digits --optimizer.momentum 1": "must be at least 0 and below 1; got 1.0",
+    "train nadamw --broad.momentum 1": "`broad.momentum` must be at least 0 and below 1; got 1.0",
+    "train digits --learner.clip 0": "`learner.clip` must be above 0 and at most 100; got 0.0",
+    "train digits --learner.num_updates 99999999999999999999": (
+        "`learner.num_updates` must be at least 1 and at most 1e+09; got 99999999999999999999"
+    ),
+    "train digits --agent.hidden 10000000": "must be at least 1 and at most 16384; got 10000000",
+    "train digits --network.features 32 0": "`network.features[1]` must be at least 1; got 0",
+    "train digits --network.features 99999999999999999999": "must be at least 1 and at most 1e+09",
+    "train digits --env.interval 100000000": "`env.num_decisions times env.interval` must be at",
+    "train broad --broad.num_updates 99999999999999999999": "must be at least 0 and at most 1e+09",
+    "train search_digits --search.budget 99999999999999999999": "and at most 1e+09; got 9999",
+    "train step_size_digits --step_size.num_iterations 99999999999": "and at most 1e+09; got 9999",
+    "train search_digits --network.features 0": "`network.features[0]` must be at least 1; got 0",
+    "evaluate muon --suite development --suite.num_seeds 99999999999": "at most 100000; got 99999",
+    "evaluate muon --suite development --suite.data_dir {tmp}/none": "none (--suite.data_dir)",
     "evaluate search_digits": "no run in",
     "evaluate digits": "no run in",
     "plot digits --run.name x": "no run in",
@@ -140,6 +170,91 @@ def test_bad_input_gets_one_line_and_writes_nothing(words, expected, tmp_path, c
         assert len(said.err.splitlines()) == 1
         assert said.err.startswith("error: ")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        "╭─ Parsing error ──╮\n│ Wrong value     │\n│ for --seed: x   │\n│ ─────────────── │\n│ see help       │\n╰──╯",
+        " Parsing error   \n ---------------- \n  Wrong value   \n  for --seed: x  \n  ------------ \n  see help \n",
+    ],
+)
+def test_what_stands_in_a_drawn_box_is_one_sentence_without_the_drawing(box):
+    assert _condensed(box) == "Wrong value for --seed: x"
+
+
+@pytest.mark.parametrize(
+    "words", ["--seed x", "extra", "--agent.actions jump", "--optimizer.initial_rate 1", "--scale"]
+)
+@pytest.mark.parametrize("columns", ["20", "80"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_wrong_argument_is_one_sentence_on_any_terminal(monkeypatch, words, columns, encoding):
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding))
+    with pytest.raises(UserError) as caught:
+        parse("train", ["digits", *words.split()])
+    said = str(caught.value)
+    assert words.split()[0] in said
+    assert not set(said) & set("─│╭╮╰╯\n")
+    assert "--- " not in said
+
+
+UNITS = [
+    "update",
+    "training",
+    "step",
+    "decision",
+    "example",
+    "run",
+    "seed",
+    "rule",
+    "second",
+    "setting",
+    "pixel",
+    "team",
+    "pass",
+    "batch",
+    "rollout",
+    "iteration",
+    "task",
+    "controller",
+    "problem",
+    "process",
+    "device",
+    "width",
+    "character",
+    "filter",
+    "size",
+    "of",
+]
+
+
+@pytest.mark.parametrize("module", [config, broad, systems])
+def test_the_help_of_every_count_says_of_what(module):
+    classes = [
+        node
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(node, ast.ClassDef)
+    ]
+    counts = 0
+    for kind in classes:
+        for field, text in itertools.pairwise(kind.body):
+            if isinstance(field, ast.AnnAssign) and re.match(
+                r"int\b", ast.unparse(field.annotation)
+            ):
+                said = ast.literal_eval(text.value)  # pyright: ignore
+                counts += 1
+                assert any(unit in said.lower() for unit in UNITS), (kind.name, said)
+    assert counts > 5
+
+
+@pytest.mark.parametrize("value", ["1", "True", "on"])
+def test_numbers_of_64_bits_are_refused_in_one_line(monkeypatch, capsys, value):
+    monkeypatch.setenv("JAX_ENABLE_X64", value)
+    assert main(["train", "digits"]) == 2
+    assert (
+        capsys.readouterr().err == "error: experiments are made in float32: unset JAX_ENABLE_X64\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["", " ", "two\nlines", "a/b", "..", "bell\a", "\x1b[31m"])

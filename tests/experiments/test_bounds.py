@@ -28,7 +28,7 @@ def test_presets_are_within_the_bounds(name, scale):
 @pytest.mark.parametrize(
     "group, where, said",
     [
-        (LearnerConfig(clip=0.0), "learner.", "`learner.clip` must be at least 1e-09 and at most"),
+        (LearnerConfig(clip=0.0), "learner.", "`learner.clip` must be above 0 and at most 100"),
         (LearnerConfig(num_envs=0), "learner.", "`learner.num_envs` must be at least 1; got 0"),
         (BroadConfig(coupling=2.5), "broad.", "`broad.coupling` must be at least 0 and at most 2"),
         (AgentConfig(alpha=0.0), "agent.", "`agent.alpha` must be above 0 and at most 50; got 0"),

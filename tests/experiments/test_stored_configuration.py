@@ -71,6 +71,7 @@ def with_checkpoint(run, number=3):
     """A checkpoint's files as far as the configuration needs them; `config.json` is gone."""
     description = json.loads((run / "config.json").read_text())
     place = run / "checkpoints" / str(number)
+    place.mkdir(parents=True)
     content = json.dumps({"config": description["config"], "versions": {"jax": "0"}}).encode()
     whole_files.write_whole(place / "metadata" / "metadata", content)
     digests = {"metadata/metadata": hashlib.sha256(content).hexdigest()}

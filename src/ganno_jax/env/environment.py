@@ -85,6 +85,10 @@ class Env:
           ValueError: a count is not positive, an episode is longer than the training, or the reward needs an accuracy
             that the task does not have, or an end that the episodes do not reach.
         """
+        if jax.config.jax_enable_x64:
+            raise ValueError(
+                "trainings are made in float32: switch `jax_enable_x64` off; a controller in `control` takes either."
+            )
         episode = num_decisions if episode_decisions is None else episode_decisions
         counts = {
             "num_decisions": num_decisions,
@@ -98,6 +102,10 @@ class Env:
                 raise ValueError(f"`{name}` must be a whole number; got {count!r}.")
             if count < 1:
                 raise ValueError(f"`{name}` must be at least 1; got {count}.")
+        if num_decisions * interval >= 2**31:
+            raise ValueError(
+                f"a training must have fewer than 2**31 steps; {num_decisions} decisions of {interval} are more."
+            )
         if isinstance(reward, type) or not callable(reward):
             raise ValueError(
                 f"`reward` must be an instance of a reward, such as `LogLossDecrease()`; got {reward!r}."

@@ -54,6 +54,12 @@ class RelativeUpdate:
     neutral: ClassVar[float] = 0.0
     sets: ClassVar[tuple[str, ...]] = RATES
 
+    def __post_init__(self):
+        sharing = self.sharing
+        # What is traced is not known.
+        if isinstance(sharing, int | float) and not 0 <= sharing <= 1:
+            raise ValueError(f"`sharing` must be in [0, 1]; got {sharing}.")
+
     def apply(
         self, observation: Observation, action: Float[Array, " layer"]
     ) -> Float[Array, " layer"]:
@@ -99,6 +105,12 @@ class Forgetting:
     num_actions: int | None = struct.field(pytree_node=False, default=None)
     neutral: ClassVar[float] = 0.0
     sets: ClassVar[tuple[str, ...]] = ("forgetting",)
+
+    def __post_init__(self):
+        for name in ("kappa", "epoch_exponent"):
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not value >= 0:  # what is traced is not known
+                raise ValueError(f"`{name}` must be at least 0; got {value}.")
 
     def apply(
         self, observation: Observation, action: Float[Array, " layer"]

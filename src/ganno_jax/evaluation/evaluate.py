@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from ganno_jax.env.environment import Env, EnvState
 from ganno_jax.env.mapping import Mapping, map_trainings
 from ganno_jax.env.mesh import AXIS, padded_rows, to_host
+from ganno_jax.evaluation.programs import let_go
 from ganno_jax.inner.hyperparameters import LayerHyperparameters
 from ganno_jax.policies.base import Policy
 from ganno_jax.policies.simple import mean_schedule
@@ -130,6 +131,8 @@ def evaluate(
 ) -> Curves:
     """Every policy in every run, in one jitted call over all devices; host arrays come back.
 
+    The programs of the last few structures of networks and policies are kept (`programs.KEPT`).
+
     Args:
       env: whose trainings they are.
       policies: one policy, or (with `num_policies`) one whose leaves have a leading policy axis.
@@ -158,6 +161,7 @@ def evaluate(
         env, policies, keys, initial_rates, jnp.asarray(rows // runs), jnp.asarray(rows % runs),
         mesh=mesh, batched=num_policies is not None, mapping=mapping, chunk=chunk,
     )  # fmt: skip
+    let_go(_evaluate)
     shape = (runs,) if num_policies is None else (count, runs)
     return jax.tree.map(lambda x: x[:total].reshape(*shape, *x.shape[1:]), to_host(curves))
 
