@@ -240,7 +240,7 @@ def test_the_help_of_every_count_says_of_what(module):
     for kind in classes:
         for field, text in itertools.pairwise(kind.body):
             if isinstance(field, ast.AnnAssign) and re.match(
-                r"int\b", ast.unparse(field.annotation)
+                r"(int|Count|SomeCount|Annotated\[int)\b", ast.unparse(field.annotation)
             ):
                 said = ast.literal_eval(text.value)  # pyright: ignore
                 counts += 1
