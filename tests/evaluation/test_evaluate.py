@@ -1,5 +1,6 @@
 """Evaluation: the same trainings for all policies, whatever the batch and the devices."""
 
+import gc
 from functools import cache
 from pathlib import Path
 
@@ -83,16 +84,26 @@ def test_programs_of_many_structures_are_let_go_of(monkeypatch):
 @pytest.mark.skipif(
     not Path("/proc/self/maps").exists(), reason="counts mappings as Linux has them"
 )
-def test_many_structures_in_one_process_take_no_more_memory_mappings_than_a_few(monkeypatch):
-    monkeypatch.setattr(programs, "KEPT", 2)
-    counts = []
-    for number in range(9):
-        env = probe_env((1.0,) * (number + 1))
-        policy = FixedRates(jnp.full(number + 1, 0.2))
-        evaluate(env, policy, KEYS[:2], make_mesh(jax.devices()[:1]))
-        counts.append(len(Path("/proc/self/maps").read_text().splitlines()))
-    of_a_program = counts[1] - counts[0]
-    assert max(counts[6:]) < counts[1] + of_a_program
+def test_programs_that_are_let_go_of_give_their_memory_mappings_back(monkeypatch):
+    def mappings():
+        gc.collect()
+        return len(Path("/proc/self/maps").read_text().splitlines())
+
+    def taken(kept, sizes):
+        """By the evaluations alone, not by what makes their envs."""
+        monkeypatch.setattr(programs, "KEPT", kept)
+        total = 0
+        for size in sizes:
+            env, policy = probe_env((1.0,) * size), FixedRates(jnp.full(size, 0.2))
+            before = mappings()
+            evaluate(env, policy, KEYS[:2], make_mesh(jax.devices()[:1]))
+            total += mappings() - before
+        return total
+
+    taken(0, [1])  # what every evaluation shares
+    let_go_of, held = taken(0, range(2, 5)), taken(100, range(5, 8))
+    assert held > 100
+    assert let_go_of < held / 3, (let_go_of, held)
 
 
 def test_all_policies_start_from_the_same_trainings():

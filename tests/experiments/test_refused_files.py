@@ -176,15 +176,14 @@ def test_a_run_whose_folder_goes_stops_and_what_was_moved_goes_on(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [1024, 2048, 4096])
-def test_a_run_that_the_system_gives_no_room_ends_with_one_line_and_can_go_on(
-    tmp_path, limit, compiled_once
-):
+def test_a_run_that_the_system_gives_no_room_ends_with_one_line_and_can_go_on(tmp_path, limit):
     program = (
         f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, -1)); "
         "sys.argv[0] = 'run'; import runpy; runpy.run_module('experiments.run', run_name='__main__')"
     )
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": compiled_once}
-    words = arguments(tmp_path)
+    cache = tmp_path / "cache"  # of its own: programs above the limit are cut short in it
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
+    words = arguments(tmp_path / "runs")
     done = subprocess.run(
         [sys.executable, "-c", program, *words],
         cwd=ROOT,
@@ -195,10 +194,11 @@ def test_a_run_that_the_system_gives_no_room_ends_with_one_line_and_can_go_on(
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert "File too large" in done.stderr
-    if (tmp_path / "digits" / "config.json").is_file():
+    run = tmp_path / "runs" / "digits"
+    if (run / "config.json").is_file():
         words.append("--run.resume")
     assert main(words) == 0
-    updates = [line["update"] for line in numbers(tmp_path / "digits", "metrics.jsonl")]
+    updates = [line["update"] for line in numbers(run, "metrics.jsonl")]
     assert updates == [1, 2, 3, 4]
 
 
