@@ -4,12 +4,12 @@ from ganno_jax import extras
 
 try:
     from ganno_jax.plots.comparison import forest, performance_profiles, sensitivity
+    from ganno_jax.plots.layers import rates
     from ganno_jax.plots.style import save
     from ganno_jax.plots.training import (
         accuracy_over_steps,
         layer_rates,
         learning_curve,
-        rates,
         schedules,
         spike_zoom,
     )

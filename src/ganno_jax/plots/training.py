@@ -5,21 +5,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ganno_jax.evaluation.bootstrap import mean_band
 from ganno_jax.evaluation.spikes import Spike, find_spike
+from ganno_jax.plots.layers import draw_rates, name_layers
 from ganno_jax.plots.style import (
     COLORS,
     COLUMN,
     DARK,
-    DASHES,
     PAGE,
     grid_of,
-    label_ends,
-    layer_colors,
     looks,
     others_label,
     plain_log_ticks,
@@ -102,7 +99,7 @@ def layer_rates(
     figure = Figure(figsize=(PAGE, 3.2))
     axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(3, 2))
     for column, (rates, loss) in enumerate(((first_rates, first_loss), (late_rates, late_loss))):
-        _draw_rates(axes[0, column], steps, rates, layer_names)
+        draw_rates(axes[0, column], steps, rates, layer_names)
         axes[1, column].plot(steps, loss, color=DARK, lw=0.9)
         axes[0, column].set_title(titles[column])
         axes[1, column].set(xlabel="inner step", yscale="log")
@@ -112,38 +109,7 @@ def layer_rates(
         plain_log_ticks(row[0])
     axes[0, 0].set_ylabel("learning rate")
     axes[1, 0].set_ylabel("training loss")
-    _name_layers(figure, axes[0, 1], layer_names)
-    return figure
-
-
-@styled
-def rates(history: Sequence[Mapping[str, float]]) -> Figure:
-    """What a controller set for each layer of your own training, with the forgetting below where it sets that too.
-
-    Args:
-      history: `ganno_jax.metrics(state)` of several updates, in their order.
-
-    Raises:
-      ValueError: fewer than two are in it.
-    """
-    if len(history) < 2:
-        raise ValueError(
-            f"`history` must hold at least two dicts of `ganno_jax.metrics`; got {len(history)}."
-        )
-    titles = {"rate": "learning rate", "forgetting": "forgetting"}
-    drawn = [t for t in titles if any(name.startswith(f"{t}/") for name in history[0])]
-    steps = np.array([numbers["step"] for numbers in history])
-    figure = Figure(figsize=(COLUMN, 0.5 + 1.7 * len(drawn)))
-    panels = figure.subplots(len(drawn), sharex=True, squeeze=False)[:, 0]
-    for axes, title in zip(panels, drawn, strict=True):
-        names = [n.partition("/")[2] for n in history[0] if n.startswith(f"{title}/")]
-        values = np.array([[numbers[f"{title}/{n}"] for n in names] for numbers in history])
-        _draw_rates(axes, steps, values, names)
-        plain_log_ticks(axes)
-        axes.set_ylabel(titles[title])
-        axes.margins(x=0.01)
-    panels[-1].set_xlabel("update")
-    _name_layers(figure, panels[0], names)
+    name_layers(figure, axes[0, 1], layer_names)
     return figure
 
 
@@ -180,7 +146,7 @@ def spike_zoom(
     shown = slice(max(0, spike.start - around), spike.peak + around + 1)
     figure = Figure(figsize=(COLUMN, 3.0))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    _draw_rates(upper, steps[shown], rates[shown], layer_names)
+    draw_rates(upper, steps[shown], rates[shown], layer_names)
     lower.plot(steps[shown], loss[shown], color=DARK)
     for axes in (upper, lower):
         axes.axvspan(steps[spike.start], steps[spike.peak], color=COLORS[4], alpha=0.25, lw=0)
@@ -197,7 +163,7 @@ def spike_zoom(
     lower.set(xlabel="inner step", ylabel="training loss", yscale="log")
     plain_log_ticks(upper)
     plain_log_ticks(lower)
-    _name_layers(figure, upper, layer_names)
+    name_layers(figure, upper, layer_names)
     return figure
 
 
@@ -280,31 +246,3 @@ def schedules(
     figure.supxlabel("inner step", fontsize=8)
     figure.supylabel("rate / peak", fontsize=8)
     return figure
-
-
-def _draw_rates(
-    axes: Axes,
-    steps: Int[np.ndarray, " point"],
-    rates: Float[np.ndarray, "point layer"],
-    layer_names: Sequence[str],
-) -> None:
-    if rates.shape[1] != len(layer_names):
-        raise ValueError(f"{rates.shape[1]} layers need as many names; got {len(layer_names)}.")
-    # The last rate is held for as long as the one before.
-    ends = np.append(steps, 2 * steps[-1] - steps[-2])
-    held = np.concatenate([rates, rates[-1:]])
-    colors = layer_colors(len(layer_names))
-    for layer, color in enumerate(colors):
-        dash = DASHES[layer] if len(layer_names) <= len(DASHES) else "-"
-        axes.step(ends, held[:, layer], where="post", color=color, ls=dash)
-    axes.set_yscale("log")
-
-
-def _name_layers(figure: Figure, axes: Axes, layer_names: Sequence[str]) -> None:
-    """A legend above for few layers, names at the line ends for the first and last of many."""
-    lines = axes.get_lines()[: len(layer_names)]
-    if len(layer_names) <= len(COLORS):
-        figure.legend(lines, layer_names, loc="outside upper center", ncols=min(4, len(lines)))
-        return
-    shown = ((lines[0], layer_names[0]), (lines[-1], layer_names[-1]))
-    label_ends(axes, [(line.get_ydata()[-1], name, line.get_color()) for line, name in shown])
