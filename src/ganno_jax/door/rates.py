@@ -152,7 +152,7 @@ def scale_by_policy(
             """Of the interval that ends; before the first update, of that update alone."""
             first = state.step == 0
             losses, measured = state.decided.losses, state.decided.measured
-            alone = record(_zeros(measured))
+            alone = record(optax.tree.zeros_like(measured))
             if value is not None:
                 losses = _where(first, record_loss(empty_loss_record(), value), losses)
             return losses, _where(first, alone, measured)
@@ -250,13 +250,8 @@ def _decide(
         policy=policy_state,
         memory=memory,
         losses=empty_loss_record(),
-        measured=_zeros(before.measured),
+        measured=optax.tree.zeros_like(before.measured),
     )
-
-
-def _zeros(record: LayerRecord) -> LayerRecord:
-    """An empty one of the same shapes."""
-    return jax.tree.map(jnp.zeros_like, record)
 
 
 def _share_since_waking(

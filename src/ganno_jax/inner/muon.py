@@ -72,8 +72,9 @@ def dimension_numbers(
     `[height, width, in, out]`.
     """
     rank = len(shape) - stack_axes
+    last = path[-1]
     owner = path[-2].lower() if len(path) > 1 else ""
-    if path[-1] == "weight" and kind_of(path, rank) == "conv":
+    if last == "weight" and kind_of(path, rank) == "conv":
         inputs, outputs = tuple(range(1, rank)), (0,)
     elif rank != 3:
         inputs, outputs = tuple(range(rank - 1)), (rank - 1,)

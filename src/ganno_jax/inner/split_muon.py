@@ -20,7 +20,7 @@ _FAR_LONGER = 4
 class NesterovState(NamedTuple):
     """State of `nesterov`."""
 
-    count: Int[Array, ""]
+    num_updates: Int[Array, ""]
     momentum: PyTree
 
 
@@ -35,7 +35,7 @@ def nesterov(momentum: Float[Array, ""] | float) -> optax.GradientTransformation
     ) -> tuple[PyTree, NesterovState]:
         del params
         moments = optax.tree.update_moment(gradient, state.momentum, momentum, 1)
-        count = optax.safe_increment(state.count)
+        count = optax.safe_increment(state.num_updates)
         ahead = optax.tree.bias_correction(moments, momentum, optax.safe_increment(count))
         now = optax.tree.bias_correction(gradient, momentum, count)
         direction = jax.tree.map(lambda m, g: momentum * m + (1 - momentum) * g, ahead, now)
