@@ -63,7 +63,7 @@ FOLDERS = {
 }
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 80  # lines
 # The door is to become a chain of small transformations; until then these are longer.
-TOO_LONG = {"control.py:control", "door/rates.py", "door/rates.py:scale_by_policy"}
+TOO_LONG = {"control.py:control", "door/rates.py:scale_by_policy"}
 Defined = ast.ClassDef | ast.FunctionDef
 ENTRIES = {"run", "__init__", "__main__"}  # the only modules of experiments in no folder
 

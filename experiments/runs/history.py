@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
-from experiments.runs.whole_files import read_with_digest
 from experiments.runs.logs import read_lines
 from experiments.runs.progress import say
+from experiments.runs.whole_files import read_with_digest
 
 
 def say_missing(path: Path, expected: Iterable[int]) -> None:
