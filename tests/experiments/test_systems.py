@@ -103,6 +103,24 @@ def assert_whole(run, tables, figures):
     assert "data:image/png" in (run / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("few_optimizers")
+def test_a_rule_search_leaves_every_file_and_can_be_drawn_again(tmp_path):
+    more = "--search.method random --search.control_share 0 --search.budget 4"
+    place = ["--run.folder", str(tmp_path)]
+    assert main(["train", "search_digits", *f"{SEARCH} {more}".split(), *place]) == 0
+    run = tmp_path / "search_digits"
+    assert_whole(run, {"leaderboard", "comparison"}, {"search", "comparison"})
+    board = rows_of(run / "tables" / "leaderboard.csv")
+    assert {row["method"] for row in board} == {"random"}
+    assert all(float(row["best_rate"]) in (0.01, 0.1) for row in board)
+    compared = rows_of(run / "tables" / "comparison.csv")
+    assert {"SGD", "Adam", "sign_sgd", "random #1"} <= {row["policy"] for row in compared}
+    (run / "report.html").unlink()
+    assert main(["plot", "search_digits", *place]) == 0
+    assert (run / "report.html").is_file()
+
+
+@pytest.mark.slow
 def test_a_stopped_rule_search_goes_on_as_if_it_had_not_stopped(
     few_optimizers, tmp_path, monkeypatch, capsys
 ):

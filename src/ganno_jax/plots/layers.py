@@ -77,19 +77,24 @@ def rates(history: Sequence[Mapping[str, float]]) -> Figure:
             f"`history` must hold at least two dicts of `ganno_jax.metrics`; got {len(history)}."
         )
     titles = {"rate": "learning rate", "forgetting": "forgetting"}
-    drawn = [t for t in titles if any(name.startswith(f"{t}/") for name in history[0])]
+    layers = {
+        title: [n.partition("/")[2] for n in history[0] if n.startswith(f"{title}/")]
+        for title in titles
+    }
+    drawn = [title for title in titles if layers[title]]
     steps = np.array([numbers["step"] for numbers in history])
     figure = Figure(figsize=(COLUMN, 0.5 + 1.7 * len(drawn)))
     panels = figure.subplots(len(drawn), sharex=True, squeeze=False)[:, 0]
     for axes, title in zip(panels, drawn, strict=True):
-        names = [n.partition("/")[2] for n in history[0] if n.startswith(f"{title}/")]
-        values = np.array([[numbers[f"{title}/{n}"] for n in names] for numbers in history])
-        _draw_rates(axes, steps, values, names)
+        values = np.array(
+            [[numbers[f"{title}/{layer}"] for layer in layers[title]] for numbers in history]
+        )
+        _draw_rates(axes, steps, values, layers[title])
         plain_log_ticks(axes)
         axes.set_ylabel(titles[title])
         axes.margins(x=0.01)
     panels[-1].set_xlabel("update")
-    _name_layers(figure, panels[0], names)
+    _name_layers(figure, panels[0], layers["rate"])
     return figure
 
 
