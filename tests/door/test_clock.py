@@ -48,3 +48,13 @@ def test_decisions_are_due_at_their_starts_and_never_after_the_end():
 def test_counts_that_are_none_are_refused(numbers):
     with pytest.raises(ValueError, match="must be a whole number, at least 1"):
         Clock(**{"total_steps": 5, "trained_decisions": 3} | numbers)
+
+
+def test_steps_that_32_bits_do_not_count_are_refused():
+    with pytest.raises(
+        ValueError, match=r"`total_steps` must be below 2\*\*31 - 1.*got 1000000000000"
+    ):
+        Clock(10**12, 30)
+    longest = Clock(2**31 - 2, 30)
+    assert int(longest.start(jnp.int32(30))) == 2**31 - 2
+    assert int(longest.start(jnp.int32(29))) == (2**31 - 2) * 29 // 30

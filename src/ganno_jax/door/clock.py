@@ -19,7 +19,7 @@ class Clock:
       every: updates per decision instead.
 
     Raises:
-      ValueError: a count is no whole number of at least 1, or there are more than 46,340 decisions without `every`.
+      ValueError: a count is no whole number of at least 1, there are more steps than 32 bits count, or there are more than 46,340 decisions without `every`.
     """
 
     total_steps: int
@@ -33,6 +33,10 @@ class Clock:
                     f"`{name}` must be a whole number, at least 1; got {count}. Under `optax.inject_hyperparams` "
                     'name it among the static ones: static_args=("controller", "total_steps", "every").'
                 )
+        if self.total_steps >= 2**31 - 1:
+            raise ValueError(
+                f"`total_steps` must be below 2**31 - 1, which steps are counted to; got {self.total_steps}."
+            )
         if self.every is None and self.decisions > 46_340:  # its square is beyond int32
             raise ValueError(f"{self.decisions} decisions are too many: set `every`.")
 
