@@ -19,7 +19,8 @@ class Clock:
       every: updates per decision instead.
 
     Raises:
-      ValueError: a count is no whole number of at least 1, there are more steps than 32 bits count, or there are more than 46,340 decisions without `every`.
+      ValueError: a count is no whole number of at least 1, there are more steps than 32 bits count, or more than
+        46,340 decisions without `every`.
     """
 
     total_steps: int
