@@ -5,9 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganno_jax import MAPPO, Env, MAPPOConfig, Training, evaluate, make_mesh, train
-from ganno_jax.env.actions import ScheduleResidual
-from ganno_jax.env.base_shapes import warmup_cosine_shape
-from ganno_jax.env.rewards import LogLossDecrease
+from ganno_jax.env import actions, base_shapes, rewards
 from ganno_jax.inner.directions import named
 from ganno_jax.policies import FixedRates
 from ganno_jax.tasks import from_arrays, from_functions
@@ -44,9 +42,11 @@ def main(num_updates: int = 40, num_envs: int = 32, num_runs: int = 64) -> dict[
     """Mean final log validation loss of the agents and of a constant rate of 0.1 in every layer."""
     family = from_functions(init, loss, from_arrays(*two_moons()))
     training = Training.create(family, named("momentum", LogUniform(1e-3, 1.0)), batch_size=32)
-    env = Env.create(training, LogLossDecrease(), num_decisions=10, interval=10)
+    env = Env.create(training, rewards.LogLossDecrease(), num_decisions=10, interval=10)
     config = MAPPOConfig(num_updates=num_updates, num_envs=num_envs, rollout_decisions=10)
-    learner = MAPPO.create((env,), ScheduleResidual(warmup_cosine_shape, alpha=3.0), config)
+    learner = MAPPO.create(
+        (env,), actions.ScheduleResidual(base_shapes.warmup_cosine_shape, alpha=3.0), config
+    )
     mesh = make_mesh(jax.devices()[:1])
     state, _ = train(learner, learner.init(jax.random.key(0), mesh), num_updates, mesh)
     policies = {"agents": learner.policy(state), "constant": FixedRates(jnp.full(2, 0.1))}

@@ -105,7 +105,9 @@ num_examples, batch_size = 30, 3
 loss, grads = jax.value_and_grad(loss_fn)(params, batch)
 """
 STAND_INS = {
-    "control.md": LOOP,
+    "control.md": LOOP
+    + "old_params = {'w': params['w'], 'b': params['b']}\n"
+    + "new_params = {'w': jnp.ones((4, 3)), 'b': jnp.zeros(3)}\n",
     "baselines.md": "",
     "learned_optimizers.md": LOOP,
     "step_size_controllers.md": LOOP

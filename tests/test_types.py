@@ -50,7 +50,8 @@ with jaxtyping.install_import_hook("ganno_jax", "array_checker.check"):
 import jax
 import jax.numpy as jnp
 from ganno_jax import MAPPO, MAPPOConfig, make_mesh, train
-from ganno_jax.env.actions import SHAPES, DirectRate, RateMultipliers, ScheduleResidual
+from ganno_jax.env.actions import DirectRate, RateMultipliers, ScheduleResidual
+from ganno_jax.env.base_shapes import SHAPES
 from ganno_jax.env.rewards import DifferenceReward
 from ganno_jax.evaluation.evaluate import run_training
 from ganno_jax.policies import *

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.problems import broad_families, development
+from experiments.problems import broad_families, development, horizons
 from experiments.problems.problem import Problem, build
 from experiments.problems.second import SECOND
 from experiments.problems.unseen import UNSEEN
@@ -19,7 +19,7 @@ WITHOUT_FOLDER = [
     if p.data["name"] not in ("fashion_mnist", "cifar10", "tinyshakespeare")
 ]
 # What the shipped controllers learned on.
-LEARNED = (*broad_families.SMALL, *broad_families.HORIZONS)
+LEARNED = (*broad_families.SMALL, *horizons.HORIZONS)
 SUITES = pytest.mark.parametrize("suite", [SECOND, UNSEEN], ids=["second", "unseen"])
 
 
