@@ -44,9 +44,8 @@ def main(num_updates: int = 40, num_envs: int = 32, num_runs: int = 64) -> dict[
     training = Training.create(family, named("momentum", LogUniform(1e-3, 1.0)), batch_size=32)
     env = Env.create(training, rewards.LogLossDecrease(), num_decisions=10, interval=10)
     config = MAPPOConfig(num_updates=num_updates, num_envs=num_envs, rollout_decisions=10)
-    learner = MAPPO.create(
-        (env,), actions.ScheduleResidual(base_shapes.warmup_cosine_shape, alpha=3.0), config
-    )
+    space = actions.ScheduleResidual(base_shapes.warmup_cosine_shape, alpha=3.0)
+    learner = MAPPO.create((env,), space, config)
     mesh = make_mesh(jax.devices()[:1])
     state, _ = train(learner, learner.init(jax.random.key(0), mesh), num_updates, mesh)
     policies = {"agents": learner.policy(state), "constant": FixedRates(jnp.full(2, 0.1))}
