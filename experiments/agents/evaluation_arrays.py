@@ -9,7 +9,7 @@ from experiments.runs import arrays as array_files
 from experiments.runs.folder import RunFolder
 from ganno_jax.evaluation.bootstrap import Interval
 from ganno_jax.evaluation.headline import differences
-from ganno_jax.evaluation.statistics import area_under_curve, log_losses
+from ganno_jax.evaluation.statistics import area_under_curve, log_losses, replace_diverged
 from ganno_jax.evaluation.tables import PolicyResult
 
 Arrays = Mapping[str, np.ndarray]
@@ -152,6 +152,12 @@ def results_of(arrays: Arrays) -> list[PolicyResult]:
 def log_losses_of(arrays: Arrays, name: str = "final_loss") -> np.ndarray:
     """At the end of the runs, `[policy, run]`; of the report split, or of another."""
     return log_losses(arrays[name], float(arrays["chance_loss"]), arrays["diverged"])
+
+
+def accuracies_of(arrays: Arrays, name: str = "final_accuracy") -> np.ndarray:
+    """At the end of the runs, `[policy, run]`; a run that diverged counts as guessing."""
+    guessed = math.exp(-float(arrays["chance_loss"]))
+    return replace_diverged(arrays[name], guessed, arrays["diverged"])
 
 
 def index_of(arrays: Arrays, key: str) -> int:

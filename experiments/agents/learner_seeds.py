@@ -16,8 +16,10 @@ from jaxtyping import Float
 from experiments.agents.evaluation_arrays import (
     JUDGES,
     Arrays,
+    accuracies_of,
     best_schedule,
     index_of,
+    judges_of,
     log_losses_of,
     stored,
 )
@@ -31,7 +33,7 @@ SCHEDULE = "the best tuned schedule"
 def differences(arrays: Arrays) -> dict[str, Float[np.ndarray, " run"]]:
     """Final log report loss of the agents minus that of each judge and of the tuned schedule, by run."""
     losses = log_losses_of(arrays)
-    places = {words: index_of(arrays, key) for key, words in JUDGES.items()}
+    places = {JUDGES[key]: index_of(arrays, key) for key in judges_of(arrays)}
     places[SCHEDULE] = best_schedule(arrays)
     ours = losses[index_of(arrays, "agents")]
     return {words: ours - losses[place] for words, place in places.items()}
@@ -59,8 +61,8 @@ def together(runs: Sequence[Arrays]) -> dict[str, tuple[Interval, list[float]]]:
 def lines(names: Sequence[str], runs: Sequence[Arrays]) -> list[str]:
     """A Markdown table."""
     accuracies: Mapping[str, Float[np.ndarray, " seed"]] = {
-        "agents": np.array([a["final_accuracy"][index_of(a, "agents")].mean() for a in runs]),
-        "schedule": np.array([a["final_accuracy"][best_schedule(a)].mean() for a in runs]),
+        "agents": np.array([accuracies_of(a)[index_of(a, "agents")].mean() for a in runs]),
+        "schedule": np.array([accuracies_of(a)[best_schedule(a)].mean() for a in runs]),
     }
     rows = [
         "| agents minus | mean, seeds and runs | seeds below | every seed |",

@@ -11,6 +11,7 @@ import numpy as np
 from experiments.agents.evaluation_arrays import (
     JUDGES,
     Arrays,
+    accuracies_of,
     against,
     best_schedule,
     index_of,
@@ -26,7 +27,7 @@ from experiments.runs.whole_files import write_json
 from ganno_jax.evaluation.bootstrap import paired_difference
 from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.evaluation.headline import headline
-from ganno_jax.evaluation.statistics import replace_diverged, worst_decile
+from ganno_jax.evaluation.statistics import worst_decile
 from ganno_jax.evaluation.tables import Row, summarize
 
 
@@ -123,8 +124,7 @@ def _numbers_of(arrays: Arrays, best: int, split: str) -> dict[str, Any]:
         key: paired_difference(losses[ours], losses[index_of(arrays, key)])
         for key in judges_of(arrays)
     }
-    guessed = math.exp(-float(arrays["chance_loss"]))
-    accuracy = replace_diverged(arrays[f"{split}_accuracy"], guessed, arrays["diverged"])
+    accuracy = accuracies_of(arrays, f"{split}_accuracy")
     return {
         "controller": float(losses[ours].mean()),
         "best_schedule": float(losses[best].mean()),
