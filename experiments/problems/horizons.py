@@ -1,7 +1,8 @@
 """Problems for one direction, of horizons from 90 to 6,000 steps.
 
 Members differ in what no schedule knows: wrong labels, how many examples there are and so how often each is seen, the
-scale of the weights, the width. No optimizer is named.
+scale of the weights, the width. Many passes do harm where labels are wrong and none where they are right, so both are
+there. No optimizer is named.
 """
 
 from experiments.problems.broad_data import (
@@ -205,5 +206,53 @@ HORIZONS = (
         interval=5,
         num_reward=128,
         varied={"data_fraction": _SHARE},
+    ),
+    Problem(
+        "digits, MLP 64-48-10, batches of 8, 1500 steps",
+        {"name": "digits"},
+        {"name": "mlp", "features": (48,), "activation": "gelu"},
+        batch_size=8,
+        interval=50,
+        varied={"label_noise": (-0.2, 0.2), "data_fraction": (0.1, 1.0), "weight_scale": _SCALE},
+    ),
+    Problem(
+        "tiles, two tanh layers, batches of 8, 6000 steps",
+        {"name": "generated_tiles"},
+        {"name": "mlp", "features": (24, 24), "activation": "tanh"},
+        batch_size=8,
+        interval=200,
+        varied={"label_noise": (-0.2, 0.2), "data_fraction": (0.1, 1.0)},
+    ),
+    Problem(
+        "tiles, three hidden layers, batches of 32, 1500 steps",
+        {"name": "generated_tiles"},
+        {"name": "mlp", "features": (32, 32, 32)},
+        batch_size=32,
+        interval=50,
+        varied={"label_noise": (-0.2, 0.2), "data_fraction": (0.1, 1.0), **_WIDTH},
+    ),
+    Problem(
+        "curve, regression by one wide layer, batches of 8, 3000 steps",
+        {"name": "generated_curve"},
+        {"name": "mlp", "features": (64,), "activation": "silu"},
+        batch_size=8,
+        interval=100,
+        varied={"data_fraction": (0.1, 1.0), "weight_scale": _SCALE},
+    ),
+    Problem(
+        "textures, CNN, batches of 16, 120 steps",
+        {"name": "generated_textures"},
+        {"name": "cnn", "channels": (6, 12)},
+        batch_size=16,
+        interval=4,
+        varied={"data_fraction": _SHARE, **RESCALED},
+    ),
+    Problem(
+        "textures, CNN of three layers, batches of 32, 90 steps",
+        {"name": "generated_textures"},
+        {"name": "cnn", "channels": (6, 6, 12), "activation": "gelu"},
+        batch_size=32,
+        interval=3,
+        varied={"weight_scale": _SCALE},
     ),
 )

@@ -14,7 +14,18 @@ import numpy as np
 
 from ganno_jax import extras
 from ganno_jax.tasks.dataset import Dataset, Split, from_arrays
-from ganno_jax.tasks.sources import cifar, generated, idx, own, prepared, resize, tables, text
+from ganno_jax.tasks.sources import (
+    cifar,
+    generated,
+    generated_images,
+    generated_sequences,
+    idx,
+    own,
+    prepared,
+    resize,
+    tables,
+    text,
+)
 from ganno_jax.tasks.sources.raw import ImageArrays
 
 DEFAULT_FOLDER = "~/tensorflow_datasets"
@@ -49,11 +60,14 @@ _TABLES: dict[str, Callable[[], tables.Table]] = {
     "generated_waves": generated.waves,
     "generated_mixture": generated.mixture,
     "generated_response": generated.response,
-    "generated_grammar": generated.grammar,
+    "generated_grammar": generated_sequences.grammar,
     "generated_spirals": generated.spirals,
     "generated_surface": generated.surface,
-    "generated_events": generated.events,
+    "generated_events": generated_sequences.events,
     "generated_votes": generated.votes,
+    "generated_tiles": generated.tiles,
+    "generated_curve": generated.curve,
+    "generated_textures": generated_images.textures,
 }
 
 

@@ -1,4 +1,4 @@
-"""Generated sets: seeds are fixed, the process is written down, and noise keeps the best loss unknown beforehand."""
+"""Generated tables: seeds are fixed, the process is written down, and noise keeps the best loss unknown beforehand."""
 
 import numpy as np
 from jaxtyping import Float
@@ -22,7 +22,7 @@ def teacher() -> Table:
         weights = rng.normal(size=(y.shape[1], size)) * np.sqrt(4 / y.shape[1])
         y = np.tanh(y @ weights + rng.normal(size=size))
     logits = 3 * y @ (rng.normal(size=(16, 5)) / np.sqrt(16))
-    return Table(inputs.astype(np.float32), _drawn(logits, rng), 5)
+    return Table(inputs.astype(np.float32), drawn(logits, rng), 5)
 
 
 def categories() -> Table:
@@ -46,7 +46,7 @@ def categories() -> Table:
     logits = logits + pairs[ids[:, 0], ids[:, 1]] + slopes[ids[:, 2]] * numbers[:, :1]
     logits = logits + np.sin(2 * numbers[:, 1:2]) * rng.normal(size=num_classes)
     inputs = np.concatenate([ids, numbers], 1).astype(np.float32)
-    return Table(inputs, _drawn(logits, rng), num_classes, len(CARDINALITIES))
+    return Table(inputs, drawn(logits, rng), num_classes, len(CARDINALITIES))
 
 
 def waves() -> Table:
@@ -86,7 +86,7 @@ def mixture() -> Table:
     inputs = factors @ weights + rng.normal(0, 0.5, (num_rows, num_inputs))
     logits = factors[:, :3] @ rng.normal(0, 2, (3, num_classes))
     logits[:, 0] += factors[:, 3] * factors[:, 4]
-    return Table(inputs.astype(np.float32), _drawn(logits, rng), num_classes)
+    return Table(inputs.astype(np.float32), drawn(logits, rng), num_classes)
 
 
 def response() -> Table:
@@ -103,25 +103,6 @@ def response() -> Table:
     signal = factors[:, :3] @ rng.normal(size=3) + factors[:, 3] * factors[:, 4]
     targets = signal / signal.std() + rng.normal(size=num_rows)
     return Table(inputs.astype(np.float32), targets.astype(np.float32), 0)
-
-
-def grammar() -> Table:
-    """6,000 sequences of 16 symbols out of 20, with the next symbols as targets.
-
-    Half of the time the next symbol is drawn by the last symbol, else by the last two; each of these distributions is
-    a draw from a symmetric Dirichlet distribution of concentration 0.1. The first two symbols are uniform.
-    """
-    rng = np.random.default_rng(6)
-    num_rows, length, num_symbols = 6_000, 16, 20
-    by_last = rng.dirichlet(np.full(num_symbols, 0.1), num_symbols)
-    by_two = rng.dirichlet(np.full(num_symbols, 0.1), (num_symbols, num_symbols))
-    symbols = rng.integers(num_symbols, size=(num_rows, length + 1))
-    for place in range(2, length + 1):
-        before, last = symbols[:, place - 2], symbols[:, place - 1]
-        chances = np.where(rng.random((num_rows, 1)) < 0.5, by_last[last], by_two[before, last])
-        symbols[:, place] = _drawn(np.log(chances + 1e-12), rng)
-    symbols = symbols.astype(np.int32)
-    return Table(symbols[:, :-1], symbols[:, 1:], num_symbols)
 
 
 def spirals() -> Table:
@@ -151,22 +132,6 @@ def surface() -> Table:
     return Table(x.astype(np.float32), height.astype(np.float32), 0)
 
 
-def events() -> Table:
-    """5,000 sequences of 24 symbols out of 8; the target of each place is a count, modulo 8, with wrong ones.
-
-    Symbols are uniform. Symbol 0 adds one to the count, symbol 1 sets it to zero, others change nothing. One target in
-    ten is uniform instead.
-    """
-    rng = np.random.default_rng(9)
-    symbols = rng.integers(8, size=(5_000, 24)).astype(np.int32)
-    targets, count = np.zeros_like(symbols), np.zeros(len(symbols), np.int32)
-    for place in range(symbols.shape[1]):
-        count = np.where(symbols[:, place] == 1, 0, count + (symbols[:, place] == 0))
-        targets[:, place] = count % 8
-    wrong = rng.random(targets.shape) < 0.1
-    return Table(symbols, np.where(wrong, rng.integers(8, size=targets.shape), targets), 8)
-
-
 def votes() -> Table:
     """6,000 rows of eight columns of five categories, which vote on two classes.
 
@@ -176,10 +141,34 @@ def votes() -> Table:
     ids = rng.integers(5, size=(6_000, 8))
     sums = rng.normal(size=(8, 5))[np.arange(8), ids].sum(1)
     logits = np.stack([np.zeros(len(ids)), 1.5 * sums], 1)
-    return Table(ids.astype(np.float32), _drawn(logits, rng), 2, ids.shape[1])
+    return Table(ids.astype(np.float32), drawn(logits, rng), 2, ids.shape[1])
 
 
-def _drawn(logits: Float[np.ndarray, "example class"], rng: np.random.Generator) -> np.ndarray:
+def tiles() -> Table:
+    """3,000 points in the square without any noise; the class is that of the tile they are on.
+
+    The square is cut into four by four tiles, whose classes are numbered along the diagonals, modulo 3.
+    """
+    rng = np.random.default_rng(11)
+    points = rng.uniform(-1, 1, (3_000, 2))
+    column, row = np.floor(2 * (points + 1)).astype(int).T
+    return Table(points.astype(np.float32), (column + row) % 3, 3)
+
+
+def curve() -> Table:
+    """2,000 rows of eight uniform numbers; a smooth number to predict, with very little noise.
+
+    The sine of three times the first, the product of the second and the third, the square of the fourth and half the
+    fifth add up; the other three do not matter. The noise has a deviation of 0.02, the signal one of about 0.9.
+    """
+    rng = np.random.default_rng(12)
+    x = rng.uniform(-1, 1, (2_000, 8))
+    height = np.sin(3 * x[:, 0]) + x[:, 1] * x[:, 2] + x[:, 3] ** 2 + x[:, 4] / 2
+    height = height + rng.normal(0, 0.02, len(x))
+    return Table(x.astype(np.float32), height.astype(np.float32), 0)
+
+
+def drawn(logits: Float[np.ndarray, "example class"], rng: np.random.Generator) -> np.ndarray:
     """One class for each row, with the probabilities of its logits."""
     return np.argmax(logits + rng.gumbel(size=logits.shape), 1)
 

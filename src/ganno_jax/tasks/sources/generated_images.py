@@ -1,0 +1,30 @@
+"""Generated images, as the tables of `generated`."""
+
+import numpy as np
+
+from ganno_jax.tasks.sources.tables import Table
+
+
+def textures() -> Table:
+    """8,000 noisy grey images of 12 x 12: two gratings over each other, the stronger of which tells the class.
+
+    The ten classes are five directions and two wavelengths (3 and 6 pixels). The stronger grating has amplitude 1, the
+    weaker 0.5 and another, random class; phases are uniform and the noise on each pixel is normal with deviation 1.
+    """
+    rng = np.random.default_rng(13)
+    num_images, side, num_classes = 8_000, 12, 10
+    classes = rng.integers(num_classes, size=num_images)
+    others = (classes + rng.integers(1, num_classes, num_images)) % num_classes
+    images = _gratings(classes, side, rng) + 0.5 * _gratings(others, side, rng)
+    images = images + rng.normal(size=images.shape)
+    return Table(images[..., None].astype(np.float32), classes, num_classes)
+
+
+def _gratings(classes: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Plane waves `[image, side, side]` of unit amplitude and random phase."""
+    row, column = np.mgrid[:side, :side]
+    direction = (np.pi * (classes % 5) / 5)[:, None, None]
+    wavelength = np.where(classes < 5, 3, 6)[:, None, None]
+    along = np.cos(direction) * column + np.sin(direction) * row
+    phase = rng.uniform(0, 2 * np.pi, (len(classes), 1, 1))
+    return np.sin(2 * np.pi * along / wavelength + phase)

@@ -1,0 +1,41 @@
+"""Generated sequences of symbols, as the tables of `generated`."""
+
+import numpy as np
+
+from ganno_jax.tasks.sources.generated import drawn
+from ganno_jax.tasks.sources.tables import Table
+
+
+def grammar() -> Table:
+    """6,000 sequences of 16 symbols out of 20, with the next symbols as targets.
+
+    Half of the time the next symbol is drawn by the last symbol, else by the last two; each of these distributions is
+    a draw from a symmetric Dirichlet distribution of concentration 0.1. The first two symbols are uniform.
+    """
+    rng = np.random.default_rng(6)
+    num_rows, length, num_symbols = 6_000, 16, 20
+    by_last = rng.dirichlet(np.full(num_symbols, 0.1), num_symbols)
+    by_two = rng.dirichlet(np.full(num_symbols, 0.1), (num_symbols, num_symbols))
+    symbols = rng.integers(num_symbols, size=(num_rows, length + 1))
+    for place in range(2, length + 1):
+        before, last = symbols[:, place - 2], symbols[:, place - 1]
+        chances = np.where(rng.random((num_rows, 1)) < 0.5, by_last[last], by_two[before, last])
+        symbols[:, place] = drawn(np.log(chances + 1e-12), rng)
+    symbols = symbols.astype(np.int32)
+    return Table(symbols[:, :-1], symbols[:, 1:], num_symbols)
+
+
+def events() -> Table:
+    """5,000 sequences of 24 symbols out of 8; the target of each place is a count, modulo 8, with wrong ones.
+
+    Symbols are uniform. Symbol 0 adds one to the count, symbol 1 sets it to zero, others change nothing. One target in
+    ten is uniform instead.
+    """
+    rng = np.random.default_rng(9)
+    symbols = rng.integers(8, size=(5_000, 24)).astype(np.int32)
+    targets, count = np.zeros_like(symbols), np.zeros(len(symbols), np.int32)
+    for place in range(symbols.shape[1]):
+        count = np.where(symbols[:, place] == 1, 0, count + (symbols[:, place] == 0))
+        targets[:, place] = count % 8
+    wrong = rng.random(targets.shape) < 0.1
+    return Table(symbols, np.where(wrong, rng.integers(8, size=targets.shape), targets), 8)
