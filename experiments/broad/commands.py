@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from experiments.agents import needs
@@ -36,7 +35,7 @@ from ganno_jax.controllers import Controller
 from ganno_jax.env import FEATURES, Env
 from ganno_jax.env.mesh import to_mesh
 from ganno_jax.learners import MAPPO, LearnerState
-from ganno_jax.learners import train as train_chunk
+from ganno_jax.learners.mappo.apart import Updates
 from ganno_jax.learners.mappo.config import check_divisible
 from ganno_jax.policies import AgentPolicy, Ensemble
 from ganno_jax.policies.agents import as_one, with_actions
@@ -189,13 +188,13 @@ def _learn(
         if session.update < total:
             say("compiling the training of all kinds, which takes minutes ...")
             stop.waits = False
-            program = train_chunk.lower(learner, states[0], 1, mesh).compile()
+            updated = Updates(learner, states[0], mesh)
             stop.waits = True
             with Bar("updates", total, session.update) as bar:
                 while session.update < total:
                     team = session.update % count  # all teams side by side
-                    states[team], metrics = program(learner, states[team])
-                    row = {name: float(np.asarray(value)[0]) for name, value in metrics.items()}
+                    states[team], metrics = updated(learner, states[team])
+                    row = {name: float(value) for name, value in metrics.items()}
                     require_finite(row, session.update + 1)
                     session.record("broad", {"team": team, **row}, {"learners": states})
                     bar.show(session.update, "  ".join(f"{n} {row[n]:.3f}" for n in SHOWN))

@@ -50,9 +50,7 @@ def updated(
     learner: Any, state: Any, field: str, update_fn: Callable[..., Any], mesh: Mesh
 ) -> tuple[Any, dict[str, Array]]:
     """One update, `update_fn(learner, state, num_devices=)` on each device's share of the trainings."""
-    specs = jax.tree.map(lambda _: PartitionSpec(), state.replace(**{field: None}))
-    if learner.continues:
-        specs = specs.replace(**{field: PartitionSpec(AXIS)})
+    specs = specs_of(learner, state, field)
     update = jax.shard_map(
         partial(update_fn, num_devices=mesh.size),
         mesh=mesh,
@@ -61,6 +59,12 @@ def updated(
         check_vma=False,
     )
     return update(learner, state)
+
+
+def specs_of(learner: Any, state: Any, field: str) -> Any:
+    """How a learner's state lies on devices: whole on each, but for the trainings."""
+    specs = jax.tree.map(lambda _: PartitionSpec(), state.replace(**{field: None}))
+    return specs.replace(**{field: PartitionSpec(AXIS)}) if learner.continues else specs
 
 
 def begin(env: Env, old: Any | None, fresh_fn: Callable[[], Any]) -> Any:

@@ -86,6 +86,11 @@ def _updates(learner: Learner, state: Any, num_updates: Int[Array, ""], longest:
 
 def _checked(learner: Learner, state: Any, mesh: Mesh):
     state, metrics = learner.update(state, mesh)
+    return state, with_finite(learner, state, metrics)
+
+
+def with_finite(learner: Learner, state: Any, metrics: dict[str, Array]) -> dict[str, Array]:
+    """Metrics of an update with `finite`: 1 while the policy's weights and all of them are, else 0."""
     parts = jax.tree.leaves((learner.policy(state).params, metrics))
     finite = jnp.stack([jnp.isfinite(x).all() for x in parts]).all()
-    return state, metrics | {"finite": finite.astype(jnp.float32)}
+    return metrics | {"finite": finite.astype(jnp.float32)}

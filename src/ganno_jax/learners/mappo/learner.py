@@ -7,6 +7,7 @@ All trainings are split over the devices of a mesh; a rollout needs no communica
 Which trainings form a minibatch does not depend on the number of devices.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from ganno_jax.learners import carried
 from ganno_jax.learners.mappo import config as settings
 from ganno_jax.learners.mappo.baseline import Baseline
 from ganno_jax.learners.mappo.batch import (
+    Batch,
     experience_metrics,
     join,
     judge,
@@ -185,30 +187,61 @@ class MAPPO:
 
 def _update(learner: MAPPO, state: LearnerState, num_devices: int):
     """One update on one device's share of the trainings."""
+    numbers = range(len(learner.envs))
+    ends, batches = zip(*[experience(learner, state, n, num_devices) for n in numbers], strict=True)
+    return learn_from(learner, state, ends, batches, num_devices)
+
+
+def experience(
+    learner: MAPPO, state: LearnerState, number: int, num_devices: int
+) -> tuple[RolloutState, Batch]:
+    """Agents act in one env, on one device's share of its trainings, and are told what it was worth.
+
+    Args:
+      learner: with the env.
+      state: of the learner.
+      number: place of the env.
+      num_devices: that share the trainings.
+
+    Returns:
+      The trainings as they stand at the end, and the experience. Its advantages are normalized apart for each env: an
+      architecture whose losses vary more must not drown out the others.
+    """
+    config, baseline = learner.config, learner.baseline(state)
+    end, rollout = collect(
+        learner.envs[number],
+        learner.policy(state),
+        baseline,
+        learner.mapping,
+        _begin(learner, state, number, num_devices),
+        config.rollout_decisions,
+        _keys(state, 2 * number + 1, config.num_envs, 1, num_devices),
+        config.noise_correlation,
+    )
+    rollout = pad_layers(rollout, learner.num_layers)
+    return end, normalize_advantages(judge(config, baseline, rollout))
+
+
+def learn_from(
+    learner: MAPPO,
+    state: LearnerState,
+    ends: Sequence[RolloutState],
+    batches: Sequence[Batch],
+    num_devices: int,
+) -> tuple[LearnerState, dict[str, Array]]:
+    """The state after some passes over the experience, on one device's share of it, and metrics.
+
+    Args:
+      learner: what is shared by all updates.
+      state: of the learner, by which the experience was made.
+      ends: trainings as they stand, by env.
+      batches: experience, by env.
+      num_devices: that share the trainings.
+    """
     config, policy, baseline = learner.config, learner.policy(state), learner.baseline(state)
+    batch = join(batches)
 
-    # Agents act in every env.
-    ends, rollouts = [], []
-    for number, env in enumerate(learner.envs):
-        begin = _begin(learner, state, number, num_devices)
-        keys = _keys(state, 2 * number + 1, config.num_envs, 1, num_devices)
-        end, rollout = collect(
-            env,
-            policy,
-            baseline,
-            learner.mapping,
-            begin,
-            config.rollout_decisions,
-            keys,
-            config.noise_correlation,
-        )
-        ends.append(end)
-        rollouts.append(pad_layers(rollout, learner.num_layers))
-
-    # What it was worth; apart for each env: an architecture whose losses vary more must not drown out the others.
-    batch = join([normalize_advantages(judge(config, baseline, r)) for r in rollouts])
-
-    # Some passes over it, in minibatches, at a rate that falls to zero over the planned updates.
+    # In minibatches, at a rate that falls to zero over the planned updates.
     learning_rate = config.learning_rate * jnp.clip(1 - state.update / config.num_updates, 0.0, 1.0)
 
     def epoch(learned: Learned, key: PRNGKeyArray):
@@ -222,15 +255,15 @@ def _update(learner: MAPPO, state: LearnerState, num_devices: int):
 
         return jax.lax.scan(minibatch, learned, order)
 
-    learned = Learned(state.params, state.optimizer_state, jnp.zeros((), bool))
+    before = Learned(state.params, state.optimizer_state, jnp.zeros((), bool))
     epoch_keys = jax.random.fold_in(state.key, 2 * state.update)
-    learned, steps = jax.lax.scan(epoch, learned, jax.random.split(epoch_keys, config.num_epochs))
+    after, steps = jax.lax.scan(epoch, before, jax.random.split(epoch_keys, config.num_epochs))
 
     # What the next update begins with, and what this one showed.
     values = state.value_normalizer
     new = LearnerState(
-        params=_quieten(learned.params, config.noise_fall / config.num_updates),
-        optimizer_state=learned.optimizer_state,
+        params=_quieten(after.params, config.noise_fall / config.num_updates),
+        optimizer_state=after.optimizer_state,
         normalizer=with_features(state.normalizer, batch),
         value_normalizer=None if values is None else with_targets(values, batch),
         rollouts=tuple(ends) if learner.continues else None,

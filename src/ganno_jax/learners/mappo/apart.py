@@ -1,0 +1,72 @@
+"""Updates of a learner with many envs as several programs: one for each env and one that learns.
+
+A program of thirty envs takes the compiler far longer than thirty programs of one, which are compiled side by side
+besides. The update is that of `MAPPO.update`.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float
+
+from ganno_jax.env.mesh import AXIS
+from ganno_jax.learners import carried
+from ganno_jax.learners.mappo.batch import Batch
+from ganno_jax.learners.mappo.learner import MAPPO, LearnerState, experience, learn_from
+from ganno_jax.learners.mappo.rollout import Rollout
+from ganno_jax.learners.training import with_finite
+
+
+class Updates:
+    """Compiled updates: `updates(learner, state)` is the state after one more, and its metrics with `finite`."""
+
+    def __init__(self, learner: MAPPO, state: LearnerState, mesh: Mesh):
+        """Compile, as many programs at a time as there are cores.
+
+        Args:
+          learner: what is shared by all updates.
+          state: of the structure that all states will have, from `init` with this mesh.
+          mesh: from `make_mesh`.
+        """
+        specs = carried.specs_of(learner, state, "rollouts")
+        whole, split = PartitionSpec(), PartitionSpec(AXIS)
+        on_mesh = partial(jax.shard_map, mesh=mesh, check_vma=False)
+
+        def gathering(number: int) -> Any:
+            function = partial(experience, number=number, num_devices=mesh.size)
+            return on_mesh(function, in_specs=(whole, specs), out_specs=(split, _batch_specs()))
+
+        def learn(learner: MAPPO, state: LearnerState, ends: Any, batches: Any):
+            function = partial(learn_from, num_devices=mesh.size)
+            state, metrics = on_mesh(
+                function,
+                in_specs=(whole, specs, split, (_batch_specs(),) * len(learner.envs)),
+                out_specs=(specs, whole),
+            )(learner, state, ends, batches)
+            return state, with_finite(learner, state, metrics)
+
+        gather = [jax.jit(gathering(number)) for number in range(len(learner.envs))]
+        shapes = [jax.eval_shape(function, learner, state) for function in gather]
+        ends, batches = zip(*shapes, strict=True)
+        lowered = [function.lower(learner, state) for function in gather]
+        lowered.append(jax.jit(learn).lower(learner, state, ends, batches))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            *self._gather, self._learn = pool.map(lambda program: program.compile(), lowered)
+
+    def __call__(
+        self, learner: MAPPO, state: LearnerState
+    ) -> tuple[LearnerState, dict[str, Float[Array, ""]]]:
+        gathered = [program(learner, state) for program in self._gather]
+        ends, batches = zip(*gathered, strict=True)
+        return self._learn(learner, state, ends, batches)
+
+
+def _batch_specs() -> Batch:
+    """How experience is split: what has a time axis by its second axis, the rest by its first."""
+    first, second = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
+    rollout = Rollout(second, last_value=first, actor_memory=first, critic_memory=first)
+    return Batch(rollout, advantage=second, target=second, weight=second)
