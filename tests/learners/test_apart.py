@@ -16,10 +16,9 @@ CONFIG = MAPPOConfig(
 )
 
 
+@pytest.mark.slow  # the commands of broad meta-training run it in the fast tests
 @pytest.mark.usefixtures("_quick_compilation")
-@pytest.mark.parametrize(
-    "num_devices, rollout_decisions", [(2, 4), pytest.param(1, 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("num_devices, rollout_decisions", [(2, 4), (1, 2)])
 def test_updates_of_programs_apart_are_those_of_one_program(num_devices, rollout_decisions):
     envs = probe_env((1.0, 4.0)), probe_env((0.5, 1.0, 2.0))
     config = CONFIG.replace(rollout_decisions=rollout_decisions)  # 2: an episode takes two rollouts
