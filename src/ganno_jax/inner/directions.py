@@ -138,7 +138,7 @@ class InnerOptimizer:
 
 
 def named(name: str, initial_rate: Distribution, **numbers: Distribution) -> InnerOptimizer:
-    """One of `DIRECTIONS` by name; `numbers` are further fields of `InnerOptimizer`.
+    """One of `DIRECTIONS` by name.
 
     Args:
       name: one of `DIRECTIONS`.
