@@ -7,6 +7,7 @@ from experiments.problems.development import DEVELOPMENT, PAPER
 from experiments.problems.files import read_problems
 from experiments.problems.problem import Problem, build
 from experiments.problems.second import SECOND
+from experiments.problems.third import THIRD
 from experiments.problems.unseen import UNSEEN
 from experiments.runs.errors import UserError
 from ganno_jax.inner import Training
@@ -14,6 +15,7 @@ from ganno_jax.inner import Training
 SUITES: dict[str, dict[str, tuple[Problem, ...]]] = {
     "development": {"small": DEVELOPMENT, "paper": PAPER},
     "second": {"small": SECOND},
+    "third": {"small": THIRD},
     "unseen": {"small": UNSEEN},
 }
 """By suite and scale."""

@@ -417,7 +417,10 @@ def test_a_file_of_problems_that_cannot_be_used_is_one_line(content, message, tm
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("digits --suite held-in", "no suite 'held-in'; there are: development, second, unseen"),
+        (
+            "digits --suite held-in",
+            "no suite 'held-in'; there are: development, second, third, unseen",
+        ),
         ("nothing --suite development", "no controller 'nothing'; shipped are"),
         ("digits --suite development --suite.seeds 3", "no option --suite.seeds; there are"),
         ("digits --suite development --suite.num_seeds 2", "`suite.num_seeds` must be at least 4"),

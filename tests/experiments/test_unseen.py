@@ -1,4 +1,4 @@
-"""The second and the unseen suite: what they share with nothing else, and regressions."""
+"""The second, the third and the unseen suite: what they share with nothing else, and regressions."""
 
 import dataclasses
 
@@ -10,17 +10,20 @@ import pytest
 from experiments.problems import broad_families, development, horizons
 from experiments.problems.problem import Problem, build
 from experiments.problems.second import SECOND
+from experiments.problems.third import THIRD
 from experiments.problems.unseen import UNSEEN
 from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan, train
 
 WITHOUT_FOLDER = [
     p
-    for p in (*SECOND, *UNSEEN)
+    for p in (*SECOND, *THIRD, *UNSEEN)
     if p.data["name"] not in ("fashion_mnist", "cifar10", "tinyshakespeare")
 ]
 # What the shipped controllers learned on.
 LEARNED = (*broad_families.SMALL, *horizons.HORIZONS)
-SUITES = pytest.mark.parametrize("suite", [SECOND, UNSEEN], ids=["second", "unseen"])
+SUITES = pytest.mark.parametrize(
+    "suite", [SECOND, THIRD, UNSEEN], ids=["second", "third", "unseen"]
+)
 
 
 def frozen(value):
@@ -28,7 +31,7 @@ def frozen(value):
 
 
 def test_no_unseen_problem_has_data_or_a_network_of_another_suite():
-    others = (*development.DEVELOPMENT, *SECOND, *LEARNED)
+    others = (*development.DEVELOPMENT, *SECOND, *THIRD, *LEARNED)
     assert not {frozen(p.data) for p in UNSEEN} & {frozen(p.data) for p in others}
     assert not {frozen(p.network) for p in UNSEEN} & {frozen(p.network) for p in others}
     generated = {p.data["name"] for p in UNSEEN if p.data["name"].startswith("generated")}

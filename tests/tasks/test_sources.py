@@ -372,6 +372,14 @@ TABLES = {
     "generated_surface": (1_500, (10,), (), 0),
     "generated_events": (5_000, (24,), (24,), 8),
     "generated_votes": (6_000, (8,), (), 2),
+    "generated_tiles": (3_000, (2,), (), 3),
+    "generated_curve": (2_000, (8,), (), 0),
+    "generated_textures": (8_000, (12, 12, 1), (), 10),
+    "generated_formulas": (4_000, (12,), (), 2),
+    "generated_orbits": (3_000, (3,), (), 0),
+    "generated_ratings": (8_000, (2,), (), 0),
+    "generated_strokes": (6_000, (12, 12, 1), (), 4),
+    "generated_brackets": (5_000, (24,), (24,), 6),
 }
 
 
@@ -491,6 +499,94 @@ def test_every_column_of_votes_tells_a_little():
     )
     agreed = ((sums > np.median(sums)) == (classes == 1)).mean()
     assert 0.8 < agreed < 0.95
+
+
+def test_tiles_have_no_noise_and_a_curve_next_to_none():
+    tiles, curve = sources.load("generated_tiles").train, sources.load("generated_curve").train
+    column, row = np.floor(2 * (tiles.inputs + 1)).astype(int).T
+    np.testing.assert_array_equal(tiles.targets, (column + row) % 3)
+    x = curve.inputs
+    height = np.sin(3 * x[:, 0]) + x[:, 1] * x[:, 2] + x[:, 3] ** 2 + x[:, 4] / 2
+    np.testing.assert_allclose((curve.targets - height).std(), 0.02, rtol=0.08)  # 1,200 draws
+    assert height.std() > 0.8
+
+
+def test_the_stronger_grating_of_a_texture_is_where_its_spectrum_peaks():
+    split = sources.load("generated_textures").train
+    images, side = np.asarray(split.inputs[..., 0]), 12
+    row, column = np.mgrid[:side, :side]
+    strength = []
+    for number in range(10):
+        angle, wavelength = np.pi * (number % 5) / 5, 3 if number < 5 else 6
+        along = np.cos(angle) * column + np.sin(angle) * row
+        wave = np.exp(2j * np.pi * along / wavelength)
+        strength.append(np.abs(np.tensordot(images, wave, 2)))
+    found = np.argmax(strength, 0)
+    assert 0.9 < (found == split.targets).mean() < 1
+
+
+def test_bits_of_a_formula_tell_little_alone_and_much_together():
+    split = sources.load("generated_formulas").train
+    bits, classes = split.inputs.astype(int), split.targets
+    alone = [
+        abs(classes[bits[:, k] == 1].mean() - classes[bits[:, k] == 0].mean()) for k in range(12)
+    ]
+    assert 0.3 < classes.mean() < 0.7
+    assert max(alone) < 0.5
+    rows = bits @ (1 << np.arange(12))
+    same = [classes[rows == row] for row in np.unique(rows)]
+    # Rows of the same bits agree but for one in twenty: 0.05 * 0.95 is the variance within.
+    within = np.concatenate([c - c.mean() for c in same if len(c) > 1])
+    spare = sum(len(c) - 1 for c in same if len(c) > 1)
+    np.testing.assert_allclose(np.sum(within**2) / spare, 0.05 * 0.95, rtol=0.35)
+
+
+def test_orbits_follow_the_equations_of_lorenz():
+    split = sources.load("generated_orbits").train
+    state = np.asarray(split.inputs[:50], np.float64).T
+    for _ in range(4_000):  # Euler steps of 0.0001
+        x, y, z = state
+        speed = np.array([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z])
+        state = state + 0.0001 * speed
+    np.testing.assert_allclose((split.targets[:50] - state[0]).std(), 0.2, rtol=0.4)
+    assert split.targets.std() > 6
+
+
+def test_ratings_have_a_noise_of_a_half_around_people_and_things():
+    split = sources.load("generated_ratings").train
+    ids, values = split.inputs.astype(int), split.targets
+    cells = {}
+    for (person, thing), value in zip(ids, values, strict=True):
+        cells.setdefault((person, thing), []).append(value)
+    spare = sum(len(c) - 1 for c in cells.values())
+    within = sum(np.var(c) * len(c) for c in cells.values()) / spare
+    np.testing.assert_allclose(within, 0.25, rtol=0.1)
+    assert values.var() > 1
+
+
+def test_more_strokes_make_an_image_brighter():
+    split = sources.load("generated_strokes").train
+    brightness = split.inputs.mean((1, 2, 3))
+    means = [brightness[split.targets == k].mean() for k in range(4)]
+    # A stroke has five pixels of 0.85 on average, one or two of which may be one pixel or cross another stroke.
+    assert np.all(np.diff(means) > 2.5 * 0.85 / 144)
+    assert means[0] < 5 * 0.85 / 144 + 0.005
+
+
+def test_every_bracket_closes_the_last_one_that_is_open():
+    split = sources.load("generated_brackets").train
+    closing = []
+    for symbols, targets in zip(split.inputs, split.targets, strict=True):
+        np.testing.assert_array_equal(symbols[1:], targets[:-1])
+        still_open = []
+        for symbol in [*symbols.tolist(), int(targets[-1])]:
+            if still_open:
+                closing.append(symbol >= 3)
+            if symbol >= 3:
+                assert still_open.pop() == symbol - 3
+            else:
+                still_open.append(symbol)
+    np.testing.assert_allclose(np.mean(closing), 0.45, atol=0.01)
 
 
 def test_the_regression_of_an_npz_is_standardized_if_asked(tmp_path):

@@ -6,54 +6,23 @@ name. Nothing is ever replaced by synthetic data.
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from ganno_jax import extras
 from ganno_jax.tasks.dataset import Dataset, Split, from_arrays
-from ganno_jax.tasks.sources import (
-    generated,
-    generated_images,
-    generated_sequences,
-    own,
-    prepared,
-    resize,
-    standard,
-    tables,
-    text,
-)
+from ganno_jax.tasks.sources import own, prepared, resize, standard, text
 from ganno_jax.tasks.sources.raw import ImageArrays
+from ganno_jax.tasks.sources.without_folder import TABLES
 
 DEFAULT_FOLDER = "~/tensorflow_datasets"
 VALIDATION_FRACTION = 0.1  # of the official training split
 
 
-_TABLES: dict[str, Callable[[], tables.Table]] = {
-    "breast_cancer": tables.breast_cancer,
-    "wine": tables.wine,
-    "diabetes": tables.diabetes,
-    "noisy_patches": tables.noisy_patches,
-    "generated_teacher": generated.teacher,
-    "generated_categories": generated.categories,
-    "generated_waves": generated.waves,
-    "generated_mixture": generated.mixture,
-    "generated_response": generated.response,
-    "generated_grammar": generated_sequences.grammar,
-    "generated_spirals": generated.spirals,
-    "generated_surface": generated.surface,
-    "generated_events": generated_sequences.events,
-    "generated_votes": generated.votes,
-    "generated_tiles": generated.tiles,
-    "generated_curve": generated.curve,
-    "generated_textures": generated_images.textures,
-}
-
-
 def names() -> tuple[str, ...]:
     """The sets that are known by name; any other prepared TFDS image set can be loaded as well."""
-    return ("digits", *_TABLES, *standard.IMAGES, *standard.TEXTS)
+    return ("digits", *TABLES, *standard.IMAGES, *standard.TEXTS)
 
 
 @extras.explained
@@ -175,15 +144,15 @@ def _named(
     name: str, data_dir: str | None, download: bool
 ) -> tuple[ImageArrays, dict[str, int | None]]:
     """A table or an image set by name, with what `from_arrays` must know of it."""
-    if name in _TABLES:
+    if name in TABLES:
         return _table(name)
     arrays = _image_arrays(_folder(data_dir), name, download)
     return arrays, {"num_classes": arrays.num_classes}
 
 
 def _table(name: str) -> tuple[ImageArrays, dict[str, int]]:
-    """One of `_TABLES`, with what `from_arrays` must know of it."""
-    table = _TABLES[name]()
+    """One of `TABLES`, with what `from_arrays` must know of it."""
+    table = TABLES[name]()
     arrays = ImageArrays(table.inputs, table.targets, None, None, table.num_classes)
     return arrays, {"num_classes": table.num_classes, "num_categorical": table.num_categorical}
 

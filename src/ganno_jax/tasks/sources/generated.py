@@ -168,6 +168,63 @@ def curve() -> Table:
     return Table(x.astype(np.float32), height.astype(np.float32), 0)
 
 
+def formulas() -> Table:
+    """4,000 rows of 12 bits; two classes, by a formula in which nothing is linear, one in twenty of them wrong.
+
+    The formula is an "or" over four "ands" of three bits each, some of them negated, drawn so that about half of the
+    rows fulfil it.
+    """
+    rng = np.random.default_rng(14)
+    bits = rng.integers(2, size=(4_000, 12))
+    terms = np.stack([rng.choice(12, 3, replace=False) for _ in range(4)])
+    wanted = rng.integers(2, size=terms.shape)
+    fulfilled = np.any(np.all(bits[:, terms] == wanted, -1), -1)
+    wrong = rng.random(len(bits)) < 0.05
+    return Table(bits.astype(np.float32), np.where(wrong, ~fulfilled, fulfilled).astype(int), 2)
+
+
+def orbits() -> Table:
+    """3,000 states of the Lorenz system; the first coordinate 0.4 time units later, under little noise.
+
+    Lorenz 1963, "Deterministic nonperiodic flow" (Journal of the Atmospheric Sciences 20), with its constants 10, 28
+    and 8/3, by Runge-Kutta steps of 0.01. States are those of independent orbits after 10 time units, which is on the
+    attractor. The noise has a deviation of 0.2, the coordinate one of about 8.
+    """
+    rng = np.random.default_rng(15)
+
+    def speed(state: np.ndarray) -> np.ndarray:
+        x, y, z = state
+        return np.array([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z])
+
+    def later(state: np.ndarray, steps: int) -> np.ndarray:
+        for _ in range(steps):
+            k1 = speed(state)
+            k2 = speed(state + 0.005 * k1)
+            k3 = speed(state + 0.005 * k2)
+            state = state + 0.01 / 6 * (k1 + 2 * k2 + 2 * k3 + speed(state + 0.01 * k3))
+        return state
+
+    first = later(rng.normal(0, 8, (3, 3_000)) + np.array([[0.0], [0.0], [25.0]]), 1_000)
+    targets = later(first, 40)[0] + rng.normal(0, 0.2, first.shape[1])
+    return Table(first.T.astype(np.float32), targets.astype(np.float32), 0)
+
+
+def ratings() -> Table:
+    """8,000 ratings of 40 things by 60 people: two columns of categories, a number to predict.
+
+    Each person and each thing has a normal bias of deviation 0.5 and three normal tastes; the product of the tastes,
+    divided by the root of three, adds to the biases, and noise of deviation 0.5 to that.
+    """
+    rng = np.random.default_rng(16)
+    sizes = (60, 40)
+    ids = np.stack([rng.integers(size, size=8_000) for size in sizes], 1)
+    biases = [rng.normal(0, 0.5, size)[ids[:, column]] for column, size in enumerate(sizes)]
+    tastes = [rng.normal(size=(size, 3))[ids[:, column]] for column, size in enumerate(sizes)]
+    values = sum(biases) + np.sum(tastes[0] * tastes[1], 1) / np.sqrt(3)
+    values = values + rng.normal(0, 0.5, len(ids))
+    return Table(ids.astype(np.float32), values.astype(np.float32), 0, len(sizes))
+
+
 def drawn(logits: Float[np.ndarray, "example class"], rng: np.random.Generator) -> np.ndarray:
     """One class for each row, with the probabilities of its logits."""
     return np.argmax(logits + rng.gumbel(size=logits.shape), 1)

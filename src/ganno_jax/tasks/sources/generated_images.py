@@ -20,6 +20,29 @@ def textures() -> Table:
     return Table(images[..., None].astype(np.float32), classes, num_classes)
 
 
+def strokes() -> Table:
+    """6,000 noisy grey images of 12 x 12 with one to four straight strokes; their number is the class.
+
+    A stroke is five pixels long, in one of eight directions, at a place and with a strength uniform in [0.7, 1]; where
+    strokes cross, the stronger one shows. The noise on each pixel is normal with deviation 0.2.
+    """
+    rng = np.random.default_rng(17)
+    num_images, side, length, most = 6_000, 12, 5, 4
+    counts = rng.integers(most, size=num_images)
+    images = np.zeros((num_images, side, side))
+    for number in range(most):
+        angle = np.pi * rng.integers(8, size=(num_images, 1)) / 8
+        along = np.arange(length) - length // 2
+        middle = rng.uniform(2, side - 3, (2, num_images, 1))
+        row = np.rint(middle[0] + along * np.sin(angle)).astype(int)
+        column = np.rint(middle[1] + along * np.cos(angle)).astype(int)
+        strength = rng.uniform(0.7, 1, (num_images, 1)) * (number <= counts[:, None])
+        image = np.arange(num_images)[:, None]
+        images[image, row, column] = np.maximum(images[image, row, column], strength)
+    images = images + rng.normal(0, 0.2, images.shape)
+    return Table(images[..., None].astype(np.float32), counts, most)
+
+
 def _gratings(classes: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
     """Plane waves `[image, side, side]` of unit amplitude and random phase."""
     row, column = np.mgrid[:side, :side]

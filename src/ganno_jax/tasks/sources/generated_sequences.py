@@ -39,3 +39,23 @@ def events() -> Table:
         targets[:, place] = count % 8
     wrong = rng.random(targets.shape) < 0.1
     return Table(symbols, np.where(wrong, rng.integers(8, size=targets.shape), targets), 8)
+
+
+def brackets() -> Table:
+    """5,000 sequences of 24 brackets of three kinds that close in the right order, with the next ones as targets.
+
+    Symbols 0 to 2 open and 3 to 5 close. An open bracket is closed next with probability 0.45; else, and where none is
+    open, one of a random kind is opened. Sequences begin empty and may end with open brackets.
+    """
+    rng = np.random.default_rng(18)
+    num_rows, length = 5_000, 24
+    symbols = np.zeros((num_rows, length + 1), np.int32)
+    for row in symbols:
+        still_open: list[int] = []
+        for place in range(length + 1):
+            if still_open and rng.random() < 0.45:
+                row[place] = 3 + still_open.pop()
+            else:
+                still_open.append(rng.integers(3))
+                row[place] = still_open[-1]
+    return Table(symbols[:, :-1], symbols[:, 1:], 6)

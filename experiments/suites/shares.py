@@ -1,0 +1,165 @@
+"""How much of its agents' actions a controller should keep, and around which base: asked of development suites.
+
+    python -m experiments.suites.shares CONTROLLER --suites development second third --data_dir FOLDER
+
+Every combination of a share of the actions, a factor on the base's size and one on its forgetting is trained through
+the door on every problem, in tuning runs, and judged by the selection split. A row of the table is one combination: the
+mean log loss minus that of the base (share 0, factors 1), over the problems of each suite and over all. Whoever uses
+it on a suite has looked at it: docs/looks.md.
+"""
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from experiments.configs.broad import SUITES, Effort
+from experiments.problems.problem import Problem
+from experiments.problems.suites import problems_of, training_of
+from experiments.runs.errors import UserError
+from experiments.runs.progress import say
+from experiments.suites.bench import Bench
+from experiments.suites.methods import through_the_door
+from ganno_jax.controller_files import load
+from ganno_jax.controllers import Controller
+from ganno_jax.env import make_mesh
+from ganno_jax.env.whole_update import WholeUpdate
+from ganno_jax.evaluation.optax_loop import LoopOptimizer, Numbers
+from ganno_jax.evaluation.statistics import log_losses
+from ganno_jax.policies.agents import teams_of, with_actions
+
+
+class Variant(NamedTuple):
+    """What is kept of a controller."""
+
+    share: float  # of the agents' log actions
+    size: float  # factor on the base's size
+    forgetting: float  # factor on the base's forgetting
+
+    def of(self, controller: Controller) -> Controller:
+        """The controller with that much of it."""
+
+        def kept(space: WholeUpdate) -> WholeUpdate:
+            space = space.with_share(self.share)
+            space = space.with_size(self.size * space.size.relative_size)
+            return space.with_forgetting(self.forgetting * space.forgetting.kappa)
+
+        return controller.replace(policy=with_actions(controller.policy, kept))
+
+
+BASE = Variant(0.0, 1.0, 1.0)
+
+
+def measure(
+    problem: Problem,
+    controller: Controller,
+    variants: Sequence[Variant],
+    data_dir: str | None,
+    num_seeds: int,
+) -> Float[np.ndarray, "variant seed"]:
+    """Log losses on the selection split; all variants are one compiled program.
+
+    Args:
+      problem: what is trained.
+      controller: with actions of size and forgetting.
+      variants: of it.
+      data_dir: folder with the data sets.
+      num_seeds: tuning runs of each variant, >= 1.
+    """
+    mesh = make_mesh(jax.local_devices())
+    bench = Bench(problem, training_of(problem, data_dir), mesh, Effort(tuning_seeds=num_seeds))
+
+    def made(numbers: Numbers, start: object):
+        return through_the_door(bench, controller.replace(policy=numbers))
+
+    policies = [variant.of(controller).policy for variant in variants]
+    numbers = jax.tree.map(lambda *x: jnp.stack([jnp.asarray(y) for y in x]), *policies)
+    rows, runs = np.divmod(np.arange(len(variants) * num_seeds), num_seeds)
+    found = bench.train(LoopOptimizer(made), numbers, rows, runs, report=False)
+    losses = log_losses(found.selection_loss, found.first_loss, found.diverged)
+    return losses.reshape(len(variants), num_seeds)
+
+
+def lines(
+    variants: Sequence[Variant], means: dict[str, list[Float[np.ndarray, " variant"]]]
+) -> list[str]:
+    """A Markdown table from the mean losses of every problem, by suite; the first variant is the base."""
+    suites = list(means)
+    rows = [
+        f"| share, size, forgetting | {' | '.join(suites)} | all | worst |",
+        f"| --- |{' --- |' * (len(suites) + 2)}",
+    ]
+    gains = {suite: np.stack(found) - np.stack(found)[:, :1] for suite, found in means.items()}
+    whole = np.concatenate(list(gains.values()))
+    for place, variant in enumerate(variants):
+        by_suite = [f"{gains[suite][:, place].mean():+.3f}" for suite in suites]
+        name = f"{variant.share:g}, {variant.size:g}, {variant.forgetting:g}"
+        column = whole[:, place]
+        rows.append(
+            f"| {name} | {' | '.join(by_suite)} | {column.mean():+.3f} | {column.max():+.3f} |"
+        )
+    return rows
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("controller", help="name of a shipped one, or a file")
+    parser.add_argument("--suites", nargs="+", choices=SUITES, default=["development"])
+    parser.add_argument("--data_dir", help="folder with the data sets")
+    parser.add_argument("--seeds", type=int, default=4, help="tuning runs of each combination")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 1.0])
+    parser.add_argument("--sizes", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--forgettings", type=float, nargs="+", default=[1.0])
+    given = parser.parse_args(words)
+    try:
+        controller = _checked(given.controller)
+        problems = {suite: problems_of(suite, "small", None) for suite in given.suites}
+    except (UserError, ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+    combinations = itertools.product(given.shares, given.sizes, given.forgettings)
+    variants = [BASE, *(v for c in combinations if (v := Variant(*c)) != BASE)]
+    say(f"variants: {'; '.join(', '.join(f'{x:g}' for x in v) for v in variants)}")
+    means: dict[str, list[Float[np.ndarray, " variant"]]] = {}
+    for suite, some in problems.items():
+        for problem in some:
+            try:
+                losses = measure(problem, controller, variants, given.data_dir, given.seeds)
+            except FileNotFoundError as error:
+                say(f"left out: {problem.name}: {error}")
+                continue
+            finally:
+                jax.clear_caches()
+            means.setdefault(suite, []).append(losses.mean(1))
+            gains = losses.mean(1) - losses.mean(1)[0]
+            say(
+                f"{suite}, {problem.name}: base {losses[0].mean():.3f}; "
+                + ", ".join(f"{gain:+.3f}" for gain in gains[1:])
+            )
+    if not means:
+        parser.error("no data set is there; name their folder with --data_dir")
+    print("\n".join(lines(variants, means)))
+
+
+def _checked(name: str) -> Controller:
+    """The controller, if its agents set sizes and forgetting.
+
+    Raises:
+      ValueError: it does not.
+    """
+    controller = load(name)
+    spaces = [team.actions for team in teams_of(controller.policy)]
+    if not spaces or not all(isinstance(space, WholeUpdate) for space in spaces):
+        raise ValueError("its agents do not set size and forgetting")
+    if controller.direction is None:
+        raise ValueError("it has no direction of its own")
+    return controller
+
+
+if __name__ == "__main__":
+    main()

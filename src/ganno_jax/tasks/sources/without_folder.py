@@ -1,0 +1,31 @@
+"""Sets that need no folder, by name: they ship with scikit-learn or are generated."""
+
+from collections.abc import Callable
+
+from ganno_jax.tasks.sources import generated, generated_images, generated_sequences, tables
+from ganno_jax.tasks.sources.tables import Table
+
+TABLES: dict[str, Callable[[], Table]] = {
+    "breast_cancer": tables.breast_cancer,
+    "wine": tables.wine,
+    "diabetes": tables.diabetes,
+    "noisy_patches": tables.noisy_patches,
+    "generated_teacher": generated.teacher,
+    "generated_categories": generated.categories,
+    "generated_waves": generated.waves,
+    "generated_mixture": generated.mixture,
+    "generated_response": generated.response,
+    "generated_grammar": generated_sequences.grammar,
+    "generated_spirals": generated.spirals,
+    "generated_surface": generated.surface,
+    "generated_events": generated_sequences.events,
+    "generated_votes": generated.votes,
+    "generated_tiles": generated.tiles,
+    "generated_curve": generated.curve,
+    "generated_textures": generated_images.textures,
+    "generated_formulas": generated.formulas,
+    "generated_orbits": generated.orbits,
+    "generated_ratings": generated.ratings,
+    "generated_strokes": generated_images.strokes,
+    "generated_brackets": generated_sequences.brackets,
+}

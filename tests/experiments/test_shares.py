@@ -1,0 +1,46 @@
+"""How much of its agents' actions a controller should keep."""
+
+import numpy as np
+import pytest
+
+from experiments.problems.problem import Problem
+from experiments.suites import shares
+from experiments.suites.shares import BASE, Variant, lines, measure
+from ganno_jax.controller_files import load
+
+
+def test_a_variant_scales_the_bound_of_the_actions_and_the_base():
+    policy = load("muon").policy
+    kept = Variant(0.5, 2.0, 3.0).of(load("muon")).policy
+    assert kept.actions.size.alpha == 0.5 * policy.actions.size.alpha
+    assert kept.actions.forgetting.alpha == 0.5 * policy.actions.forgetting.alpha
+    assert kept.actions.size.relative_size == 2 * policy.actions.size.relative_size
+    assert kept.actions.forgetting.kappa == 3 * policy.actions.forgetting.kappa
+
+
+def test_gains_are_over_the_base_problem_by_problem_and_the_worst_is_named():
+    variants = (BASE, Variant(1.0, 1.0, 0.5))
+    means = {"second": [np.array([1.0, 0.9]), np.array([2.0, 2.3])], "third": [np.array([0.0, 0])]}
+    assert lines(variants, means)[2:] == [
+        "| 0, 1, 1 | +0.000 | +0.000 | +0.000 | +0.000 |",
+        "| 1, 1, 0.5 | +0.100 | +0.000 | +0.067 | +0.300 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    "controller, words", [("broad", "do not set size and forgetting"), ("no such", "no such")]
+)
+def test_a_controller_without_these_actions_is_refused_in_one_line(controller, words, capsys):
+    with pytest.raises(SystemExit):
+        shares.main([controller])
+    assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_no_share_of_the_actions_is_the_base_and_all_of_them_are_the_controller():
+    problem = Problem("wine", {"name": "wine"}, {"name": "softmax"}, batch_size=8).of_steps(20)
+    variants = (BASE, Variant(0.75, 1.0, 1.0), Variant(0.0, 1.0, 1.0), Variant(0.0, 2.0, 1.0))
+    losses = measure(problem, load("muon"), variants, None, num_seeds=2)
+    np.testing.assert_array_equal(losses[0], losses[2])
+    assert np.abs(losses[0] - losses[1]).max() > 1e-6
+    assert np.abs(losses[0] - losses[3]).max() > 1e-6
