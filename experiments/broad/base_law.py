@@ -32,7 +32,7 @@ from ganno_jax.env.whole_update import REFERENCE_STEPS, Forgetting, RelativeUpda
 from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan, run
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.inner import Direction
-from ganno_jax.policies.agents import NeutralPolicy
+from ganno_jax.policies.untaught import NeutralPolicy
 
 SIZES = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 FORGETTINGS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)

@@ -19,7 +19,7 @@ from ganno_jax.evaluation.optax_loop import LoopOptimizer
 from ganno_jax.inner import InnerOptimizer, Training
 from ganno_jax.inner.directions import Hyperparameters
 from ganno_jax.policies import SCHEDULES
-from ganno_jax.policies.schedule_formulas import warmup_cosine
+from ganno_jax.policies.schedule_rises import warmup_cosine
 from ganno_jax.tasks.distributions import Constant
 
 

@@ -212,6 +212,11 @@ def _digests(place: Path) -> dict[str, str]:
 def require_same(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
     """Compare two flat mappings, such as a checkpoint's settings with a run's.
 
+    Args:
+      found: what was stored.
+      wanted: what is needed now; a name that only one of the two has differs too.
+      what: was stored, for the message, such as "the checkpoint".
+
     Raises:
       ValueError: the first differing values, both named.
     """

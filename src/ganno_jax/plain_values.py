@@ -16,7 +16,13 @@ _DTYPE = "<f4"  # of every array
 
 
 def require_entries(content: Any, names: Collection[str], where: str) -> None:
-    """Raise a `ValueError` where something is no map with exactly these entries."""
+    """Raise a `ValueError` where something is no map with exactly these entries.
+
+    Args:
+      content: anything read from a file.
+      names: of the entries.
+      where: name of the content, for the message.
+    """
     if not isinstance(content, Mapping):
         raise ValueError(f"`{where}` must be a map; got {shown(content)}")
     for name in names:
@@ -30,13 +36,25 @@ def require_entries(content: Any, names: Collection[str], where: str) -> None:
 
 
 def one_of(value: Any, known: Collection[str], where: str) -> None:
-    """Raise a `ValueError` where a value is none of the known names."""
+    """Raise a `ValueError` where a value is none of the known names.
+
+    Args:
+      value: anything read from a file.
+      known: names it may have.
+      where: name of the value, for the message.
+    """
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"`{where}` is {shown(value)}; known are: {', '.join(known)}")
 
 
 def require_count(value: Any, where: str, highest: int) -> None:
-    """Raise a `ValueError` where a value is no whole number from 1 on."""
+    """Raise a `ValueError` where a value is no whole number from 1 on.
+
+    Args:
+      value: anything read from a file.
+      where: name of the value, for the message.
+      highest: that it may have, >= 1.
+    """
     if type(value) is not int or not 1 <= value <= highest:
         raise ValueError(
             f"`{where}` must be a whole number from 1 to {highest}; got {shown(value)}"
@@ -44,7 +62,14 @@ def require_count(value: Any, where: str, highest: int) -> None:
 
 
 def number(value: Any, where: str, lowest: float, highest: float) -> float:
-    """The same; a `ValueError` where it is no number within these bounds."""
+    """The same; a `ValueError` where it is no number within these bounds.
+
+    Args:
+      value: anything read from a file.
+      where: its name, for the message.
+      lowest: that it may be.
+      highest: that it may be.
+    """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not lowest <= value <= highest:
         raise ValueError(
@@ -75,7 +100,13 @@ def encode_arrays(tree: Any) -> Any:
 
 
 def decode_arrays(content: Any, shapes: Any, where: str) -> Any:
-    """What `encode_arrays` made: arrays of these shapes, finite; maps in the order of the content."""
+    """What `encode_arrays` made: arrays of these shapes, finite; maps in the order of the content.
+
+    Args:
+      content: anything read from a file.
+      shapes: a shape, or a map of them, as deep as the content.
+      where: name of the content, for the message.
+    """
     if isinstance(shapes, Mapping):
         require_entries(content, shapes, where)
         return {

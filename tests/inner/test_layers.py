@@ -16,9 +16,9 @@ from ganno_jax.inner.layers import (
     by_module,
     by_path,
     inner_products,
-    sizes_in_use,
     squared_norms,
 )
+from ganno_jax.inner.sizes import sizes_in_use
 from ganno_jax.inner.stacks import stacks_by_metadata
 
 

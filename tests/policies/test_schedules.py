@@ -10,8 +10,9 @@ import optax
 import pytest
 
 from ganno_jax.env.observation import Observation
-from ganno_jax.policies import schedule_formulas
-from ganno_jax.policies.schedule_formulas import cosine, cosine_warm_restarts
+from ganno_jax.policies.schedule_formulas import cosine
+from ganno_jax.policies.schedule_parts import whole_steps
+from ganno_jax.policies.schedule_rises import cosine_warm_restarts
 from ganno_jax.policies.schedules import (
     DISPLAY_NAMES,
     HANDCRAFTED,
@@ -244,10 +245,8 @@ def test_any_function_of_the_same_form_is_a_schedule(key):
 
 
 def test_whole_steps_are_rounded_to_the_nearest():
-    np.testing.assert_array_equal(
-        schedule_formulas._whole_steps(jnp.array([0.3, 0.1, 0.0]), 30), [9, 3, 0]
-    )
-    assert schedule_formulas._whole_steps(0.001, 30, at_least=1) == 1
+    np.testing.assert_array_equal(whole_steps(jnp.array([0.3, 0.1, 0.0]), 30), [9, 3, 0])
+    assert whole_steps(0.001, 30, at_least=1) == 1
 
 
 def test_fixed_rates_are_the_same_at_every_decision(key):

@@ -7,9 +7,10 @@ import pytest
 from flax import struct
 
 import ganno_jax.rules as rules
-from ganno_jax.rules import controller, methods, search
+from ganno_jax.rules import controller, methods, search, written
 from ganno_jax.rules.language import row_sizes
-from ganno_jax.rules.methods import mutate, ppo_loss, random_tables, reinforce_loss
+from ganno_jax.rules.methods import mutate, random_tables
+from ganno_jax.rules.written import ppo_loss, reinforce_loss
 
 EQUAL = [
     ("g * m", "m * g"),
@@ -343,12 +344,12 @@ def test_hopeless_and_dead_rules_earn_nothing():
 
 def test_a_batch_that_repeats_one_rule_has_bounded_advantages():
     rewards = jnp.full(16, 0.91)
-    scaled = methods.scaled_advantages(rewards - 0.9, rewards)
-    assert float(jnp.max(jnp.abs(scaled))) <= methods.LARGEST_ADVANTAGE
+    scaled = written.scaled_advantages(rewards - 0.9, rewards)
+    assert float(jnp.max(jnp.abs(scaled))) <= written.LARGEST_ADVANTAGE
     spread = jnp.linspace(0.0, 1.0, 16)
     centred = spread - spread.mean()
     np.testing.assert_allclose(
-        methods.scaled_advantages(centred, spread), centred / spread.std(), rtol=1e-4
+        written.scaled_advantages(centred, spread), centred / spread.std(), rtol=1e-4
     )
 
 

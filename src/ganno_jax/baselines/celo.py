@@ -68,7 +68,13 @@ def init_schedule(weights: SchedulerWeights, num_steps: int | Int[Array, ""]) ->
 def advance_schedule(
     weights: SchedulerWeights, schedule: GlobalSchedule, loss: Float[Array, ""]
 ) -> GlobalSchedule:
-    r"""Read one loss and set the multiplier, $0.1 e^{s}$ with $s$ the output of the network."""
+    r"""Read one loss and set the multiplier, $0.1 e^{s}$ with $s$ the output of the network.
+
+    Args:
+      weights: of the recurrent network.
+      schedule: after the last step.
+      loss: training loss of this step, in nats or any other unit, as it is.
+    """
     loss_buffer, loss_features = fold_loss(schedule.loss_buffer, loss)
     progress = progress_embedding(schedule.count, schedule.num_steps)
     inputs = jnp.concatenate([progress, loss_features])[None]

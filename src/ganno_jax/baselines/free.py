@@ -53,7 +53,16 @@ def cosine(total_steps: TotalSteps) -> optax.Schedule:
 
 
 def warmup(peak: float, total_steps: TotalSteps, fraction: float = 0.05) -> optax.Schedule:
-    """Linear over `fraction` of the run, then `peak`; counts from 1, so is never 0."""
+    """Linear over `fraction` of the run, then `peak`; counts from 1, so is never 0.
+
+    Args:
+      peak: the rate after the warm-up.
+      total_steps: planned updates, >= 1; may be traced.
+      fraction: of the run that the warm-up takes, in [0, 1]; at least one update.
+
+    Returns:
+      From an update's number, from 1 on, to its rate.
+    """
     length = jnp.maximum(1.0, fraction * jnp.asarray(total_steps, jnp.float32))
     return lambda count: peak * jnp.minimum(1.0, count / length)
 
@@ -66,6 +75,11 @@ def uniform(
     Optax's methods keep their estimates in the lowest precision among the parameters, promote some
     leaves, and one (Mechanic) refuses mixed precision. Here states are float32 and updates have the
     dtypes of the parameters, so every state is a valid carry of `lax.scan`.
+
+    Args:
+      transformation: a whole optimizer, its learning rate included.
+      name: of the method, for messages.
+      needs_value: whether it uses the loss; then leaving that out is a `ValueError`.
     """
     transformation = optax.with_extra_args_support(transformation)
 

@@ -27,7 +27,14 @@ class HypergradientState:
 def additive(
     rate: Float[Array, ""], hyper_rate: Scalar, alignment: Float[Array, ""], size: Float[Array, ""]
 ) -> Float[Array, ""]:
-    r"""$\alpha \leftarrow \alpha + \beta\,g_t \cdot d_{t-1}$, so $\beta$ has a scale."""
+    r"""$\alpha \leftarrow \alpha + \beta\,g_t \cdot d_{t-1}$, so $\beta$ has a scale.
+
+    Args:
+      rate: $\alpha$ of the last step.
+      hyper_rate: $\beta \ge 0$, in units of a rate per inner product.
+      alignment: $g_t \cdot d_{t-1}$.
+      size: the product of their lengths; not used.
+    """
     del size
     return rate + hyper_rate * alignment
 
@@ -38,6 +45,12 @@ def multiplicative(
     r"""$\alpha \leftarrow \alpha\,(1 + \beta \cos(g_t, d_{t-1}))$; blind to the scale of the loss.
 
     With $\beta < 1$ the rate stays positive.
+
+    Args:
+      rate: $\alpha$ of the last step.
+      hyper_rate: $\beta \ge 0$, the largest relative change of the rate in one step.
+      alignment: $g_t \cdot d_{t-1}$.
+      size: the product of their lengths; where it is 0 the rate stays.
     """
     return rate * (1.0 + hyper_rate * jnp.where(size > 0, alignment / jnp.maximum(size, 1e-30), 0))
 
@@ -88,7 +101,13 @@ def hypergradient(
 def hypergradient_sgd(
     rate: Scalar, hyper_rate: Scalar, rule: RateRule = additive
 ) -> optax.GradientTransformationExtraArgs:
-    """SGD-HD."""
+    r"""SGD-HD: the direction is the gradient.
+
+    Args:
+      rate: $\alpha_0$, may be traced or batched.
+      hyper_rate: $\beta \ge 0$; 0 keeps the rate.
+      rule: `additive` or `multiplicative`.
+    """
     return hypergradient(optax.identity(), rate, hyper_rate, rule)
 
 
@@ -99,14 +118,28 @@ def hypergradient_momentum(
     nesterov: bool = True,
     rule: RateRule = additive,
 ) -> optax.GradientTransformationExtraArgs:
-    """SGDN-HD: momentum, in Nesterov's form as in the paper or heavy-ball."""
+    r"""SGDN-HD: momentum, in Nesterov's form as in the paper or heavy-ball.
+
+    Args:
+      rate: $\alpha_0$, may be traced or batched.
+      hyper_rate: $\beta \ge 0$; 0 keeps the rate.
+      momentum: decay of the sum of gradients, in [0, 1).
+      nesterov: whether the gradient is looked ahead along that sum.
+      rule: `additive` or `multiplicative`.
+    """
     return hypergradient(optax.trace(momentum, nesterov), rate, hyper_rate, rule)
 
 
 def hypergradient_adam(
     rate: Scalar, hyper_rate: Scalar, rule: RateRule = additive
 ) -> optax.GradientTransformationExtraArgs:
-    """Adam-HD."""
+    r"""Adam-HD: the direction is Adam's, with Optax's default decays.
+
+    Args:
+      rate: $\alpha_0$, may be traced or batched.
+      hyper_rate: $\beta \ge 0$; 0 keeps the rate.
+      rule: `additive` or `multiplicative`.
+    """
     return hypergradient(optax.scale_by_adam(), rate, hyper_rate, rule)
 
 

@@ -98,6 +98,12 @@ def run_scheduler(
 ]:
     """One step of the recurrent network over all tensors, which see one another through a maximum.
 
+    Args:
+      weights: of the recurrent network.
+      inputs: 18 features of each tensor for Celo and Celo-Adam, 30 for VeLO.
+      hidden: after the last step; `initial_rows` before the first.
+      cell: likewise.
+
     Returns:
       Raw step multipliers, mixing weights of the bank (None without one), new hidden state, new
       cell.
@@ -128,7 +134,13 @@ def clip_gradient(gradient: Float[Array, "..."]) -> Float[Array, "..."]:
 def update_moment(
     moment: Float[Array, "..."], value: Float[Array, "..."], decay: float | Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    """Exponential mean without bias correction; `1 - decay` is formed in float32, as recorded."""
+    """Exponential mean without bias correction; `1 - decay` is formed in float32, as recorded.
+
+    Args:
+      moment: the mean so far.
+      value: what is added to it, of a shape that broadcasts with it.
+      decay: weight of the mean so far, in [0, 1); one number or one per channel of the last axis.
+    """
     decay = jnp.asarray(decay, jnp.float32)
     return decay * moment + (1.0 - decay) * value
 
@@ -147,7 +159,13 @@ def check_num_steps(method: str, num_steps: Any) -> Any:
 
 
 def check_inputs(method: str, params: PyTree | None, value: Any) -> None:
-    """Raise unless an update came with parameters and the loss."""
+    """Raise unless an update came with parameters and the loss.
+
+    Args:
+      method: its name, for messages.
+      params: what `update` was given.
+      value: the loss that `update` was given; any number for a method that needs none.
+    """
     if params is None:
         raise ValueError(f"`{method}` needs the parameters: `update(grads, state, params, ...)`.")
     if value is None:

@@ -142,7 +142,16 @@ def parameter_features(
 
 
 def mix_bank(bank: StepBank, mix: Float[Array, "tensor bank"], scale: float) -> StepBank:
-    """One network per tensor: `scale` times the mean over the bank, weighted by `mix`."""
+    """One network per tensor: `scale` times the mean over the bank, weighted by `mix`.
+
+    Args:
+      bank: of small networks.
+      mix: raw weights, of either sign; they are not normalized.
+      scale: factor on the mean.
+
+    Returns:
+      The bank's leaves with an axis of tensors in place of that of networks.
+    """
 
     def mixed(weights: Float[Array, "bank ..."]) -> Float[Array, "tensor ..."]:
         return (scale / mix.shape[-1]) * jnp.tensordot(

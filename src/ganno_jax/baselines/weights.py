@@ -150,7 +150,14 @@ def weights_from_tree(tree: Mapping[str, Any], source: str = "the weight tree") 
 def check_weights(
     weights: LearnedWeights, method: str, num_inputs: int, has_step: bool
 ) -> LearnedWeights:
-    """Return `weights` if they belong to `method`, or say in one line why not."""
+    """Return `weights` if they belong to `method`, or say in one line why not.
+
+    Args:
+      weights: what a method was given.
+      method: its name, for messages.
+      num_inputs: scheduler inputs per tensor that it needs.
+      has_step: whether it needs a per-parameter network.
+    """
     if not isinstance(weights, LearnedWeights):
         raise ValueError(
             f"`{method}` needs weights from `load_weights` or `weights_from_tree`; "

@@ -16,6 +16,11 @@ _MIGRATE = "state = ganno_jax.migrate(state, old_params, new_params, optimizer)"
 def check_update(gradient: PyTree, params: PyTree | None, value: Any) -> None:
     """What an update is given.
 
+    Args:
+      gradient: must have the structure of the parameters.
+      params: None where they were left out.
+      value: the loss, a scalar; None where it was left out.
+
     Raises:
       ValueError: there are no parameters, the loss is no scalar, or the gradients have another structure.
     """

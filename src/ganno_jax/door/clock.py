@@ -70,5 +70,11 @@ class Clock:
         self, decision: Int[Array, ""], step: Int[Array, ""], num_measured: int
     ) -> Bool[Array, ""]:
         """Whether this update is among the last so many before the next decision; the first update of an interval
-        that is shorter is too."""
+        that is shorter is too.
+
+        Args:
+          decision: number of the next one.
+          step: number of this update, from 0.
+          num_measured: how many, >= 1.
+        """
         return (decision < self.decisions) & (step >= self.start(decision) - num_measured)

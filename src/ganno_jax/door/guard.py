@@ -26,6 +26,12 @@ def limit_gradients(
     The norm is judged on a logarithmic scale, against the running mean and deviation that this training shows, so that
     ordinary noise of small batches is left as it is (docs/control.md has how often it fires). Needs `squares=`,
     and hands `gradient_factor=` to `inner`.
+
+    Args:
+      inner: takes `gradient_factor=` and `squares=`.
+      deviations: how far above the running mean a norm is usual, in running deviations of the logarithm, >= 0.
+      factor: how far above that even, as a factor, >= 1; ten times as far for the second gradient, falling with their
+        count.
     """
 
     def init(params: PyTree) -> LimitState:
@@ -77,6 +83,12 @@ def back_off(
 
     Judged as gradients are in `limit_gradients`, after ten losses. Hands `rate_factor=` to `inner`. Without `value`,
     and for losses of zero or below, it does nothing.
+
+    Args:
+      inner: takes `rate_factor=` and `value=`.
+      interval: updates in which a factor doubles again, up to 1, >= 1.
+      deviations: how far above the running mean a loss is usual, in running deviations of the logarithm, >= 0.
+      factor: how far above that even, as a factor, >= 1.
     """
 
     def init(params: PyTree) -> BackOffState:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from ganno_jax.door.clock import Clock
-from ganno_jax.door.rates import ASLEEP, RatesState
+from ganno_jax.door.policy_state import ASLEEP, RatesState
 from ganno_jax.door.state import ControlState
 
 

@@ -61,6 +61,11 @@ def on_devices_of(params: PyTree, state: PyTree, layout: Layout | None) -> PyTre
 
     On an explicit mesh it stands on all devices, split where it is like split parameters. Inside `jax.shard_map` it
     varies over devices where parameters do, or where the layout is known only in what is like them.
+
+    Args:
+      params: where the state shall stand; inside of a jitted function, tracers.
+      state: arrays, fresh from `init`.
+      layout: how the parameters are split; None where they are whole.
     """
     if layout is not None and not layout.by_hand:
         return jax.tree.map(partial(_on_mesh, _first_split(params)), state)

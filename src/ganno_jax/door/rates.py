@@ -1,8 +1,8 @@
 """A policy sets rate and forgetting of every layer under an Optax direction: measure, observe, decide, step."""
 
+import dataclasses
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,74 +10,30 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ganno_jax.door.clock import Clock
-from ganno_jax.env.features import FEATURES
-from ganno_jax.env.observation import Observation, observe
-from ganno_jax.env.observation_memory import ObservationMemory, empty_memory
+from ganno_jax.door.decide import Decider
+from ganno_jax.door.policy_state import ASLEEP, Decided, RatesState
 from ganno_jax.inner.example_statistics import (
     ExampleLossFn,
     example_features,
     example_features_by_layer,
 )
-from ganno_jax.inner.hyperparameters import LayerHyperparameters, as_hyperparameters, forget
+from ganno_jax.inner.hyperparameters import forget
 from ganno_jax.inner.layers import LayerMap, apply_rates
 from ganno_jax.inner.statistics import (
     LayerRecord,
     LossRecord,
-    empty_layer_record,
     empty_loss_record,
     record_layers,
     record_loss,
-    summarize,
 )
-from ganno_jax.policies.base import Policy, sets_of, shown
+from ganno_jax.policies.base import Policy
 
-WITHOUT_LOSS = {
-    "loss_level": 0.0,
-    "loss_gain": 0.0,
-    "loss_change": 0.0,
-    "loss_trend": 0.0,
-    "loss_excess": 0.0,
-    "loss_spread": -0.5,
-    "loss_peak": 0.0,
-    "loss_slope": 0.0,
-    "first_pass": 0.0,
-    "memorized": 0.0,
-}
-"""What agents see of the loss where there is none: a loss of 1 that scatters by a tenth and goes nowhere."""
-
-
-ASLEEP = 2**31 - 1
 FIRST_SHARE, RISE = 0.1, 0.1
 """A layer whose first gradient comes after the first interval starts at this share of its rate, and has the whole one
 after this share of the training: moments and sizes of the other layers say nothing about it."""
 
-
-class Decided(NamedTuple):
-    """What a decision changes; nothing in it is as large as the parameters."""
-
-    decision: Int[Array, ""]  # number of the next one
-    rates: Float[Array, " layer"]
-    forgetting: Float[Array, " layer"] | None  # None for a policy that sets rates alone
-    features: Float[Array, "layer feature"]  # at the last decision, in the order of env.FEATURES
-    shown: dict[str, Array]  # by the policy, at the last decision
-    policy: Any  # the agents' memories
-    memory: ObservationMemory
-    losses: LossRecord
-    measured: LayerRecord
-
-
-class RatesState(NamedTuple):
-    """State of `scale_by_policy`."""
-
-    step: Int[Array, ""]
-    rates_in_force: Float[
-        Array, " layer"
-    ]  # of the last update: those decided, less where there was trouble
-    woken: Int[Array, " layer"]  # the step of a layer's first gradient; ASLEEP before it
-    signed_loss: Bool[Array, ""]  # a loss below zero was seen, so that its logarithm says nothing
-    examples: Float[Array, "layer 2"]  # features of the examples, at the end of the last interval
-    decided: Decided
-    direction: Any  # state of the wrapped direction
+Advance = Callable[[Float[Array, ""] | float], tuple[PyTree, tuple[PyTree, Any]]]
+"""From a factor on the gradient to the gradient times it, and the direction's step along that with its new state."""
 
 
 def scale_by_policy(
@@ -94,37 +50,52 @@ def scale_by_policy(
     """The step along a direction, with the rates and the forgetting that the policy sets at every decision.
 
     A layer neither moves nor decays before its first gradient, and starts slowly where that comes late.
-    Needs `squares=`, the squared norm of each layer's gradient; takes `value=`, the loss, and factors on
-    the gradient and on all rates, `gradient_factor=` and `rate_factor=`.
-    """
 
-    def init(params: PyTree) -> RatesState:
-        layers = find_layers(params)
-        rates = jnp.full(layers.num_layers, initial_rate, jnp.float32)
-        placeholder = _placeholder(rates, clock)
-        state = policy.init(placeholder)
-        decided = Decided(
-            decision=jnp.zeros((), jnp.int32),
-            rates=rates,
-            forgetting=jnp.zeros_like(rates) if "forgetting" in sets_of(policy) else None,
-            features=placeholder.features,
-            shown=_zeros_like_shown(policy, state, placeholder),
-            policy=state,
-            memory=empty_memory(layers.num_layers, rates[0]),
-            losses=empty_loss_record(),
-            measured=empty_layer_record(params, layers),
-        )
+    Args:
+      direction: without a learning rate, of the sign of the gradient.
+      policy: from an observation to a rate for each layer, with or without forgetting.
+      clock: when the policy is asked.
+      find_layers: from parameters to the layer of each leaf.
+      initial_rate: what the policy starts from, > 0.
+      weight_decay: per unit of rate, >= 0; None leaves the term out.
+      num_measured: updates before each decision in which per-layer statistics are taken, >= 1.
+      steps_per_epoch: updates in which the training examples are seen once; 0 where that is not known.
+
+    Returns:
+      A transformation that needs `squares=`, the squared norm of each layer's gradient; takes `value=`, the loss,
+      `example_losses_fn=` for a policy that sees examples, and factors on the gradient and on all rates,
+      `gradient_factor=` and `rate_factor=`.
+    """
+    decider = Decider(policy, clock, initial_rate, steps_per_epoch)
+    scaled = _ScaledByPolicy(direction, decider, find_layers, weight_decay, num_measured)
+    return optax.GradientTransformationExtraArgs(scaled.init, scaled.update)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _ScaledByPolicy:
+    """What `scale_by_policy` is made of."""
+
+    direction: optax.GradientTransformationExtraArgs
+    decider: Decider
+    find_layers: Callable[[PyTree], LayerMap]
+    weight_decay: float | None
+    num_measured: int
+
+    def init(self, params: PyTree) -> RatesState:
+        layers = self.find_layers(params)
+        decided = self.decider.begin(params, layers)
         return RatesState(
             step=jnp.zeros((), jnp.int32),
-            rates_in_force=rates,
+            rates_in_force=decided.rates,
             woken=jnp.full(layers.num_layers, ASLEEP, jnp.int32),
             signed_loss=jnp.zeros((), bool),
             examples=jnp.zeros((layers.num_layers, 2), jnp.float32),
             decided=decided,
-            direction=direction.init(params),
+            direction=self.direction.init(params),
         )
 
     def update(
+        self,
         gradient: PyTree,
         state: RatesState,
         params: PyTree,
@@ -136,61 +107,41 @@ def scale_by_policy(
         example_losses_fn: ExampleLossFn | None = None,
         **extra: Any,
     ) -> tuple[PyTree, RatesState]:
-        layers = find_layers(params)
+        layers, clock = self.find_layers(params), self.decider.clock
         with_loss = extra if value is None else {**extra, "value": value}
 
         def advance(factor: Float[Array, ""] | float) -> tuple[PyTree, tuple[PyTree, Any]]:
             # What branches need is computed in them once more: handed over, it would be written at every update.
             scaled = jax.tree.map(lambda g: jnp.asarray(factor, g.dtype) * g, gradient)
-            return scaled, direction.update(scaled, state.direction, params, **with_loss)
+            return scaled, self.direction.update(scaled, state.direction, params, **with_loss)
 
         def record(measured: LayerRecord) -> LayerRecord:
             scaled, (updates, _) = advance(gradient_factor)
             return record_layers(measured, scaled, updates, layers)
 
-        def window() -> tuple[LossRecord, LayerRecord]:
-            """Of the interval that ends; before the first update, of that update alone."""
-            first = state.step == 0
-            losses, measured = state.decided.losses, state.decided.measured
-            alone = record(optax.tree.zeros_like(measured))
-            if value is not None:
-                losses = _where(first, record_loss(empty_loss_record(), value), losses)
-            return losses, _where(first, alone, measured)
-
         signed = state.signed_loss if value is None else state.signed_loss | (value < 0)
         state = state._replace(signed_loss=signed)
         examples = state.examples if example_losses_fn is not None else None
-        decide = partial(
-            _decide, policy, clock, initial_rate, steps_per_epoch, layers, params, state, examples
-        )
         decided = jax.lax.cond(
             clock.is_due(state.decided.decision, state.step),
-            lambda: _alike(decide(*window()), state.decided),
+            lambda: self.decider.decide(
+                state, examples, _window(state, value, record), params, layers
+            ),
             lambda: state.decided,
         )
-        in_measured = clock.is_measured(decided.decision, state.step, num_measured)
+        in_measured = clock.is_measured(decided.decision, state.step, self.num_measured)
         measured = jax.lax.cond(in_measured, record, lambda measured: measured, decided.measured)
         losses = decided.losses if value is None else record_loss(decided.losses, value)
 
         woken = jnp.where((state.woken == ASLEEP) & (squares > 0), state.step, state.woken)
-        share = _share_since_waking(woken, state.step, clock)
-        rates = decided.rates * rate_factor * share
-        decays = None if weight_decay is None else jnp.full(layers.num_layers, weight_decay)
         # Once the record is made: else the direction's state would be copied for the record to read it.
         after = jnp.where(measured.count >= 0, gradient_factor, 0.0)
-        _, (updates, direction_state) = advance(after)
-        updates = apply_rates(updates, layers, rates, params, decays)
-        if decided.forgetting is not None:
-            forgotten = forget(params, layers, decided.forgetting * share, clock.total_steps)
-            updates = jax.tree.map(jnp.add, updates, forgotten)
+        share = _share_since_waking(woken, state.step, clock)
+        updates, direction_state = self._step(
+            advance, after, decided, rate_factor, share, params, layers
+        )
         if example_losses_fn is not None:
-            by_layer = getattr(policy, "by_layer", False)
-            features = example_features_by_layer if by_layer else example_features
-            examples = jax.lax.cond(
-                state.step == clock.start(decided.decision) - 1,
-                lambda: features(example_losses_fn, params, updates, layers),
-                lambda: state.examples,
-            )
+            examples = self._examples(example_losses_fn, state, decided, params, updates, layers)
         return updates, RatesState(
             step=state.step + 1,
             rates_in_force=decided.rates * rate_factor,
@@ -201,57 +152,60 @@ def scale_by_policy(
             direction=direction_state,
         )
 
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _decide(
-    policy: Policy,
-    clock: Clock,
-    initial_rate: float,
-    steps_per_epoch: float,
-    layers: LayerMap,
-    params: PyTree,
-    state: RatesState,
-    examples: Float[Array, "layer 2"] | None,
-    losses: LossRecord,
-    measured: LayerRecord,
-) -> Decided:
-    """Observe what the interval showed, and let the policy choose new rates."""
-    before = state.decided
-    summary = summarize(losses, measured, params, layers).replace(example_features=examples)
-    memory, observation = observe(
-        before.memory,
-        summary,
-        LayerHyperparameters(state.rates_in_force, before.forgetting),
-        jnp.asarray(initial_rate, jnp.float32),
-        state.step,
-        jnp.int32(clock.total_steps),
-        layers,
-        clock.interval,
-        steps_per_epoch,
-    )
-    has_loss = (losses.count > 0) & ~state.signed_loss
-    features = jnp.where(has_loss, observation.features, _without_loss(observation.features))
-    observation = observation.replace(features=features)
-    key = jax.random.key(0)
-    policy_state, decision = policy.act(before.policy, observation, key)
-    chosen = as_hyperparameters(decision)
-    rates = chosen.rates
-    if rates.shape != before.rates.shape:
-        raise ValueError(
-            f"a policy must give one rate for each of the {layers.num_layers} layers here; got shape {rates.shape}."
+    def _step(
+        self,
+        advance: Advance,
+        gradient_factor: Float[Array, ""],
+        decided: Decided,
+        rate_factor: Float[Array, ""] | float,
+        share: Float[Array, " layer"],
+        params: PyTree,
+        layers: LayerMap,
+    ) -> tuple[PyTree, Any]:
+        """Along the direction, with the rates and the forgetting in force; and the direction's new state."""
+        rates = decided.rates * rate_factor * share
+        decays = (
+            None if self.weight_decay is None else jnp.full(layers.num_layers, self.weight_decay)
         )
-    return Decided(
-        decision=before.decision + 1,
-        rates=rates,
-        forgetting=chosen.forgetting,
-        features=features,
-        shown=shown(policy, before.policy, observation, key),
-        policy=policy_state,
-        memory=memory,
-        losses=empty_loss_record(),
-        measured=optax.tree.zeros_like(before.measured),
-    )
+        _, (updates, direction_state) = advance(gradient_factor)
+        updates = apply_rates(updates, layers, rates, params, decays)
+        if decided.forgetting is not None:
+            total_steps = self.decider.clock.total_steps
+            forgotten = forget(params, layers, decided.forgetting * share, total_steps)
+            updates = jax.tree.map(jnp.add, updates, forgotten)
+        return updates, direction_state
+
+    def _examples(
+        self,
+        loss_fn: ExampleLossFn,
+        state: RatesState,
+        decided: Decided,
+        params: PyTree,
+        updates: PyTree,
+        layers: LayerMap,
+    ) -> Float[Array, "layer 2"]:
+        """Features of the examples, anew at the last update before a decision."""
+        by_layer = getattr(self.decider.policy, "by_layer", False)
+        features = example_features_by_layer if by_layer else example_features
+        return jax.lax.cond(
+            state.step == self.decider.clock.start(decided.decision) - 1,
+            lambda: features(loss_fn, params, updates, layers),
+            lambda: state.examples,
+        )
+
+
+def _window(
+    state: RatesState,
+    value: Float[Array, ""] | None,
+    record: Callable[[LayerRecord], LayerRecord],
+) -> tuple[LossRecord, LayerRecord]:
+    """Of the interval that ends; before the first update, of that update alone."""
+    first = state.step == 0
+    losses, measured = state.decided.losses, state.decided.measured
+    alone = record(optax.tree.zeros_like(measured))
+    if value is not None:
+        losses = _where(first, record_loss(empty_loss_record(), value), losses)
+    return losses, _where(first, alone, measured)
 
 
 def _share_since_waking(
@@ -264,36 +218,5 @@ def _share_since_waking(
     return jnp.where(woken == ASLEEP, 0.0, share)
 
 
-def _without_loss(features: Float[Array, "layer feature"]) -> Float[Array, "layer feature"]:
-    columns = jnp.asarray([FEATURES.index(name) for name in WITHOUT_LOSS])
-    return features.at[:, columns].set(jnp.asarray(list(WITHOUT_LOSS.values())))
-
-
 def _where(condition: Bool[Array, ""], yes: Any, no: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
-
-
-def _alike(new: Decided, old: Decided) -> Decided:
-    """With the types of the other branch, whatever `jax_enable_x64` and `jax.shard_map` made of them."""
-    return jax.tree.map(lambda a, b: jnp.where(True, a, b).astype(b.dtype), new, old)
-
-
-def _zeros_like_shown(policy: Policy, state: Any, observation: Observation) -> dict[str, Array]:
-    shapes = jax.eval_shape(lambda: shown(policy, state, observation, jax.random.key(0)))
-    return jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
-
-
-def _placeholder(rates: Float[Array, " layer"], clock: Clock) -> Observation:
-    """Something of the shape of an observation, before there is one."""
-    num_layers = rates.shape[0]
-    return Observation(
-        features=jnp.zeros((num_layers, len(FEATURES)), jnp.float32),
-        mask=jnp.ones(num_layers, bool),
-        rates=rates,
-        largest_relative_steps=jnp.ones(num_layers, jnp.float32),
-        initial_rate=rates[0],
-        loss=jnp.zeros((), jnp.float32),
-        step=jnp.zeros((), jnp.int32),
-        total_steps=jnp.int32(clock.total_steps),
-        interval=clock.interval,
-    )

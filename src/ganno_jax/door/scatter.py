@@ -42,7 +42,13 @@ def highest_usual(
 
 
 def seen(scatter: Scatter, value: Float[Array, ""], highest: Float[Array, ""]) -> Scatter:
-    """With one more number; one above `highest` counts as that, so that an outlier does not become the rule."""
+    """With one more number; one above `highest` counts as that, so that an outlier does not become the rule.
+
+    Args:
+      scatter: of the values before.
+      value: the next one, > 0.
+      highest: as what a larger value counts.
+    """
     log = jnp.log(jnp.maximum(jnp.minimum(value, highest), _TINY))
     first = scatter.num_seen == 0
     count = scatter.num_seen + 1

@@ -7,7 +7,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from ganno_jax.door.clock import Clock
-from ganno_jax.door.rates import RatesState
+from ganno_jax.door.policy_state import RatesState
 
 
 @struct.dataclass

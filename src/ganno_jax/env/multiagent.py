@@ -138,7 +138,16 @@ class MultiAgentEnv:
     def step_env(
         self, key: PRNGKeyArray, state: EnvState, actions: dict[str, Array]
     ) -> tuple[dict[str, Array], EnvState, dict[str, Array], dict[str, Array], dict[str, Array]]:
-        """One env step without a reset; `key` is not used."""
+        """One env step without a reset.
+
+        Args:
+          key: not used; here because of the interface.
+          state: of the last step or reset.
+          actions: by agent a scalar, or an array with one entry, as `action_space` says.
+
+        Returns:
+          Observations, state, rewards, dones and infos as of JaxMARL; `dones` has `__all__` too.
+        """
         del key
         chosen = jnp.stack([jnp.reshape(actions[agent], ()) for agent in self.agents])
         rates = self.actions.apply(state.observation, chosen)

@@ -48,7 +48,14 @@ def carry_first(
     log_gradient: Float[Array, " layer"],
     log_weight: Float[Array, " layer"],
 ) -> ObservationMemory:
-    """At the first window, let every "earlier" value be this window's: all differences are zero."""
+    """At the first window, let every "earlier" value be this window's: all differences are zero.
+
+    Args:
+      memory: before this window.
+      log_loss: logarithm of this window's loss.
+      log_gradient: logarithm of each layer's gradient norm.
+      log_weight: logarithm of each layer's weight norm.
+    """
     first = memory.count == 0
     return memory.replace(
         log_loss=jnp.where(first, log_loss, memory.log_loss),

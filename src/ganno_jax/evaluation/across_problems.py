@@ -54,6 +54,12 @@ def over_problems(
 
     Percentile bootstrap: problems are drawn with replacement, and learner seeds, the same ones on all problems; and
     within each problem its runs, which all learners share. With one learner its own luck is not in the interval.
+
+    Args:
+      differences: of each problem `[learner, run]`, of report log losses, finite; as many learners on each.
+      seed: of the resampling; the same seed gives the same interval.
+      num_resamples: number of resamples, >= 1.
+      level: probability that the interval is to cover, in (0, 1).
     """
     means = problem_means(differences)
     rng = np.random.default_rng(seed)

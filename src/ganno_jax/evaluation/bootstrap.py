@@ -71,6 +71,14 @@ def paired_difference(
 
     Below zero means that ours is lower. Whole pairs are resampled: what makes a run easy for both
     policies cancels, so the interval is narrower than those of the two means suggest.
+
+    Args:
+      ours: one finite number per run.
+      theirs: of the same runs, in the same order.
+      seed: of the resampling; the same seed gives the same interval.
+      num_resamples: number of resamples, >= 1.
+      level: probability that the interval is to cover, in (0, 1).
+      strata: the task of each run; runs of each task are then resampled among themselves.
     """
     if ours.shape != theirs.shape:
         raise ValueError(f"Pairs need equally many runs; got {ours.shape} and {theirs.shape}.")
@@ -128,7 +136,15 @@ def profile_band(
     num_resamples: int = 2_000,
     level: float = 0.95,
 ) -> tuple[Float[np.ndarray, " threshold"], Float[np.ndarray, " threshold"]]:
-    """Lower and upper ends of pointwise bootstrap intervals around `performance_profile`."""
+    """Lower and upper ends of pointwise bootstrap intervals around `performance_profile`.
+
+    Args:
+      values: one number per run, such as its final loss.
+      thresholds: at which the share of runs at or below is judged.
+      seed: of the resampling; the same seed gives the same band.
+      num_resamples: number of resamples, >= 1.
+      level: probability that the interval at each threshold is to cover, in (0, 1).
+    """
     below = (values[:, None] <= thresholds).astype(float)
     return mean_band(below, seed, num_resamples, level)
 
@@ -139,7 +155,14 @@ def mean_band(
     num_resamples: int = 2_000,
     level: float = 0.95,
 ) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
-    """Lower and upper ends of pointwise bootstrap intervals around the mean curve over runs."""
+    """Lower and upper ends of pointwise bootstrap intervals around the mean curve over runs.
+
+    Args:
+      curves: one per run, finite.
+      seed: of the resampling; the same seed gives the same band.
+      num_resamples: number of resamples, >= 1.
+      level: probability that the interval at each point is to cover, in (0, 1).
+    """
     require_finite(curves, "mean_band")
     counts = _resampled_counts(curves.shape[0], np.random.default_rng(seed), num_resamples)
     tail = 0.5 * (1 - level)

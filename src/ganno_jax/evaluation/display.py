@@ -167,6 +167,13 @@ def format_table(rows: Sequence[Row], title: str | None = None) -> Table:
 
 
 def ranged(row: Row, key: str, digits: int) -> str:
+    """A number of a row and its interval as "0.12 [0.10, 0.14]".
+
+    Args:
+      row: has the number at `key`, and the ends of its interval at `key` with `_lower` and `_upper`.
+      key: of the number.
+      digits: after the point.
+    """
     value, lower, upper = (row[key + end] for end in ("", "_lower", "_upper"))
     return f"{value:.{digits}f} [{lower:.{digits}f}, {upper:.{digits}f}]"
 

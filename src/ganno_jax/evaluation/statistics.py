@@ -58,7 +58,13 @@ def replace_diverged(
     substitute: float | Float[np.ndarray, "..."],
     diverged: Bool[np.ndarray, "..."] | None = None,
 ) -> Float[np.ndarray, "..."]:
-    """Put `substitute` (say, the accuracy of guessing) for non-finite values and flagged runs."""
+    """Put `substitute` (say, the accuracy of guessing) for non-finite values and flagged runs.
+
+    Args:
+      values: of runs, of any shape.
+      substitute: of a shape that broadcasts with it.
+      diverged: runs whose value does not count although it is finite, of the same shape; None for none.
+    """
     broken = ~np.isfinite(values) if diverged is None else ~np.isfinite(values) | diverged
     return np.where(broken, substitute, values)
 

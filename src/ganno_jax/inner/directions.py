@@ -138,7 +138,12 @@ class InnerOptimizer:
 
 
 def named(name: str, initial_rate: Distribution, **numbers: Distribution) -> InnerOptimizer:
-    """One of `DIRECTIONS` by name; `numbers` are further fields of `InnerOptimizer`.
+    """One of `DIRECTIONS` by name.
+
+    Args:
+      name: one of `DIRECTIONS`.
+      initial_rate: the distribution of the rate that a training starts from, > 0.
+      **numbers: distributions of further fields of `InnerOptimizer`; one left out has the default of the direction.
 
     Raises:
       ValueError: there is no direction of that name.

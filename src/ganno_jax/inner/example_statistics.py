@@ -75,6 +75,15 @@ def example_features_by_layer(
 
     Our extension of the published global feature. One tangent per layer: L forward-mode passes in one `vmap`, which
     share the forward pass. The changes of the layers add up to the change along the whole update.
+
+    Args:
+      loss_fn: from parameters to the loss of each example, `[example]`.
+      params: before the update.
+      updates: what is added to them, of their structure.
+      layers: of the parameters.
+
+    Returns:
+      Of each layer the logarithm of the variance over examples of the predicted changes, and that of the losses.
     """
     updates = _as_tangents(params, updates)
     losses, _ = predicted_changes(loss_fn, params, updates)

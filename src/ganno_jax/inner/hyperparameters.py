@@ -39,7 +39,13 @@ def as_hyperparameters(decision: Decision) -> LayerHyperparameters:
 
 
 def by_inner_step(decision: Decision, num_steps: int, num_layers: int) -> LayerHyperparameters:
-    """A policy's decision with a row for each inner step, `[inner_step, layer]`."""
+    """A policy's decision with a row for each inner step, `[inner_step, layer]`.
+
+    Args:
+      decision: rates, or all hyperparameters, each `[layer]` or `[inner_step, layer]`.
+      num_steps: inner steps that the decision is for.
+      num_layers: of the network.
+    """
     shape = (num_steps, num_layers)
     return jax.tree.map(lambda x: _rows(x, shape), as_hyperparameters(decision))
 

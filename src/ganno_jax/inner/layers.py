@@ -60,7 +60,16 @@ class LayerMap:
         return tuple(tuple(layers) for layers in owners)
 
     def spread(self, values: Float[Array, " layer"], leaf: int, like: Array) -> Array:
-        """The value of a leaf's layer, or of each of its slices, to multiply an array of its shape and type with."""
+        """The value of a leaf's layer, or of each of its slices, to multiply an array of its shape and type with.
+
+        Args:
+          values: one number per layer.
+          leaf: number of the leaf, in the order of `jax.tree.leaves`.
+          like: an array of the shape and type of that leaf.
+
+        Returns:
+          A scalar, or for a stack `[layer, 1, ...]` with as many axes as the leaf.
+        """
         owners, axes = self.leaf_layers[leaf], self.stacked[leaf]
         if not axes:
             return values[owners[0]].astype(like.dtype)
@@ -128,7 +137,13 @@ def by_labels(params: PyTree, labels: PyTree) -> LayerMap:
 
 
 def with_layout(layers: LayerMap, params: PyTree, layout: Layout) -> LayerMap:
-    """The map of parameters that are split over devices."""
+    """The map of parameters that are split over devices.
+
+    Args:
+      layers: of the whole parameters.
+      params: for the paths of the leaves.
+      layout: which leaves are split over which axes of the mesh.
+    """
     paths = [path_names(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     return layers.replace(splits=tuple(map(layout.of, paths)), by_hand=layout.by_hand)
 
@@ -152,7 +167,13 @@ def squared_norms(tree: PyTree, layers: LayerMap) -> Float[Array, " layer"]:
 
 
 def inner_products(left: PyTree, right: PyTree, layers: LayerMap) -> Float[Array, " layer"]:
-    """Inner product of two trees within each layer, in float32."""
+    """Inner product of two trees within each layer, in float32.
+
+    Args:
+      left: a tree of the structure of the parameters.
+      right: likewise.
+      layers: of the parameters; where they are split by hand, sums are over the mesh too.
+    """
     pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), layers.stacked, strict=True)
 
     def product(x: Array, y: Array, axes: int) -> Array:
@@ -173,31 +194,6 @@ def inner_products(left: PyTree, right: PyTree, layers: LayerMap) -> Float[Array
         part = layer_sums(chosen, layers)
         total += jax.lax.psum(part, names) if names else part
     return total
-
-
-def sizes_in_use(params: PyTree, layers: LayerMap) -> Float[Array, " layer"]:
-    """Parameters per layer of a network with masked units, without those of the masked ones.
-
-    Weights into and out of a masked unit are zero from the start and stay so, unlike any others. Of a leaf with one
-    number per unit, such as a bias, those are in use whose unit has weights that are not zero. A layer whose weights
-    are all zero, as some last layers start, counts whole.
-    """
-    leaves = jax.tree.leaves(params)
-    return jnp.stack([_in_use([leaves[i] for i in group]) for group in layers.leaves])
-
-
-def _in_use(leaves: Sequence[Array]) -> Float[Array, ""]:
-    kernels = [x != 0 for x in leaves if jnp.ndim(x) > 1]
-    units = {x.shape[-1]: jnp.any(x, axis=tuple(range(x.ndim - 1))) for x in kernels}
-    flags = [*kernels]
-    for x in leaves:
-        if jnp.ndim(x) <= 1:
-            there = units.get(jnp.size(x))
-            flags.append(jnp.ones(jnp.shape(x), bool) if there is None else there)
-    count = sum(jnp.sum(x, dtype=jnp.float32) for x in flags)
-    whole = float(sum(jnp.size(x) for x in leaves))
-    any_weight = jnp.any(jnp.stack([jnp.any(x) for x in kernels])) if kernels else False
-    return jnp.where(any_weight, count, whole)
 
 
 def apply_rates(

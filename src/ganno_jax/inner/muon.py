@@ -70,6 +70,11 @@ def dimension_numbers(
     stack of matrices `[stack, in, out]`. Leading axes that count layers come before all of these. A convolution's
     kernel that is called `weight`, as in Equinox and PyTorch, is `[out, in, height, width]`, any other one
     `[height, width, in, out]`.
+
+    Args:
+      path: names of the modules around the leaf, and its own.
+      shape: of the leaf; two axes or more beside those of a stack.
+      stack_axes: number of leading axes that count layers.
     """
     rank = len(shape) - stack_axes
     last = path[-1]

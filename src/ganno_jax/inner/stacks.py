@@ -17,7 +17,14 @@ from ganno_jax.inner.layer_names import path_names
 def find_stacks(
     params: PyTree, paths: list[tuple[str, ...]], stacked: Mapping[str, int]
 ) -> list[tuple[str, int]]:
-    """Of each leaf: the beginning of its path that is stacked, and how many leading axes count layers."""
+    """Of each leaf: the beginning of its path that is stacked, and how many leading axes count layers.
+
+    Args:
+      params: arrays or shapes.
+      paths: of the leaves, in their order.
+      stacked: number of leading axes that count layers, by the beginning of the path joined with "/"; the first that
+        fits.
+    """
     names = ["/".join(path) for path in paths]
     leaves = jax.tree.leaves(params)
     for prefix, axes in stacked.items():
@@ -77,6 +84,12 @@ def layers_in_order(
     """Layers first to last: a name, and for a slice of a stack its index, such as "[3]".
 
     A stack is passed slice by slice, each of them a block with all the modules in it.
+
+    Args:
+      names: of the layer of each leaf, without an index.
+      leaves: arrays or shapes, in the same order.
+      stacks: of each leaf, from `find_stacks`.
+      order: sorts names, first layer first.
     """
     keyed = []
     for name in dict.fromkeys(names):

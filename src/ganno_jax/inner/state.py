@@ -34,7 +34,13 @@ class InnerMetrics:
 
 
 def select(keep: Bool[Array, ""], kept: Any, otherwise: Any) -> Any:
-    """`kept` where `keep`, else `otherwise`, leaf by leaf; NaN in the one not chosen does no harm."""
+    """`kept` where `keep`, else `otherwise`, leaf by leaf; NaN in the one not chosen does no harm.
+
+    Args:
+      keep: one condition for all leaves.
+      kept: a tree of arrays or typed keys.
+      otherwise: of the same structure and shapes.
+    """
     return jax.tree.map(lambda a, b: _where(keep, a, b), kept, otherwise)
 
 

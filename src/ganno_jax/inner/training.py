@@ -17,7 +17,8 @@ from ganno_jax.inner.hyperparameters import (
     as_hyperparameters,
     forget,
 )
-from ganno_jax.inner.layers import LayerMap, apply_rates, by_module, sizes_in_use
+from ganno_jax.inner.layers import LayerMap, apply_rates, by_module
+from ganno_jax.inner.sizes import sizes_in_use
 from ganno_jax.inner.state import InnerMetrics, InnerState
 from ganno_jax.inner.statistics import (
     LayerRecord,
@@ -29,6 +30,7 @@ from ganno_jax.inner.statistics import (
     record_loss,
     summarize,
 )
+from ganno_jax.inner.window import walk
 from ganno_jax.tasks.dataset import Batch, Split
 from ganno_jax.tasks.family import TaskFamily
 from ganno_jax.tasks.task import Params, Task
@@ -57,6 +59,12 @@ class Training:
         layers: LayerMap | None = None,
     ) -> "Training":
         """Check the settings against the data and find the layers.
+
+        Args:
+          family: the trainings' problems and their data.
+          optimizer: direction, and distributions of its numbers.
+          batch_size: examples per step, from 1 to those of the training split.
+          layers: which leaves form a layer; by default each module is one.
 
         Raises:
           ValueError: the batch is empty or larger than the training split, or `optimizer` is none of this library.
@@ -142,7 +150,13 @@ class Training:
     def inner_step(
         self, state: InnerState, decision: Decision, total_steps: int = 1
     ) -> tuple[InnerState, InnerMetrics]:
-        """One optimizer step under hyperparameters `[layer]`; forgetting is spread over `total_steps`."""
+        """One optimizer step under hyperparameters `[layer]`; forgetting is spread over `total_steps`.
+
+        Args:
+          state: after the last step.
+          decision: rates, or all hyperparameters, `[layer]`.
+          total_steps: of the training, >= 1.
+        """
         indices = self.family.batch_indices(state.task, state.step, self.batch_size)
         return self._step(state, as_hyperparameters(decision), indices, total_steps)
 
@@ -177,52 +191,39 @@ class Training:
         return apply_rates(direction, self.layers, rates, state.params, decays)
 
     def window(
-        self,
-        state: InnerState,
-        decision: Decision,
-        num_measured: int,
-        total_steps: int = 1,
+        self, state: InnerState, decision: Decision, num_measured: int, total_steps: int = 1
     ) -> tuple[InnerState, Summary]:
-        """As many inner steps as `decision` has rows, `[inner_step, layer]`; the last `num_measured` are measured."""
+        """As many inner steps as `decision` has rows, `[inner_step, layer]`; the last `num_measured` are measured.
+
+        Args:
+          state: after the last window.
+          decision: rates, or all hyperparameters; a weight change per unit of direction, >= 0.
+          num_measured: from 1 to the number of rows.
+          total_steps: of the training, >= 1, over which forgetting is spread.
+        """
         chosen = as_hyperparameters(decision)
-        num_steps = chosen.rates.shape[0]
-        num_bare = num_steps - num_measured
         # All of the window's indices before its loop: inside, XLA fuses their computation into the gather and
         # repeats it for every pixel, which doubles the step time of the digits MLP on a CPU.
         indices = jax.vmap(
             lambda step: self.family.batch_indices(state.task, step, self.batch_size)
-        )(state.step + jnp.arange(num_steps))
-
-        def rows(part: slice) -> LayerHyperparameters:
-            return jax.tree.map(lambda x: x[part], chosen)
-
-        def bare(carry, inputs):
-            state, losses = carry
-            state, metrics = self._step(state, *inputs, total_steps)
-            return (state, record_loss(losses, metrics.loss)), None
-
-        def measured(carry, inputs):
-            before, losses, record = carry[:3]
-            state, metrics = self._step(before, *inputs, total_steps)
-            losses = record_loss(losses, metrics.loss)
-            gradient, direction = metrics.gradient, metrics.direction
-            record = record_layers(record, gradient, direction, self.layers)
-            last_step = (before, direction) if self.example_features else ()
-            return (state, losses, record, *last_step), None
-
-        carry = (state, empty_loss_record())
-        if num_bare:
-            carry, _ = jax.lax.scan(bare, carry, (rows(slice(num_bare)), indices[:num_bare]))
-        last_step = (state, state.params) if self.example_features else ()
-        carry = (*carry, empty_layer_record(state.params, self.layers), *last_step)
-        carry, _ = jax.lax.scan(measured, carry, (rows(slice(num_bare, None)), indices[num_bare:]))
-        state, losses, record, *last_step = carry
-        summary = self._summarize(losses, record, state)
+        )(state.step + jnp.arange(chosen.rates.shape[0]))
+        walked = walk(
+            partial(self._step, total_steps=total_steps),
+            state,
+            chosen,
+            indices,
+            num_measured=num_measured,
+            layers=self.layers,
+            with_last_step=self.example_features,
+        )
+        summary = self._summarize(walked.losses, walked.record, walked.state)
         if self.example_features:
             apart = len(indices) > 1
-            features = self._example_features(*last_step, chosen.rates[-1], indices[-1], apart)
+            features = self._example_features(
+                *walked.last_step, chosen.rates[-1], indices[-1], apart
+            )
             summary = summary.replace(example_features=features)
-        return state, summary
+        return walked.state, summary
 
     def _summarize(self, losses: LossRecord, record: LayerRecord, state: InnerState) -> Summary:
         # Where units are masked, features are those of the network that is really narrower.
@@ -285,7 +286,12 @@ class Training:
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Mean loss and accuracy over the first `num_examples` of a split; accuracy is NaN without one.
 
-        `chunk` bounds the memory: so many examples are evaluated at a time, what is left over after them.
+        Args:
+          state: whose parameters are evaluated.
+          split: of the data set.
+          num_examples: from 1 to those of the split.
+          chunk: so many examples are evaluated at a time, what is left over after them, which bounds the memory; None
+            for all.
         """
 
         def means(indices: Int[Array, " example"]) -> tuple[Array, Array]:

@@ -43,7 +43,13 @@ class CMAES:
         return CMAState(mean, jnp.ones(()), covariance, zeros, zeros, jnp.zeros((), jnp.int32))
 
     def ask(self, state: CMAState, key: PRNGKeyArray, count: int) -> Float[Array, "sample weight"]:
-        """Parameter vectors to try."""
+        """Parameter vectors to try.
+
+        Args:
+          state: mean, step and covariance.
+          key: of the draw.
+          count: how many, >= 1.
+        """
         noise = jax.random.normal(key, (count, *state.mean.shape))
         return state.mean + state.step * noise @ jnp.linalg.cholesky(state.covariance).T
 
@@ -53,7 +59,16 @@ class CMAES:
         samples: Float[Array, "sample weight"],
         returns: Float[Array, " sample"],
     ) -> tuple[CMAState, dict[str, Float[Array, ""]]]:
-        """One generation."""
+        """One generation.
+
+        Args:
+          state: from which the samples were drawn.
+          samples: as `ask` gave them, at least 2.
+          returns: of each sample; the larger is the better, only their order counts.
+
+        Returns:
+          The state of the next generation, and its step.
+        """
         size, n = samples.shape
         parents = size // 2
         recombination = math.log((size + 1) / 2) - np.log(np.arange(1, parents + 1))
@@ -118,7 +133,13 @@ class RandomSearch:
         return Incumbent(jnp.asarray(self.mean, jnp.float32))
 
     def ask(self, state: Incumbent, key: PRNGKeyArray, count: int) -> Float[Array, "sample weight"]:
-        """The incumbent, and `count - 1` new parameter vectors."""
+        """The incumbent, and `count - 1` new parameter vectors.
+
+        Args:
+          state: the incumbent.
+          key: of the draw.
+          count: how many together, >= 1.
+        """
         mean = jnp.asarray(self.mean, jnp.float32)
         noise = jax.random.normal(key, (count - 1, *mean.shape))
         return jnp.concatenate([state.best[None], mean + noise * jnp.asarray(self.deviations)])
@@ -129,7 +150,16 @@ class RandomSearch:
         samples: Float[Array, "sample weight"],
         returns: Float[Array, " sample"],
     ) -> tuple[Incumbent, dict[str, Float[Array, ""]]]:
-        """The best of this round."""
+        """The best of this round.
+
+        Args:
+          state: not used; the incumbent is the first of the samples.
+          samples: as `ask` gave them.
+          returns: of each sample on the same tasks; the larger is the better.
+
+        Returns:
+          The best as the new incumbent, and whether it is another one.
+        """
         del state
         winner = jnp.argmax(returns)
         return Incumbent(samples[winner]), {"replaced": (winner > 0).astype(jnp.float32)}

@@ -49,7 +49,18 @@ def started(
 def updated(
     learner: Any, state: Any, field: str, update_fn: Callable[..., Any], mesh: Mesh
 ) -> tuple[Any, dict[str, Array]]:
-    """One update, `update_fn(learner, state, num_devices=)` on each device's share of the trainings."""
+    """One update, `update_fn(learner, state, num_devices=)` on each device's share of the trainings.
+
+    Args:
+      learner: with `continues`; a pytree, the same on all devices.
+      state: of the learner; whole on all devices but for `field`.
+      field: the name of what holds the trainings.
+      update_fn: the update on one device.
+      mesh: the devices.
+
+    Returns:
+      The new state, and metrics that are the same on all devices.
+    """
     specs = specs_of(learner, state, field)
     update = jax.shard_map(
         partial(update_fn, num_devices=mesh.size),
@@ -62,13 +73,25 @@ def updated(
 
 
 def specs_of(learner: Any, state: Any, field: str) -> Any:
-    """How a learner's state lies on devices: whole on each, but for the trainings."""
+    """How a learner's state lies on devices: whole on each, but for the trainings.
+
+    Args:
+      learner: with `continues`.
+      state: of the learner.
+      field: of the state that holds the trainings.
+    """
     specs = jax.tree.map(lambda _: PartitionSpec(), state.replace(**{field: None}))
     return specs.replace(**{field: PartitionSpec(AXIS)}) if learner.continues else specs
 
 
 def begin(env: Env, old: Any | None, fresh_fn: Callable[[], Any]) -> Any:
-    """Episodes of a batch end together: fresh ones where they have, at the cost of one branch."""
+    """Episodes of a batch end together: fresh ones where they have, at the cost of one branch.
+
+    Args:
+      env: for the length of its episodes.
+      old: as the last update left them, with a field `env` of env states; None where there are none.
+      fresh_fn: makes new ones, of the same shapes.
+    """
     if old is None:
         return fresh_fn()
     done = old.env.decision[0] >= env.episode_decisions

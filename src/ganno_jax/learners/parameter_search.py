@@ -34,7 +34,13 @@ class Strategy(Protocol):
         ...
 
     def ask(self, state: Any, key: PRNGKeyArray, count: int) -> Float[Array, "sample weight"]:
-        """Parameter vectors to try."""
+        """Parameter vectors to try.
+
+        Args:
+          state: of the strategy.
+          key: of the draw.
+          count: how many together, >= 1.
+        """
         ...
 
     def tell(
@@ -43,7 +49,13 @@ class Strategy(Protocol):
         samples: Float[Array, "sample weight"],
         returns: Float[Array, " sample"],
     ) -> tuple[Any, dict[str, Float[Array, ""]]]:
-        """The new state and metrics; a larger return is better."""
+        """The new state and metrics; a larger return is better.
+
+        Args:
+          state: from which the samples were drawn.
+          samples: as `ask` gave them.
+          returns: of each sample; a larger one is better.
+        """
         ...
 
     def best(self, state: Any) -> Float[Array, " weight"]:
@@ -135,7 +147,16 @@ def search(
 def iterate(
     problem: ParameterSearch, state: SearchState, mesh: Mesh
 ) -> tuple[SearchState, dict[str, Array]]:
-    """One iteration: ask, train with every parameter vector on every task, tell."""
+    """One iteration: ask, train with every parameter vector on every task, tell.
+
+    Args:
+      problem: what is searched for, where, and by which strategy.
+      state: after the last iteration.
+      mesh: devices over which the trainings are spread.
+
+    Returns:
+      The new state; metrics, among them `best`, the strategy's best parameter vector.
+    """
     ask_key, task_key = jax.random.split(jax.random.fold_in(state.key, state.iteration))
     samples = problem.strategy.ask(state.strategy, ask_key, problem.num_samples)
     keys = jax.random.split(task_key, problem.num_tasks)
@@ -162,7 +183,14 @@ def returns_of(
     keys: PRNGKeyArray,
     mesh: Mesh,
 ) -> tuple[Float[Array, "sample task"], Bool[Array, "sample task"]]:
-    """Returns of all parameter vectors on all tasks, and which trainings diverged; spread over the devices."""
+    """Returns of all parameter vectors on all tasks, and which trainings diverged; spread over the devices.
+
+    Args:
+      problem: the env, and how a parameter vector becomes a policy.
+      samples: parameter vectors.
+      keys: one per task; each vector meets the same tasks.
+      mesh: devices over which the trainings are spread.
+    """
     num_tasks = keys.shape[0]
     total = samples.shape[0] * num_tasks
     rows = jnp.asarray(padded_rows(total, mesh))
@@ -192,6 +220,11 @@ def training_return(
     """The return of one training (see the module), and whether it diverged.
 
     The training of a task with fewer decisions than the env's goes on with rate 0: it stands still.
+
+    Args:
+      problem: the env, the number of judged examples, and the fewest decisions of a task.
+      policy: sets the rates.
+      key: of the task, its length and the policy.
     """
     env = problem.env
     env_key, policy_key, length_key = (jax.random.fold_in(key, n) for n in range(3))
@@ -219,7 +252,17 @@ def log_decrease(
     num_steps: Int[Array, ""],
     diverged: Bool[Array, ""],
 ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-    r"""$\max(0, (\log E_0 - \log E_S) / S)$, and 0 where the training diverged or the loss is not finite."""
+    r"""$\max(0, (\log E_0 - \log E_S) / S)$, and 0 where the training diverged or the loss is not finite.
+
+    Args:
+      first: $E_0$, before the first step, in the task's unit of loss.
+      last: $E_S$, after the last step.
+      num_steps: $S$, >= 1.
+      diverged: whether the training did.
+
+    Returns:
+      The value, >= 0, and whether it is 0 because the training failed.
+    """
     failed = diverged | ~jnp.isfinite(last)
     decrease = jnp.log(jnp.maximum(first, 1e-8)) - jnp.log(jnp.maximum(last, 1e-8))
     value = jnp.maximum(decrease / num_steps, 0.0)

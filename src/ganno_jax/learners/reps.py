@@ -42,7 +42,13 @@ def isotropic(
 def dual(
     eta: Float[Array, ""], returns: Float[Array, " sample"], epsilon: Float[Array, ""] | float
 ) -> Float[Array, ""]:
-    r"""$g(\eta) = \eta \epsilon + \eta \log \frac1N \sum_j \exp(R_j / \eta)$, convex in $\eta > 0$."""
+    r"""$g(\eta) = \eta \epsilon + \eta \log \frac1N \sum_j \exp(R_j / \eta)$, convex in $\eta > 0$.
+
+    Args:
+      eta: $\eta$, the temperature, in units of a return.
+      returns: $R_j$ of each sample, finite.
+      epsilon: the bound on the KL divergence, > 0, in nats.
+    """
     log_mean = jax.nn.logsumexp(returns / eta) - jnp.log(returns.shape[0])
     return eta * (epsilon + log_mean)
 
@@ -118,6 +124,11 @@ def within_bound(
 
     Mean and covariance are interpolated linearly; along that line the divergence only grows, so `new` itself is
     returned where it is close enough, else bisection finds the point.
+
+    Args:
+      new: where the samples point.
+      old: where they were drawn from.
+      epsilon: the bound, > 0, in nats.
     """
 
     def at(share: Float[Array, ""]) -> Gaussian:
@@ -148,7 +159,13 @@ class REPS:
         return isotropic(jnp.asarray(self.mean, jnp.float32), self.deviations)
 
     def ask(self, state: Gaussian, key: PRNGKeyArray, count: int) -> Float[Array, "sample weight"]:
-        """Parameter vectors to try."""
+        """Parameter vectors to try.
+
+        Args:
+          state: mean and covariance.
+          key: of the draw.
+          count: how many, >= 1.
+        """
         return state.sample(key, count)
 
     def tell(
@@ -157,7 +174,13 @@ class REPS:
         samples: Float[Array, "sample weight"],
         returns: Float[Array, " sample"],
     ) -> tuple[Gaussian, dict[str, Float[Array, ""]]]:
-        """One update, and what it did: temperature, divergences, effective number of samples."""
+        """One update, and what it did: temperature, divergences, effective number of samples.
+
+        Args:
+          state: from which the samples were drawn.
+          samples: as `ask` gave them.
+          returns: of each sample; a larger one is better.
+        """
         eta = solve_dual(returns, self.epsilon)
         weights = jax.nn.softmax((returns - jnp.max(returns)) / eta)
         fitted = weighted_fit(samples, weights, state.covariance, self.shrinkage)

@@ -168,7 +168,13 @@ def text_color(color: Any) -> tuple[float, ...]:
 
 
 def grid_of(figure: Figure, count: int, columns: int) -> list[Axes]:
-    """`count` panels on shared axes, row by row; the lowest of each column carries the numbers."""
+    """`count` panels on shared axes, row by row; the lowest of each column carries the numbers.
+
+    Args:
+      figure: without axes yet.
+      count: panels, >= 1; what is left over in the last row stays empty.
+      columns: panels in a row, >= 1.
+    """
     rows = math.ceil(count / columns)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     panels = list(grid.flat)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from ganno_jax.env.actions import ActionSpace, action_shape
+from ganno_jax.env.actions import ActionSpace
 from ganno_jax.env.features import FEATURES
 from ganno_jax.env.observation import Observation
 from ganno_jax.inner.hyperparameters import Decision
@@ -53,20 +53,41 @@ class AgentPolicy:
     def act(
         self, state: Float[Array, "layer hidden"], observation: Observation, key: PRNGKeyArray
     ) -> tuple[Float[Array, "layer hidden"], Decision]:
-        """Hyperparameters for the coming env step; the most likely action if `greedy`, else a sample."""
+        """Hyperparameters for the coming env step; the most likely action if `greedy`, else a sample.
+
+        Args:
+          state: memories after the last decision.
+          observation: features, mask and what the actions start from.
+          key: of the draw, for agents that are not `greedy`.
+        """
         state, action = self.choose(state, observation, key)
         return state, self.decide(observation, action)
 
     def show(
         self, state: Float[Array, "layer hidden"], observation: Observation, key: PRNGKeyArray
     ) -> dict[str, Shaped[Array, " layer"]]:
-        """For logs: the agents' actions at this decision."""
+        """For logs: the agents' actions at this decision.
+
+        Args:
+          state: memories after the last decision, as for `act`.
+          observation: as for `act`.
+          key: as for `act`.
+        """
         return {"actions": self.choose(state, observation, key)[1]}
 
     def choose(
         self, state: Float[Array, "layer hidden"], observation: Observation, key: PRNGKeyArray
     ) -> tuple[Float[Array, "layer hidden"], Shaped[Array, "layer *number"]]:
-        """New memories and the agents' actions."""
+        """New memories and the agents' actions.
+
+        Args:
+          state: memories after the last decision.
+          observation: features of every layer.
+          key: of the draw, for agents that are not `greedy`.
+
+        Returns:
+          New memories; action numbers `[layer]`, or real ones `[layer]` or `[layer, number]`.
+        """
         state, distribution = self.distribution(state, observation)
         return state, distribution.mode() if self.greedy else distribution.sample(seed=key)
 
@@ -124,7 +145,13 @@ class Ensemble:
         observation: Observation,
         key: PRNGKeyArray,
     ) -> tuple[Float[Array, "member layer hidden"], Decision]:
-        """Hyperparameters for the coming env step; members that sample do so independently."""
+        """Hyperparameters for the coming env step; members that sample do so independently.
+
+        Args:
+          state: memories of all members after the last decision.
+          observation: the same for all members.
+          key: of the draws, for members that are not `greedy`.
+        """
         state, actions = self.choose(state, observation, key)
         return state, self.decide(observation, actions)
 
@@ -134,7 +161,13 @@ class Ensemble:
         observation: Observation,
         key: PRNGKeyArray,
     ) -> dict[str, Shaped[Array, "member layer"]]:
-        """For logs: the actions of every member's agents at this decision."""
+        """For logs: the actions of every member's agents at this decision.
+
+        Args:
+          state: memories after the last decision, as for `act`.
+          observation: as for `act`.
+          key: as for `act`.
+        """
         return {"actions": self.choose(state, observation, key)[1]}
 
     def choose(
@@ -143,7 +176,13 @@ class Ensemble:
         observation: Observation,
         key: PRNGKeyArray,
     ) -> tuple[Float[Array, "member layer hidden"], Shaped[Array, "member layer *number"]]:
-        """New memories and the actions of every member's agents."""
+        """New memories and the actions of every member's agents.
+
+        Args:
+          state: memories of all members after the last decision.
+          observation: the same for all members.
+          key: split into one per member.
+        """
         keys = jax.random.split(key, self.num_members)
         choose = jax.vmap(AgentPolicy.choose, (0, 0, None, 0))
         return choose(self.members, state, observation, keys)
@@ -162,59 +201,6 @@ Agents = TypeVar("Agents", AgentPolicy, Ensemble)
 def as_one(teams: Sequence[AgentPolicy]) -> AgentPolicy | Ensemble:
     """Teams as one policy: a single team as it is, several as an `Ensemble`, with its errors."""
     return teams[0] if len(teams) == 1 else Ensemble.of(teams)
-
-
-@struct.dataclass
-class RandomPolicy:
-    """Agents that act at random: uniform over action numbers, or standard normal."""
-
-    actions: ActionSpace
-
-    @property
-    def sets(self) -> tuple[str, ...]:
-        """The hyperparameters that the actions set."""
-        return self.actions.sets
-
-    def init(self, observation: Observation) -> tuple[()]:
-        """No memory."""
-        del observation
-        return ()
-
-    def act(
-        self, state: tuple[()], observation: Observation, key: PRNGKeyArray
-    ) -> tuple[tuple[()], Decision]:
-        """Random actions, independent for each layer."""
-        shape = action_shape(self.actions, observation.rates.shape[0])
-        if self.actions.num_actions is None:
-            action = jax.random.normal(key, shape)
-        else:
-            action = jax.random.randint(key, shape, 0, self.actions.num_actions)
-        return state, self.actions.apply(observation, action)
-
-
-@struct.dataclass
-class NeutralPolicy:
-    """What agents stand on, without them: the action that changes nothing, in every layer at every decision."""
-
-    actions: ActionSpace
-
-    @property
-    def sets(self) -> tuple[str, ...]:
-        """The hyperparameters that the actions set."""
-        return self.actions.sets
-
-    def init(self, observation: Observation) -> tuple[()]:
-        """No memory."""
-        del observation
-        return ()
-
-    def act(
-        self, state: tuple[()], observation: Observation, key: PRNGKeyArray
-    ) -> tuple[tuple[()], Decision]:
-        """The hyperparameters of the base."""
-        del key
-        shape = action_shape(self.actions, observation.rates.shape[0])
-        return state, self.actions.apply(observation, jnp.full(shape, self.actions.neutral))
 
 
 def to_distribution(actor: Actor, outputs: tuple[Array, Array | None]) -> Distribution:
@@ -261,7 +247,13 @@ def at_rest(policy: AgentPolicy | Ensemble) -> AgentPolicy | Ensemble:
 
 
 def init_actor(actor: Actor, num_features: int, key: PRNGKeyArray) -> Any:
-    """Initial parameters of an actor."""
+    """Initial parameters of an actor.
+
+    Args:
+      actor: the network.
+      num_features: of an observation, per layer.
+      key: of the draw.
+    """
     return actor.init(key, empty_memory(actor, 1), jnp.zeros((1, num_features)))
 
 

@@ -26,7 +26,13 @@ class ScheduleBank:
     def act(
         self, state: tuple[()], observation: Observation, key: PRNGKeyArray
     ) -> tuple[tuple[()], Float[Array, "inner_step layer"]]:
-        """The schedule's rates for the coming inner steps, equal for all layers."""
+        """The schedule's rates for the coming inner steps, equal for all layers.
+
+        Args:
+          state: there is none.
+          observation: step, horizon and interval; the initial rate is the peak where none is set.
+          key: not used.
+        """
         del key
         peak = observation.initial_rate if self.peak is None else self.peak
         steps = observation.step + jnp.arange(observation.interval)

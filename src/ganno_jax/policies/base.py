@@ -22,6 +22,11 @@ class Policy(Protocol):
     ) -> tuple[PolicyState, Decision]:
         """Learning rates for the coming env step.
 
+        Args:
+          state: the memory after the last decision.
+          observation: of the last env step; before the first, what one batch shows.
+          key: for policies that draw; another one at each decision.
+
         Returns:
           The new memory, and rates (or all hyperparameters) `[layer]` held for the whole env step or
           `[inner_step, layer]`, one row per inner step (so that a schedule is followed exactly, whatever the
@@ -33,7 +38,17 @@ class Policy(Protocol):
 def shown(
     policy: Policy, state: PolicyState, observation: Observation, key: PRNGKeyArray
 ) -> dict[str, Array]:
-    """What a policy wants logs to show of the decision that it takes here: its method `show`, where it has one."""
+    """What a policy wants logs to show of the decision that it takes here: its method `show`, where it has one.
+
+    Args:
+      policy: any.
+      state: its memory before the decision.
+      observation: at the decision.
+      key: of the decision.
+
+    Returns:
+      Arrays by name; none for a policy without `show`.
+    """
     show = getattr(policy, "show", None)
     return {} if show is None else show(state, observation, key)
 

@@ -66,6 +66,11 @@ class ReduceOnPlateau:
         """Judge the loss of the last env step, then set one rate for all layers.
 
         Before the first inner step there is no such loss, so the memory is left as it is.
+
+        Args:
+          state: the scale of the rate, the lowest loss and the counts so far.
+          observation: the mean loss of the last env step.
+          key: not used.
         """
         started = observation.step > 0
         judged = self._judge(state, observation.loss)

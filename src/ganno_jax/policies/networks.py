@@ -103,7 +103,14 @@ def empty_memory(module: Actor | Critic, *shape: int) -> Float[Array, "*shape hi
 
 
 def unroll(module: Actor | Critic, params, memory, *inputs):
-    """Apply a network along the leading time axis of `inputs`; outputs have a leading time axis."""
+    """Apply a network along the leading time axis of `inputs`; outputs have a leading time axis.
+
+    Args:
+      module: actor or critic.
+      params: its weights.
+      memory: before the first time, `[..., hidden]`.
+      *inputs: arrays `[time, ...]`, as the module takes them.
+    """
     if not module.recurrent:
         time = jax.tree.leaves(inputs)[0].shape[0]
         memories = jnp.broadcast_to(memory, (time, *memory.shape))

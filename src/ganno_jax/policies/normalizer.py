@@ -42,8 +42,11 @@ class Normalizer:
     ) -> "Normalizer":
         """Merge a batch given by its sums of weights, of values and of squared differences from `self.mean`.
 
-        `total` is the sum of differences from `self.mean` as well, which keeps float32 precise. The old count is
-        capped at `largest_count`, so that old data are forgotten in the long run.
+        Args:
+          weight: sum of the weights, >= 0.
+          total: weighted sum of differences from `self.mean`, which keeps float32 precise.
+          total_square: weighted sum of squared differences from `self.mean`.
+          largest_count: cap on the old count, so that old data are forgotten in the long run.
         """
         old = jnp.minimum(self.count, largest_count)
         count = old + weight
@@ -60,7 +63,13 @@ def deviation_sums(
     mean: Float[Array, " feature"],
     weight: Float[Array, "*batch"],
 ) -> tuple[Float[Array, ""], Float[Array, " feature"], Float[Array, " feature"]]:
-    """Sum of weights, and weighted sums of differences from `mean` and of their squares."""
+    """Sum of weights, and weighted sums of differences from `mean` and of their squares.
+
+    Args:
+      x: values.
+      mean: what differences are from.
+      weight: of each, >= 0.
+    """
     axes = tuple(range(x.ndim - 1))
     difference = (x - mean) * weight[..., None]
     square = jnp.square(x - mean) * weight[..., None]

@@ -1,4 +1,4 @@
-"""Handcrafted schedules by name (`schedule_formulas`), and the policy that follows one."""
+"""Handcrafted schedules by name (`schedule_formulas`, `schedule_rises`), and the policy that follows one."""
 
 import inspect
 from collections.abc import Mapping
@@ -9,19 +9,21 @@ from jaxtyping import Array, Float, Num, PRNGKeyArray
 
 from ganno_jax.env.observation import Observation
 from ganno_jax.policies.schedule_formulas import (
-    Schedule,
     constant,
     cosine,
-    cosine_warm_restarts,
-    cyclic,
     exponential,
-    inverse_sqrt,
     linear,
     linear_cosine,
     multi_step,
-    one_cycle,
     polynomial,
     step_decay,
+)
+from ganno_jax.policies.schedule_parts import Schedule
+from ganno_jax.policies.schedule_rises import (
+    cosine_warm_restarts,
+    cyclic,
+    inverse_sqrt,
+    one_cycle,
     warmup_cosine,
     warmup_stable_decay,
 )
@@ -112,7 +114,13 @@ class SchedulePolicy:
     def act(
         self, state: tuple[()], observation: Observation, key: PRNGKeyArray
     ) -> tuple[tuple[()], Float[Array, "inner_step layer"]]:
-        """The rates of the coming `interval` inner steps, one row each."""
+        """The rates of the coming `interval` inner steps, one row each.
+
+        Args:
+          state: there is none.
+          observation: step, horizon and interval; the initial rate is the peak where none is set.
+          key: not used.
+        """
         peak = observation.initial_rate if self.peak is None else self.peak
         steps = observation.step + jnp.arange(observation.interval)
         rates = self.schedule_fn(steps, observation.total_steps, peak, **self.numbers)

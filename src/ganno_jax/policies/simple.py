@@ -24,7 +24,13 @@ class FixedRates:
     def act(
         self, state: tuple[()], observation: Observation, key: PRNGKeyArray
     ) -> tuple[tuple[()], Float[Array, " layer"]]:
-        """The same rates at every decision."""
+        """The same rates at every decision.
+
+        Args:
+          state: there is none.
+          observation: for the number of layers.
+          key: not used.
+        """
         _check_layers("rates", self.rates, observation)
         return state, self.rates
 
@@ -62,7 +68,13 @@ class OpenLoop:
     def act(
         self, state: tuple[()], observation: Observation, key: PRNGKeyArray
     ) -> tuple[tuple[()], Decision]:
-        """What the table has at this decision."""
+        """What the table has at this decision.
+
+        Args:
+          state: there is none.
+          observation: step, horizon and interval.
+          key: not used.
+        """
         _check_layers("table", self.table, observation)
         decision = observation.step // observation.interval
         rows_per_decision = self.table.shape[0] * observation.interval / observation.total_steps

@@ -96,7 +96,13 @@ class StepSizePolicy:
     def act(
         self, state: Smoothing, observation: Observation, key: PRNGKeyArray
     ) -> tuple[Smoothing, Float[Array, " layer"]]:
-        """Smooth the features of the last inner step, then set the rates."""
+        """Smooth the features of the last inner step, then set the rates.
+
+        Args:
+          state: moving averages of the features.
+          observation: the features of the examples, after the last inner step.
+          key: not used.
+        """
         del key
         if observation.example_features is None:
             raise ValueError(
@@ -157,7 +163,14 @@ def tied(weights: Sequence[float]) -> tuple[float, float, float, float, float]:
 def perturbed(
     theta: Float[np.ndarray, " weight"], share: float, count: int, seed: int
 ) -> Float[np.ndarray, "policy weight"]:
-    """Controllers whose every weight is off by up to `share` of itself, uniformly, the bias too."""
+    """Controllers whose every weight is off by up to `share` of itself, uniformly, the bias too.
+
+    Args:
+      theta: weights of one controller.
+      share: largest relative change, in [0, 1].
+      count: how many controllers.
+      seed: of the draw.
+    """
     factors = np.random.default_rng(seed).uniform(1 - share, 1 + share, (count, len(theta)))
     return np.asarray(theta) * factors
 

@@ -13,7 +13,7 @@ from ganno_jax.rules.decays import (
 from ganno_jax.rules.functions import RuleConfig
 from ganno_jax.rules.interpreter import interpret
 from ganno_jax.rules.language import BINARIES, MAX_STEPS, OPERANDS, UNARIES, check_table, pad_table
-from ganno_jax.rules.methods import PPO, Method, RandomSearch, RegularizedEvolution, Reinforce
+from ganno_jax.rules.methods import Method, RandomSearch, RegularizedEvolution
 from ganno_jax.rules.named import RULES, SEARCH_FINDINGS
 from ganno_jax.rules.parsing import RuleError, parse, to_text
 from ganno_jax.rules.population import Child, make_fitness, sweep_population, train_population
@@ -24,6 +24,7 @@ from ganno_jax.rules.sign_rules import (
     scale_by_add_sign,
     scale_by_power_sign,
 )
+from ganno_jax.rules.written import PPO, Reinforce
 
 __all__ = [
     "BINARIES",

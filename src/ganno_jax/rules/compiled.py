@@ -144,7 +144,15 @@ def optimizer(
     seed: int | Array = 0,
     config: RuleConfig | None = None,
 ) -> optax.GradientTransformation:
-    """A rule as a ready optimizer: `direction` times minus the learning rate."""
+    """A rule as a ready optimizer: `direction` times minus the learning rate.
+
+    Args:
+      rule: what a step is made of.
+      learning_rate: a number, or a schedule of the count of updates.
+      total_steps: of the training; needed by a rule that names a decay.
+      seed: of the rule's random numbers.
+      config: constants of the rule's functions; None for the default.
+    """
     return optax.chain(
         direction(rule, total_steps=total_steps, seed=seed, config=config),
         optax.scale_by_learning_rate(learning_rate),

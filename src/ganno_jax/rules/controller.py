@@ -43,7 +43,13 @@ class Choices(NamedTuple):
 
 
 def init(key: PRNGKeyArray, hidden: int = 150, scale: float = 0.08) -> Controller:
-    """All weights uniform in [-scale, scale]; the forget gate starts open by a bias of 1."""
+    """All weights uniform in [-scale, scale]; the forget gate starts open by a bias of 1.
+
+    Args:
+      key: of the draw.
+      hidden: units of the LSTM and size of the embedding, >= 1.
+      scale: of the weights, > 0.
+    """
     keys = jax.random.split(key, 3)
 
     def uniform(key, *shape):
@@ -86,7 +92,14 @@ def _start(controller: Controller):
 def sample(
     controller: Controller, num_rules: int, num_steps: int, key: PRNGKeyArray
 ) -> Int[Array, "rule step 5"]:
-    """Draw rules; all are well formed, as ids that a place does not allow have probability 0."""
+    """Draw rules; all are well formed, as ids that a place does not allow have probability 0.
+
+    Args:
+      controller: the network.
+      num_rules: how many.
+      num_steps: rows of each rule, >= 1.
+      key: of the draw.
+    """
     starts, allowed = (jnp.asarray(part) for part in _places(num_steps))
 
     def one(key):

@@ -29,7 +29,13 @@ def linear_factor(count: Count, total_steps: Number) -> Float[Array, ""]:
 
 
 def cosine_factor(count: Count, total_steps: Number, num_periods: Number = 0.5) -> Float[Array, ""]:
-    r"""`cd`: $\tfrac12 (1 + \cos(2 \pi n t / T))$; half a period takes 1 to 0."""
+    r"""`cd`: $\tfrac12 (1 + \cos(2 \pi n t / T))$; half a period takes 1 to 0.
+
+    Args:
+      count: $t$, updates made.
+      total_steps: $T$ of the training; later counts as that.
+      num_periods: $n > 0$.
+    """
     return 0.5 * (1.0 + jnp.cos(2.0 * jnp.pi * num_periods * _progress(count, total_steps)))
 
 
@@ -40,6 +46,11 @@ def restart_factor(
 
     TensorFlow's default of one period never restarts and is `cosine_factor` of half a period; ours is two. At $t = T$
     the formula gives 1 for every whole $n$: the restart that would follow.
+
+    Args:
+      count: $t$, updates made.
+      total_steps: $T$ of the training; later counts as that.
+      num_periods: $n > 0$.
     """
     fraction = jnp.mod(num_periods * jnp.minimum(count, total_steps), total_steps) / total_steps
     return 0.5 * (1.0 + jnp.cos(jnp.pi * fraction))
@@ -53,7 +64,13 @@ def linear_decay(total_steps: Number) -> optax.Schedule:
 def cosine_decay(
     total_steps: Number, num_periods: Number = 0.5, zero_after: Number | None = None
 ) -> optax.Schedule:
-    """`cosine_factor` as a schedule, zero after `zero_after` periods where that is given."""
+    """`cosine_factor` as a schedule, zero after `zero_after` periods where that is given.
+
+    Args:
+      total_steps: of the training.
+      num_periods: in it, > 0.
+      zero_after: in periods; None for never.
+    """
 
     def schedule(count):
         factor = cosine_factor(count, total_steps, num_periods)
@@ -65,7 +82,13 @@ def cosine_decay(
 def restart_decay(
     total_steps: Number, num_periods: Number = 2.0, zero_after: Number | None = None
 ) -> optax.Schedule:
-    """`restart_factor` as a schedule, zero after `zero_after` periods where that is given."""
+    """`restart_factor` as a schedule, zero after `zero_after` periods where that is given.
+
+    Args:
+      total_steps: of the training.
+      num_periods: in it, > 0.
+      zero_after: in periods; None for never.
+    """
 
     def schedule(count):
         factor = restart_factor(count, total_steps, num_periods)
@@ -89,6 +112,13 @@ def linear_cosine(
     r"""The linear-cosine learning rate that the search found.
 
     $\eta_t = \eta_0 [(\alpha + (T - t)/T) \cdot \tfrac12 (1 + \cos(2 \pi n t / T)) + \beta]$
+
+    Args:
+      learning_rate: $\eta_0 > 0$.
+      total_steps: $T$ of the training.
+      num_periods: $n > 0$ of the cosine.
+      alpha: $\alpha$, added to the linear decay.
+      beta: $\beta$, added at the end, in units of the learning rate.
     """
 
     def schedule(count):
@@ -115,6 +145,16 @@ def noisy_linear_cosine(
     \beta]$,
     $\epsilon_t \sim N(0, \sigma_0^2 / (1 + t)^{0.55})$. The rate can be negative, as published; the
     noise of a step depends on `seed` and the step alone.
+
+    Args:
+      learning_rate: $\eta_0 > 0$.
+      total_steps: $T$ of the training.
+      seed: of the noise.
+      initial_variance: $\sigma_0^2 \ge 0$ of the first step.
+      variance_decay: the power with which the variance falls, >= 0; 0.55 in the formula.
+      num_periods: $n > 0$ of the cosine.
+      alpha: $\alpha$, added to the linear decay.
+      beta: $\beta$, added at the end, in units of the learning rate.
     """
 
     def schedule(count):

@@ -119,26 +119,50 @@ BINARIES = tuple(BINARY_FNS[name] for name in language.BINARIES)
 
 
 def update_average(average: Array, value: Array, decay: float | Array) -> Array:
-    r"""$\bar x \leftarrow \beta \bar x + (1 - \beta) x$."""
+    r"""$\bar x \leftarrow \beta \bar x + (1 - \beta) x$.
+
+    Args:
+      average: $\bar x$ so far.
+      value: $x$, of the same shape.
+      decay: $\beta$ in [0, 1).
+    """
     return decay * average + (1.0 - decay) * value
 
 
 def bias_correction(
     decay: float | Array, count: Int[Array, ""], debias: bool
 ) -> Float[Array, ""] | float:
-    r"""What an average is divided by after `count` updates: $1 - \beta^t$, or 1 for none."""
+    r"""What an average is divided by after `count` updates: $1 - \beta^t$, or 1 for none.
+
+    Args:
+      decay: $\beta$ in [0, 1).
+      count: $t \ge 1$, updates of the average.
+      debias: whether the average is corrected for its start at zero.
+    """
     return 1.0 - jnp.asarray(decay, jnp.float32) ** count if debias else 1.0
 
 
 def draw_normal(seed: UInt32[Array, ""], count: Int[Array, ""], size: int) -> Float[Array, " size"]:
-    """The Gaussian draws of a step, a function of seed and step."""
+    """The Gaussian draws of a step, a function of seed and step.
+
+    Args:
+      seed: of the training.
+      count: the step.
+      size: how many numbers.
+    """
     return jax.random.normal(_step_key(seed, count, 0), (size,))
 
 
 def draw_uniform(
     seed: UInt32[Array, ""], count: Int[Array, ""], size: int
 ) -> Float[Array, " size"]:
-    """The uniform draws of a step, a function of seed and step."""
+    """The uniform draws of a step, a function of seed and step.
+
+    Args:
+      seed: of the training.
+      count: the step.
+      size: how many numbers.
+    """
     return jax.random.uniform(_step_key(seed, count, 1), (size,))
 
 

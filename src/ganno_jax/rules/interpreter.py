@@ -135,7 +135,13 @@ def _average(read, average, gradient, power: int, decay):
 def evaluate(
     table: Int[Array | np.ndarray, "step 5"], signals: Signals, corrections=(1.0, 1.0, 1.0)
 ) -> Float[Array, " weight"]:
-    """The value of a table's last row; `corrections` divide m, v and gamma where they are read."""
+    """The value of a table's last row.
+
+    Args:
+      table: the rule, operand and function numbers in each row.
+      signals: what operands stand for at this step, arrays `[weight]`.
+      corrections: what m, v and gamma are divided by where they are read.
+    """
     like = signals.g
     values: list[Array] = []
 

@@ -2,8 +2,8 @@
 
 A method is a frozen pytree of settings with three pure functions: `init(key)`,
 `propose(state, key)` and `learn(state, tables, rewards)`. It knows nothing of how a reward comes
-about; `search.py` does the asking. Random search and evolution are the controls of the two that
-train a controller.
+about; `search.py` does the asking. Random search and evolution, here, are the controls of the two that
+train a controller, in `written`.
 """
 
 from typing import Any, Protocol, runtime_checkable
@@ -11,12 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ganno_jax.rules import controller
-from ganno_jax.rules.controller import Controller
 from ganno_jax.rules.language import ROW, row_sizes
 
 Tables = Int[Array, "rule step 5"]
@@ -29,22 +26,47 @@ class Method(Protocol):
     """What `search.py` needs of a way to search."""
 
     @property
-    def num_steps(self) -> int: ...
+    def num_steps(self) -> int:
+        """Rows of a rule."""
+        ...
+
     @property
-    def batch_size(self) -> int: ...
-    def init(self, key: PRNGKeyArray) -> Any: ...
-    def propose(self, state: Any, key: PRNGKeyArray) -> Tables: ...
-    def learn(self, state: Any, tables: Tables, rewards: Rewards) -> tuple[Any, Metrics]: ...
+    def batch_size(self) -> int:
+        """Rules of a proposal."""
+        ...
+
+    def init(self, key: PRNGKeyArray) -> Any:
+        """The state before the first proposal."""
+        ...
+
+    def propose(self, state: Any, key: PRNGKeyArray) -> Tables:
+        """Rules to evaluate."""
+        ...
+
+    def learn(self, state: Any, tables: Tables, rewards: Rewards) -> tuple[Any, Metrics]:
+        """From the rewards of what was proposed.
+
+        Args:
+          state: of the method.
+          tables: the rules that were proposed.
+          rewards: of each, finite; 0 for a rule that is dead.
+
+        Returns:
+          The new state and metrics.
+        """
+        ...
 
 
 def random_tables(num_rules: int, num_steps: int, key: PRNGKeyArray) -> Tables:
-    """Tables whose tokens are uniform over what their place allows."""
+    """Tables whose tokens are uniform over what their place allows.
+
+    Args:
+      num_rules: how many.
+      num_steps: rows of each rule, >= 1.
+      key: of the draw.
+    """
     sizes = jnp.asarray(row_sizes(num_steps))
     return jax.random.randint(key, (num_rules, num_steps, ROW), 0, sizes, dtype=jnp.int32)
-
-
-LARGEST_ADVANTAGE = 3.0
-"""Of `PPO`, in deviations of the batch's rewards."""
 
 
 @struct.dataclass
@@ -55,14 +77,23 @@ class RandomSearch:
     batch_size: int = struct.field(pytree_node=False, default=16)
 
     def init(self, key: PRNGKeyArray) -> Any:
+        """There is no state."""
         del key
         return ()
 
     def propose(self, state: Any, key: PRNGKeyArray) -> Tables:
+        """Uniform tables."""
         del state
         return random_tables(self.batch_size, self.num_steps, key)
 
     def learn(self, state: Any, tables: Tables, rewards: Rewards) -> tuple[Any, Metrics]:
+        """Nothing.
+
+        Args:
+          state: there is none.
+          tables: not used.
+          rewards: not used.
+        """
         del tables, rewards
         return state, {}
 
@@ -100,6 +131,7 @@ class RegularizedEvolution:
             )
 
     def init(self, key: PRNGKeyArray) -> Population:
+        """An empty ring: every place has the reward minus infinity."""
         del key
         return Population(
             jnp.zeros((self.population_size, self.num_steps, ROW), jnp.int32),
@@ -108,6 +140,7 @@ class RegularizedEvolution:
         )
 
     def propose(self, state: Population, key: PRNGKeyArray) -> Tables:
+        """Children of the winners of tournaments; while the ring fills, fresh members."""
         fresh_key, tournament_key, mutation_key, count_key = jax.random.split(key, 4)
         shape = (self.batch_size, self.tournament_size)
         contestants = jax.random.randint(tournament_key, shape, 0, self.population_size)
@@ -131,6 +164,16 @@ class RegularizedEvolution:
     def learn(
         self, state: Population, tables: Tables, rewards: Rewards
     ) -> tuple[Population, Metrics]:
+        """Take the children in, in the places of the oldest.
+
+        Args:
+          state: the population.
+          tables: children.
+          rewards: of each.
+
+        Returns:
+          The new population, and the mean reward of its members.
+        """
         places = (state.num_born + jnp.arange(tables.shape[0])) % self.population_size
         state = Population(
             state.tables.at[places].set(tables),
@@ -150,141 +193,3 @@ def mutate(table: Int[Array, "step 5"], key: PRNGKeyArray) -> Int[Array, "step 5
     place = jax.random.randint(place_key, (), 0, tokens.size)
     shift = jax.random.randint(token_key, (), 1, sizes[place])
     return tokens.at[place].set((tokens[place] + shift) % sizes[place]).reshape(table.shape)
-
-
-@struct.dataclass
-class ControllerState:
-    """The controller, its optimizer and the moving average of the rewards."""
-
-    controller: Controller
-    opt_state: Any
-    baseline: Float[Array, ""]
-    num_updates: Int[Array, ""]
-
-
-class _Written:
-    """What methods share whose rules are written by the LSTM controller."""
-
-    num_steps: int
-    batch_size: int
-    hidden: int
-
-    def init(self, key: PRNGKeyArray) -> ControllerState:
-        return _init(key, self.hidden)
-
-    def propose(self, state: ControllerState, key: PRNGKeyArray) -> Tables:
-        return controller.sample(state.controller, self.batch_size, self.num_steps, key)
-
-
-@struct.dataclass
-class Reinforce(_Written):
-    r"""REINFORCE with a moving baseline: ascends $E[(r - b) \log \pi(\text{rule})]$ plus
-    entropy."""
-
-    learning_rate: float | Array = 1e-3
-    entropy_weight: float | Array = 0.5
-    """Times the mean entropy of a token's choice, in nats; far below, it repeats itself soon."""
-    baseline_decay: float | Array = 0.9
-    num_steps: int = struct.field(pytree_node=False, default=2)
-    batch_size: int = struct.field(pytree_node=False, default=16)
-    hidden: int = struct.field(pytree_node=False, default=150)
-
-    def learn(
-        self, state: ControllerState, tables: Tables, rewards: Rewards
-    ) -> tuple[ControllerState, Metrics]:
-        baseline = _baseline(state, rewards, self.baseline_decay)
-        advantages = rewards - jnp.where(state.num_updates == 0, baseline, state.baseline)
-        grads, entropy = jax.grad(reinforce_loss, has_aux=True)(
-            state.controller, tables, advantages, self.entropy_weight
-        )
-        new, opt_state = _apply(state.controller, state.opt_state, grads, self.learning_rate)
-        state = ControllerState(new, opt_state, baseline, state.num_updates + 1)
-        return state, {"baseline": baseline, "entropy": entropy}
-
-
-@struct.dataclass
-class PPO(_Written):
-    """Proximal policy optimization of the tokens, the rule's advantage standing at each of them."""
-
-    learning_rate: float | Array = 1e-3
-    entropy_weight: float | Array = 3.0
-    """As in `Reinforce`, against advantages of unit deviation, which is why it is larger."""
-    baseline_decay: float | Array = 0.9
-    clip: float | Array = 0.2
-    num_steps: int = struct.field(pytree_node=False, default=2)
-    batch_size: int = struct.field(pytree_node=False, default=16)
-    num_epochs: int = struct.field(pytree_node=False, default=4)
-    hidden: int = struct.field(pytree_node=False, default=150)
-
-    def learn(
-        self, state: ControllerState, tables: Tables, rewards: Rewards
-    ) -> tuple[ControllerState, Metrics]:
-        baseline = _baseline(state, rewards, self.baseline_decay)
-        advantages = rewards - jnp.where(state.num_updates == 0, baseline, state.baseline)
-        advantages = scaled_advantages(advantages, rewards)
-        old_log_probs = controller.choices(state.controller, tables).log_probs
-
-        def epoch(carry, _):
-            grads, entropy = jax.grad(ppo_loss, has_aux=True)(
-                carry[0], tables, advantages, old_log_probs, self.clip, self.entropy_weight
-            )
-            return _apply(*carry, grads, self.learning_rate), entropy
-
-        (new, opt_state), entropy = jax.lax.scan(
-            epoch, (state.controller, state.opt_state), length=self.num_epochs
-        )
-        state = ControllerState(new, opt_state, baseline, state.num_updates + 1)
-        return state, {"baseline": baseline, "entropy": entropy[0]}
-
-
-def scaled_advantages(advantages: Rewards, rewards: Rewards) -> Rewards:
-    """Advantages over the rewards' deviation, within `[-LARGEST_ADVANTAGE, LARGEST_ADVANTAGE]`.
-
-    A batch that repeats one rule has no deviation; unbounded, its advantages would drown out the entropy just where it
-    is needed.
-    """
-    scaled = advantages / (rewards.std() + 1e-6)
-    return jnp.clip(scaled, -LARGEST_ADVANTAGE, LARGEST_ADVANTAGE)
-
-
-def reinforce_loss(
-    params: Controller, tables: Tables, advantages: Rewards, entropy_weight: float | Array
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The loss whose gradient is the policy gradient, and the mean entropy per token."""
-    seen = controller.choices(params, tables)
-    gain = jnp.mean(advantages * seen.log_probs.sum(axis=1))
-    return -gain - entropy_weight * seen.entropy.mean(), seen.entropy.mean()
-
-
-def ppo_loss(
-    params: Controller,
-    tables: Tables,
-    advantages: Rewards,
-    old_log_probs: Float[Array, "rule position"],
-    clip: float | Array,
-    entropy_weight: float | Array,
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The clipped surrogate, one ratio per token, summed over a rule; and the mean entropy."""
-    seen = controller.choices(params, tables)
-    ratio = jnp.exp(seen.log_probs - old_log_probs)
-    gain = advantages[:, None] * ratio
-    clipped = advantages[:, None] * jnp.clip(ratio, 1.0 - clip, 1.0 + clip)
-    surrogate = jnp.minimum(gain, clipped).sum(axis=1).mean()
-    return -surrogate - entropy_weight * seen.entropy.mean(), seen.entropy.mean()
-
-
-def _init(key: PRNGKeyArray, hidden: int) -> ControllerState:
-    params = controller.init(key, hidden)
-    return ControllerState(
-        params, optax.scale_by_adam().init(params), jnp.float32(0.0), jnp.int32(0)
-    )
-
-
-def _baseline(state: ControllerState, rewards: Rewards, decay: float | Array) -> Float[Array, ""]:
-    moved = decay * state.baseline + (1.0 - decay) * rewards.mean()
-    return jnp.where(state.num_updates == 0, rewards.mean(), moved)
-
-
-def _apply(params: Controller, opt_state: Any, grads: Controller, learning_rate: float | Array):
-    direction, opt_state = optax.scale_by_adam().update(grads, opt_state)
-    return jax.tree.map(lambda p, d: p - learning_rate * d, params, direction), opt_state

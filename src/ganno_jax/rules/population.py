@@ -53,6 +53,14 @@ def train(
 ) -> Float[Array, ""]:
     """Train one child with one rule, rate and seed.
 
+    Args:
+      child: the problem.
+      table: the rule.
+      rate: learning rate, > 0.
+      key: of initial weights, data and the rule's draws.
+      num_steps: of the training, >= 1.
+      config: constants of the rule's functions; None for the default.
+
     Returns:
       Its score, or minus infinity where a weight or the score stopped being finite.
     """
@@ -182,6 +190,14 @@ def make_fitness(
     config: RuleConfig | None = None,
 ) -> Callable[[Int[Array, "rule step 5"], PRNGKeyArray], Float[Array, " rule"]]:
     """The fitness of a rule: its mean score over seeds at its best learning rate.
+
+    Args:
+      child: the problem; its score is the larger the better.
+      rates: learning rates that are tried, > 0.
+      num_steps: of each training, >= 1.
+      num_seeds: trainings of each rule and rate, >= 1.
+      mapping: how trainings are batched, as in `train_population`.
+      config: constants of the rule's functions; None for the default.
 
     Returns:
       A jitted `fitness_fn(tables, key)`; minus infinity where every rate has a dead seed.

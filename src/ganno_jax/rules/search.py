@@ -48,7 +48,12 @@ class SearchState:
 
 
 def init(method: Method, budget: int, key: PRNGKeyArray) -> SearchState:
-    """A search that has not begun; `budget` is the number of evaluations it may spend.
+    """A search that has not begun.
+
+    Args:
+      method: proposes rules and learns.
+      budget: evaluations it may spend, >= 1.
+      key: of the method's first state.
 
     Raises:
       ValueError: the budget is below 1.
@@ -149,6 +154,15 @@ def evaluate(
     """Fitness of any number of rules by calls of one size, the last one filled up with its last
     rule.
 
+    Args:
+      fitness_fn: from tables and a key to a fitness of each, >= 0 or not finite.
+      tables: the rules, at least one.
+      key: the same for all calls, so that rules are compared on the same trainings.
+      chunk_size: rules in a call, >= 1.
+
+    Returns:
+      Minus infinity for a fitness that is not finite.
+
     Raises:
       ValueError: a finite fitness below 0.
     """
@@ -174,7 +188,14 @@ def find(archive: Archive, hashes: UInt32[np.ndarray, "rule 2"]) -> Int[np.ndarr
 
 
 def remember(archive: Archive, hashes, tables, fitness) -> Archive:
-    """The archive with evaluated rules added at its end."""
+    """The archive with evaluated rules added at its end.
+
+    Args:
+      archive: with room for them.
+      hashes: of the rules, `[rule, 2]`.
+      tables: the rules, `[rule, step, 5]`.
+      fitness: of each, `[rule]`.
+    """
     places = slice(archive.size, archive.size + len(fitness))
     new = {name: np.array(getattr(archive, name)) for name in ("hashes", "tables", "fitness")}
     new["hashes"][places], new["tables"][places], new["fitness"][places] = hashes, tables, fitness
@@ -229,6 +250,11 @@ def leaderboard(
 
     Records hold `rank` (from 1), `rule` (text), `fitness`, `evaluation` (which one it was, from 0)
     and `table`.
+
+    Args:
+      state: of the search.
+      top: how many rules at most.
+      budget: evaluations that count, from the first on; None for all.
     """
     size = min(state.archive.size, budget or state.archive.size)
     fitness = state.archive.fitness[:size]

@@ -33,7 +33,13 @@ def scale_by_power_sign(
     decay_m: float | Array = 0.9,
     decay_fn: optax.Schedule | None = None,
 ) -> optax.GradientTransformation:
-    r"""$d = b^{f(t)\,\mathrm{sign}(g)\,\mathrm{sign}(m)}\, g$; $f = 1$ without `decay_fn`."""
+    r"""$d = b^{f(t)\,\mathrm{sign}(g)\,\mathrm{sign}(m)}\, g$; $f = 1$ without `decay_fn`.
+
+    Args:
+      base: $b > 0$.
+      decay_m: of the average $m$ of gradients, in [0, 1).
+      decay_fn: $f$, from the count of updates to a factor in [0, 1]; None for 1.
+    """
     return _scale_by_sign(lambda agreement: jnp.exp(jnp.log(base) * agreement), decay_m, decay_fn)
 
 
@@ -43,7 +49,13 @@ def scale_by_add_sign(
     decay_fn: optax.Schedule | None = None,
 ) -> optax.GradientTransformation:
     r"""$d = (\alpha + f(t)\,\mathrm{sign}(g)\,\mathrm{sign}(m))\, g$; $f = 1$ without
-    `decay_fn`."""
+    `decay_fn`.
+
+    Args:
+      alpha: $\alpha$.
+      decay_m: of the average $m$ of gradients, in [0, 1).
+      decay_fn: $f$, from the count of updates to a factor in [0, 1]; None for 1.
+    """
     return _scale_by_sign(lambda agreement: alpha + agreement, decay_m, decay_fn)
 
 
@@ -53,7 +65,14 @@ def power_sign(
     decay_m: float | Array = 0.9,
     decay_fn: optax.Schedule | None = None,
 ) -> optax.GradientTransformation:
-    """The PowerSign optimizer; `decay_fn=linear_decay(total_steps)` makes it PowerSign-ld."""
+    """The PowerSign optimizer; `decay_fn=linear_decay(total_steps)` makes it PowerSign-ld.
+
+    Args:
+      learning_rate: a number, or a schedule of the count of updates.
+      base: $b > 0$ of `scale_by_power_sign`.
+      decay_m: of the average of gradients, in [0, 1).
+      decay_fn: internal decay, from the count of updates to a factor in [0, 1]; None for 1.
+    """
     return optax.chain(
         scale_by_power_sign(base, decay_m, decay_fn), optax.scale_by_learning_rate(learning_rate)
     )
@@ -65,7 +84,14 @@ def add_sign(
     decay_m: float | Array = 0.9,
     decay_fn: optax.Schedule | None = None,
 ) -> optax.GradientTransformation:
-    """The AddSign optimizer; `decay_fn=cosine_decay(total_steps)` makes it AddSign-cd."""
+    r"""The AddSign optimizer; `decay_fn=cosine_decay(total_steps)` makes it AddSign-cd.
+
+    Args:
+      learning_rate: a number, or a schedule of the count of updates.
+      alpha: $\alpha$ of `scale_by_add_sign`.
+      decay_m: of the average of gradients, in [0, 1).
+      decay_fn: internal decay, from the count of updates to a factor in [0, 1]; None for 1.
+    """
     return optax.chain(
         scale_by_add_sign(alpha, decay_m, decay_fn), optax.scale_by_learning_rate(learning_rate)
     )

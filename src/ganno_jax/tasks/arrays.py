@@ -119,6 +119,14 @@ def affine(
     """Scale and shift that bring `inputs` to zero mean and unit variance; None for ids.
 
     The first `num_categorical` columns of a float table hold ids, which stay as they are.
+
+    Args:
+      inputs: uint8 images `[example, height, width, channel]`, a float table `[example, column]`, or ids (int32).
+      normalize: False gives scale 1 and shift 0.
+      num_categorical: number of leading columns with ids, >= 0.
+
+    Returns:
+      Both per channel for images, per column for a float table, else one number.
     """
     if inputs.dtype == np.int32:
         return None, None

@@ -30,6 +30,11 @@ def conv(
     """Convolution with stride 1 and `pads` zeros around the images.
 
     Forward and reverse mode, of any order, and `vmap` work through it.
+
+    Args:
+      x: the images.
+      kernel: no larger than the padded images.
+      pads: zeros before and after, for the two axes of the images.
     """
     return _conv_p.bind(x, kernel, pads=pads)
 

@@ -82,6 +82,11 @@ class TaskFamily:
         """Which training examples inner step `step` uses: a pure function of the task and the step.
 
         Each epoch visits every example in use exactly once, in a new order.
+
+        Args:
+          task: whose batches these are.
+          step: the inner step, from 0.
+          batch_size: examples per step.
         """
         total, some = self.dataset.train.num_examples, task.num_examples
         num_examples = jnp.int32(self.num_trainable) if some is None else some

@@ -117,6 +117,11 @@ def max_pool(
     Entries that share the largest value share the gradient equally, on the `native` route
     (`reduce_window`) the first of them gets it.
 
+    Args:
+      x: the images.
+      window: its side, from 1 to that of the images; also the stride.
+      route: how it is computed, "auto" for the fastest on this platform (`resolve_route`).
+
     Raises:
       ValueError: the window is below 1 or exceeds the image.
     """
@@ -136,6 +141,11 @@ def avg_pool(
     x: Float[Array, "batch height width channel"], window: int = 2, *, route: str = "auto"
 ) -> Float[Array, "batch out_height out_width channel"]:
     """Mean of each window; windows do not overlap, an incomplete last one is dropped.
+
+    Args:
+      x: the images.
+      window: its side, from 1 to that of the images; also the stride.
+      route: how it is computed, "auto" for the fastest on this platform (`resolve_route`).
 
     Raises:
       ValueError: the window is below 1 or exceeds the image.

@@ -25,7 +25,14 @@ def conv_batch_last(
     strides: int,
     pads: Pads,
 ) -> Float[Array, "cout out_height out_width batch"]:
-    """The convolution as one product of the kernel with patches `[kh kw cin, height width batch]`."""
+    """The convolution as one product of the kernel with patches `[kh kw cin, height width batch]`.
+
+    Args:
+      x: the images, with the batch as the last axis.
+      kernel: no larger than the padded images.
+      strides: the same along both axes, >= 1.
+      pads: zeros before and after, for the two axes of the images.
+    """
     # The barriers keep XLA from recomputing what stands before them inside the fusions that read
     # it: without them the step of the two-layer CNN takes twice as long on a CPU.
     cin, cout = kernel.shape[2:]
@@ -41,7 +48,18 @@ def conv_batch_last(
 def shifted_views(
     x: Array, kernel_size: tuple[int, ...], strides: int, pads: Pads, axes: tuple[int, int]
 ) -> list[Array]:
-    """What each kernel position sees: one strided slice of the padded images per position."""
+    """What each kernel position sees: one strided slice of the padded images per position.
+
+    Args:
+      x: images in any layout.
+      kernel_size: height and width.
+      strides: the same along both axes, >= 1.
+      pads: zeros before and after, for the two axes of the images.
+      axes: which ones of `x` are height and width.
+
+    Returns:
+      Height times width arrays, row by row, each with the axes of `x`.
+    """
     padding = [(0, 0)] * x.ndim
     sizes = []
     for axis, k, pad in zip(axes, kernel_size, pads, strict=True):

@@ -53,6 +53,15 @@ def batch_indices(
     """Indices of the examples of inner step `step`; batches run on across the end of an epoch.
 
     `step * batch_size` must stay below 2^32.
+
+    Args:
+      step: of the training, from 0.
+      batch_size: examples per step, >= 1.
+      num_examples: of the training, >= 1; may be traced.
+      key: of the training; the same key gives the same batches.
+
+    Returns:
+      In [0, num_examples).
     """
     first = jnp.asarray(step).astype(jnp.uint32) * jnp.uint32(batch_size)
     return epoch_indices(first + jnp.arange(batch_size, dtype=jnp.uint32), num_examples, key)
@@ -67,6 +76,14 @@ def subset(
     subset of that size, and a larger subset contains the smaller one. So a training on `num_active`
     (traced) of N examples reads `subset(batch_indices(step, batch, num_active, key), N, key)`, and its
     last values are examples that such a training never sees.
+
+    Args:
+      indices: in [0, num_active).
+      num_examples: N, of the whole split; may be traced.
+      key: of the training.
+
+    Returns:
+      In [0, num_examples), no two alike for two indices that differ.
     """
     size = jnp.maximum(jnp.asarray(num_examples), 1).astype(jnp.uint32)
     place = jnp.minimum(jnp.asarray(indices).astype(jnp.uint32), size - 1)

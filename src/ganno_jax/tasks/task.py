@@ -52,7 +52,18 @@ class Task:
     def example_losses(
         self, params: Params, model_state: ModelState, batch: Batch, key: PRNGKeyArray, train: bool
     ) -> tuple[Array, tuple[ModelState, Metrics]]:
-        """The loss of each example, `[batch]` (or one number, if the task gives only that)."""
+        """The loss of each example, `[batch]` (or one number, if the task gives only that).
+
+        Args:
+          params: of the network.
+          model_state: what the network keeps beside them, such as running means; empty for most.
+          batch: inputs and targets `[batch, ...]`.
+          key: for dropout and noise.
+          train: whether the network is trained, not evaluated.
+
+        Returns:
+          The losses, and the new model state with metrics such as the accuracy.
+        """
         if self.rescaling is not None:
             params = jax.tree.map(lambda w: w * self.rescaling, params)
         return self.loss_fn(params, model_state, batch, key, train, self.width)

@@ -23,6 +23,15 @@ def centered_ranks(returns: Float[Array, "candidate member"]) -> Float[Array, "c
 def antithetic_gradient(
     perturbation: Any, difference: Float[Array, " pair"], deviation: Float[Array, ""] | float
 ) -> Any:
-    r"""$\frac{1}{2 P \sigma} \sum_p \xi_p\,(f^+_p - f^-_p)$ for a pytree of $\xi$ `[pair, ...]`."""
+    r"""$\frac{1}{2 P \sigma} \sum_p \xi_p\,(f^+_p - f^-_p)$ for a pytree of $\xi$ `[pair, ...]`.
+
+    Args:
+      perturbation: $\xi$, leaves `[pair, ...]`, standard normal.
+      difference: $f^+_p - f^-_p$, what the pair's two candidates were worth.
+      deviation: $\sigma > 0$, by which $\xi$ was multiplied.
+
+    Returns:
+      A tree like the perturbation without its first axis; along it what candidates are worth rises.
+    """
     share = difference / (2.0 * deviation * difference.shape[0])
     return jax.tree.map(lambda x: jnp.tensordot(share, x, axes=1), perturbation)

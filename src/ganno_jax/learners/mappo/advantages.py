@@ -47,6 +47,11 @@ def subtract_group_mean(
 
     Envs of a group run the same training (same initialization, same batches) with different actions, so the mean
     over the group is a baseline that knows how hard that very training is (common random numbers).
+
+    Args:
+      x: such as advantages; envs of a group stand side by side.
+      counts: which entries the mean is over.
+      group_size: of which the number of envs is a multiple, >= 1.
     """
     time, num_envs, num_layers = x.shape
     grouped = x.reshape(time, num_envs // group_size, group_size, num_layers)

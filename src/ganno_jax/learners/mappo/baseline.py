@@ -39,7 +39,13 @@ class Baseline:
         features: Float[Array, "time env layer f"],
         mask: Bool[Array, "time env layer"],
     ) -> Float[Array, "time env layer"]:
-        """Values along the time axis, in normalized units; there must be a critic."""
+        """Values along the time axis, in normalized units; there must be a critic.
+
+        Args:
+          memory: of the critic, before the first decision.
+          features: prepared as for the agents (`AgentPolicy.prepare`).
+          mask: which layers there are.
+        """
         assert self.critic is not None
         return unroll(self.critic, self.params, memory, features, mask)
 

@@ -32,6 +32,11 @@ def judge(config: MAPPOConfig, baseline: Baseline, rollout: Rollout) -> Batch:
     """Advantages and value targets of one env's rollout.
 
     However many layers a network has, its training weighs as much as another: each agent one over their number.
+
+    Args:
+      config: discount, decay of traces and size of groups.
+      baseline: what returns are compared with.
+      rollout: of one env, `[time, env, layer]`.
     """
     t = rollout.trajectory
     values = baseline.natural(jnp.concatenate([t.value, rollout.last_value[None]], axis=0))

@@ -111,6 +111,13 @@ def loss_sums(
     """Weighted sum of the losses of a minibatch, with those of metrics and of the weights, `count`.
 
     Agents and critic share no weights, so the sum of their losses has the gradient of each.
+
+    Args:
+      config: the range of the clipped ratio, and the weight of the entropy.
+      policy: the agents, for everything but their weights.
+      baseline: the critic, likewise.
+      batch: `[time, env, layer]`.
+      params: weights of "actor" and, where there is a critic, "critic".
     """
     t = batch.rollout.trajectory
     features = policy.prepare(t.features)

@@ -30,7 +30,14 @@ def clipped_value_loss(
     target: Float[Array, "*batch"],
     clip: Float[Array, ""] | float,
 ) -> Float[Array, "*batch"]:
-    """Half the squared error, or that of a value within `clip` of the old one where this is larger."""
+    """Half the squared error, or that of a value within `clip` of the old one where this is larger.
+
+    Args:
+      value: of the critic, in any unit.
+      old_value: of the critic that collected the experience, in the same unit.
+      target: in the same unit.
+      clip: > 0, in the same unit.
+    """
     limited = old_value + jnp.clip(value - old_value, -clip, clip)
     return 0.5 * jnp.maximum(jnp.square(value - target), jnp.square(limited - target))
 

@@ -54,7 +54,15 @@ class Rollout:
 def start(
     env: Env, policy: AgentPolicy, baseline: Baseline, mapping: Mapping, keys: PRNGKeyArray
 ) -> RolloutState:
-    """Reset a batch of trainings, one per key."""
+    """Reset a batch of trainings, one per key.
+
+    Args:
+      env: of the trainings.
+      policy: the agents, for the shape of their memories.
+      baseline: the critic, likewise.
+      mapping: how the trainings are batched.
+      keys: one per training.
+    """
     state, timestep = map_trainings(env.reset, mapping, keys)
     shape = (keys.shape[0], env.num_layers)
     return RolloutState(

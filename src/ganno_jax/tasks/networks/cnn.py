@@ -115,6 +115,11 @@ def random_cnn(
     Convolution, pooling, convolution, pooling, convolution, ReLU, dense, with Xavier-normal
     weights. The family has 2-9, 5-24 and 50-249 filters: `width = [c1 / 9, c2 / 24, c3 / 249]`.
 
+    Args:
+      channels: filters of the three convolutions.
+      num_classes: outputs.
+      **settings: further fields of `CNN`.
+
     References:
       Daniel, Taylor, Nowozin 2016, "Learning step size controllers for robust neural network
       training"; the ranges from the re-implementation in DACBench.

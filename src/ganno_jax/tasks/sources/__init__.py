@@ -7,20 +7,12 @@ name. Nothing is ever replaced by synthetic data.
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from ganno_jax import extras
 from ganno_jax.tasks.dataset import Dataset, Split, from_arrays
-from ganno_jax.tasks.sources import (
-    cifar,
-    idx,
-    own,
-    prepared,
-    resize,
-    text,
-)
+from ganno_jax.tasks.sources import own, prepared, resize, standard, text
 from ganno_jax.tasks.sources.raw import ImageArrays
 from ganno_jax.tasks.sources.without_folder import TABLES
 
@@ -28,29 +20,9 @@ DEFAULT_FOLDER = "~/tensorflow_datasets"
 VALIDATION_FRACTION = 0.1  # of the official training split
 
 
-class _Standard(NamedTuple):
-    """What the message about a missing set says."""
-
-    files: str
-    url: str
-
-
-_MNIST_FILES = ", ".join(f"{idx.file_name(stem)}[.gz]" for stem in idx.STEMS)
-_STANDARD = {
-    "fashion_mnist": _Standard(_MNIST_FILES, idx.URLS["fashion_mnist"]),
-    "mnist": _Standard(_MNIST_FILES, idx.URLS["mnist"]),
-    "cifar10": _Standard(
-        f"{', '.join([*cifar.FOLDERS])} (a folder with all six batches), "
-        f"{' or '.join(cifar.ARCHIVES)}",
-        cifar.URL,
-    ),
-}
-_TEXTS = {"tinyshakespeare": _Standard(text.FILE, text.URL)}
-
-
 def names() -> tuple[str, ...]:
     """The sets that are known by name; any other prepared TFDS image set can be loaded as well."""
-    return ("digits", *TABLES, *_STANDARD, *_TEXTS)
+    return ("digits", *TABLES, *standard.IMAGES, *standard.TEXTS)
 
 
 @extras.explained
@@ -110,9 +82,9 @@ def load(
             "`num_classes` and `num_categorical` are for a `path`; named sets have their own."
         )
     images = resize.Smaller(crop, image_size, grey)
-    if path is None and name in _TEXTS:
+    if path is None and name in standard.TEXTS:
         images.refuse(f"{name} is a text")
-        place = _find_text(_folder(data_dir), name)
+        place = standard.find_text(_folder(data_dir), name)
         found = text.read(place, name, sequence_length, max_examples, text_start)
         return _fewer_held_out(found, max_held_out)
     if path is not None:
@@ -143,7 +115,14 @@ def prepare(
     manual_dir: str | Path | None = None,
     max_examples: int | None = None,
 ) -> Path:
-    """Write a standard image set as array_record below `data_dir`; see `builders.prepare`."""
+    """Write a standard image set as array_record below `data_dir`; see `builders.prepare`.
+
+    Args:
+      name: one of the standard image sets.
+      data_dir: the folder it is written to, in a folder of its name.
+      manual_dir: where the authors' files lie, for a machine without a network.
+      max_examples: at most so many of each split; None for all.
+    """
     from ganno_jax.tasks.sources import builders  # imports tensorflow_datasets: seconds
 
     return builders.prepare(name, data_dir, manual_dir=manual_dir, max_examples=max_examples)
@@ -182,7 +161,7 @@ def _image_arrays(folder: Path, name: str, download: bool) -> ImageArrays:
     """An image set by name."""
     if name == "digits":
         return _digits()
-    if name in _STANDARD:
+    if name in standard.IMAGES:
         return _read_standard(folder, name, download)
     if (place := prepared.find(folder, name)) is not None:
         return prepared.read(place)
@@ -223,61 +202,20 @@ def _digits() -> ImageArrays:
     return ImageArrays(images.reshape(-1, 8, 8, 1).astype(np.uint8), labels, None, None, 10)
 
 
-def _places(folder: Path, name: str) -> dict[Path, bool]:
-    """Folders where raw files may lie, and whether the folder's name says which set they are."""
-    spellings = {name, name.replace("_", "-")}
-    manual = folder / "downloads" / "manual"
-    named = [parent / spelling for parent in (folder, manual) for spelling in sorted(spellings)]
-    places = dict.fromkeys([*named, folder / "downloads" / name / "manual"], True)
-    return places | {folder: folder.name in spellings, manual: False}
-
-
-def _read_raw(folder: Path, name: str) -> ImageArrays | None:
-    """A standard set from its authors' files, if they are somewhere in the folder."""
-    for place, is_named in _places(folder, name).items():
-        if name == "cifar10":
-            if (source := cifar.find(place)) is not None:
-                return cifar.read(source)
-        elif (files := idx.find(place)) is not None:
-            return idx.read(name, files, must_be_official=not is_named)
-    return None
-
-
 def _read_standard(folder: Path, name: str, download: bool) -> ImageArrays:
     """A standard set: prepared, else its authors' files, else by download."""
     if (place := prepared.find(folder, name)) is not None:
         return prepared.read(place)
-    if (arrays := _read_raw(folder, name)) is not None:
+    if (arrays := standard.read_raw(folder, name)) is not None:
         return arrays
     if not download:
-        raise FileNotFoundError(_missing(folder, name, _STANDARD[name], "downloading was off"))
+        raise FileNotFoundError(
+            standard.missing(folder, name, standard.IMAGES[name], "downloading was off")
+        )
     try:
         return prepared.read(prepare(name, folder))
     except OSError as error:
         reason = f"downloading failed: {type(error).__name__}: {error}"
-        raise FileNotFoundError(_missing(folder, name, _STANDARD[name], reason)) from error
-
-
-def _find_text(folder: Path, name: str) -> Path:
-    """The file of a text."""
-    for place in (folder, folder / "text", folder / name):
-        if (place / _TEXTS[name].files).is_file():
-            return place / _TEXTS[name].files
-    raise FileNotFoundError(_missing(folder, name, _TEXTS[name], "texts are not downloaded"))
-
-
-def _missing(folder: Path, name: str, standard: _Standard, reason: str) -> str:
-    """The one message for all sets that are not there."""
-    if name in _TEXTS:
-        return (
-            f"data set {name!r} is not in {folder} ({reason}). Expected: {standard.files}, there "
-            f"or in {folder / 'text'}. Either put the file there, from {standard.url}, or name the "
-            "folder that has it, with `data_dir` (--data.dir) or TFDS_DATA_DIR."
-        )
-    return (
-        f"data set {name!r} is not in {folder} ({reason}). Expected: a set prepared by TensorFlow "
-        f"Datasets as array_record in {folder / name}, or the authors' files in {folder / name}: "
-        f"{standard.files}. Either put those files there, from {standard.url}, or run once where "
-        "there is a network, which downloads and prepares the set. Another folder is named with "
-        "`data_dir` (--data.dir) or TFDS_DATA_DIR."
-    )
+        raise FileNotFoundError(
+            standard.missing(folder, name, standard.IMAGES[name], reason)
+        ) from error

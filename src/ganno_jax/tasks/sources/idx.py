@@ -100,10 +100,15 @@ def read(name: str, files: Mapping[str, Path], must_be_official: bool) -> ImageA
 
 
 def parse(content: bytes, num_axes: int, path: Path) -> UInt8[np.ndarray, "..."]:
-    """The array in an unpacked idx file of bytes; `path` is for the error message only.
+    """The array in an unpacked idx file of bytes.
 
     Header: two zero bytes, type code 8 (uint8), number of axes, then each length as a big-endian
     32-bit number.
+
+    Args:
+      content: unpacked.
+      num_axes: that it must have.
+      path: of the file, for the message.
     """
     magic = bytes((0, 0, 8, num_axes))
     header = 4 + 4 * num_axes

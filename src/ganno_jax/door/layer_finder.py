@@ -1,0 +1,74 @@
+"""Which layer each leaf of the parameters belongs to, which leaves decay, and how both are split over devices."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax
+from jaxtyping import PyTree
+
+from ganno_jax.door.meshes import layout_of
+from ganno_jax.inner import layers as layer_maps
+from ganno_jax.inner.layers import LayerMap
+from ganno_jax.inner.splits import Layout, whole_shapes
+from ganno_jax.inner.stacks import stacks_by_metadata
+
+Layers = str | Callable[[tuple[str, ...]], str] | PyTree
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LayerFinder:
+    """What `control` is told of the layers; its attributes are arguments of `ganno_jax.control`, explained there."""
+
+    layers: Layers
+    stacked: Mapping[str, int] | None
+    decay_mask: PyTree | Callable[[PyTree], PyTree] | None
+    specs: PyTree | None
+
+    def layout(self, params: PyTree) -> Layout | None:
+        """How the parameters are split; None where they are whole."""
+        return layout_of(params, self.specs)
+
+    def stacks(self, params: PyTree) -> Mapping[str, int]:
+        """Number of leading axes that count layers, by the beginning of the path."""
+        return stacks_by_metadata(params) if self.stacked is None else self.stacked
+
+    def find(self, layout: Layout | None, stacks: Mapping[str, int], params: PyTree) -> LayerMap:
+        """The layers of parameters, as they are seen inside a step.
+
+        Args:
+          layout: of the parameters outside of the step, where their types and metadata show it.
+          stacks: likewise.
+          params: arrays or shapes.
+
+        Returns:
+          The layer of each leaf, and whether it decays.
+
+        Raises:
+          ValueError: `layers` is no rule that is known; see also `inner.layers`.
+        """
+        if layout is None:
+            return self._find_whole(params, stacks)
+        whole = whole_shapes(params, layout) if layout.by_hand else params
+        return layer_maps.with_layout(self._find_whole(whole, stacks), params, layout)
+
+    def _find_whole(self, params: PyTree, stacks: Mapping[str, int]) -> LayerMap:
+        layers = self.layers
+        if isinstance(layers, str):
+            if layers != "module":
+                raise ValueError(
+                    f"`layers` must be 'module', a function or a label tree; got {layers!r}."
+                )
+            found = layer_maps.by_module(params, stacks)
+        # A tree of labels first: a module of Equinox is a function too.
+        elif callable(layers) and jax.tree.structure(layers) != jax.tree.structure(params):
+            found = layer_maps.by_path(params, layers, stacked=stacks)
+        else:
+            found = layer_maps.by_labels(params, layers)
+        mask = self.decay_mask
+        if mask is None:
+            return found
+        mask = mask(params) if callable(mask) else mask
+        whole = jax.tree.map(
+            lambda keep, part: jax.tree.map(lambda _: bool(keep), part), mask, params
+        )
+        return found.replace(decayed=tuple(jax.tree.leaves(whole)))

@@ -1,0 +1,39 @@
+"""What a policy under an Optax direction keeps between updates."""
+
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Bool, Float, Int
+
+from ganno_jax.env.observation_memory import ObservationMemory
+from ganno_jax.inner.statistics import LayerRecord, LossRecord
+
+ASLEEP = 2**31 - 1
+"""The first step of a layer that had no gradient yet."""
+
+
+class Decided(NamedTuple):
+    """What a decision changes; nothing in it is as large as the parameters."""
+
+    decision: Int[Array, ""]  # number of the next one
+    rates: Float[Array, " layer"]
+    forgetting: Float[Array, " layer"] | None  # None for a policy that sets rates alone
+    features: Float[Array, "layer feature"]  # at the last decision, in the order of env.FEATURES
+    shown: dict[str, Array]  # by the policy, at the last decision
+    policy: Any  # the agents' memories
+    memory: ObservationMemory
+    losses: LossRecord
+    measured: LayerRecord
+
+
+class RatesState(NamedTuple):
+    """State of `scale_by_policy`."""
+
+    step: Int[Array, ""]
+    rates_in_force: Float[
+        Array, " layer"
+    ]  # of the last update: those decided, less where there was trouble
+    woken: Int[Array, " layer"]  # the step of a layer's first gradient; ASLEEP before it
+    signed_loss: Bool[Array, ""]  # a loss below zero was seen, so that its logarithm says nothing
+    examples: Float[Array, "layer 2"]  # features of the examples, at the end of the last interval
+    decided: Decided
+    direction: Any  # state of the wrapped direction

@@ -1,0 +1,193 @@
+"""Ways to search whose rules an LSTM controller writes: REINFORCE and PPO, methods as in `methods`."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ganno_jax.rules import controller
+from ganno_jax.rules.controller import Controller
+from ganno_jax.rules.methods import Metrics, Rewards, Tables
+
+LARGEST_ADVANTAGE = 3.0
+"""Of `PPO`, in deviations of the batch's rewards."""
+
+
+@struct.dataclass
+class ControllerState:
+    """The controller, its optimizer and the moving average of the rewards."""
+
+    controller: Controller
+    opt_state: Any
+    baseline: Float[Array, ""]
+    num_updates: Int[Array, ""]
+
+
+class _Written:
+    """What methods share whose rules are written by the LSTM controller."""
+
+    num_steps: int
+    batch_size: int
+    hidden: int
+
+    def init(self, key: PRNGKeyArray) -> ControllerState:
+        """A fresh controller, and no baseline yet."""
+        return _init(key, self.hidden)
+
+    def propose(self, state: ControllerState, key: PRNGKeyArray) -> Tables:
+        """Rules that the controller draws, token by token."""
+        return controller.sample(state.controller, self.batch_size, self.num_steps, key)
+
+
+@struct.dataclass
+class Reinforce(_Written):
+    r"""REINFORCE with a moving baseline: ascends $E[(r - b) \log \pi(\text{rule})]$ plus
+    entropy."""
+
+    learning_rate: float | Array = 1e-3
+    entropy_weight: float | Array = 0.5
+    """Times the mean entropy of a token's choice, in nats; far below, it repeats itself soon."""
+    baseline_decay: float | Array = 0.9
+    num_steps: int = struct.field(pytree_node=False, default=2)
+    batch_size: int = struct.field(pytree_node=False, default=16)
+    hidden: int = struct.field(pytree_node=False, default=150)
+
+    def learn(
+        self, state: ControllerState, tables: Tables, rewards: Rewards
+    ) -> tuple[ControllerState, Metrics]:
+        """One gradient step of the controller.
+
+        Args:
+          state: of the controller that wrote the rules.
+          tables: the rules.
+          rewards: of each, finite.
+
+        Returns:
+          The new state, the moving average of rewards and the mean entropy of a token's choice in nats.
+        """
+        baseline = _baseline(state, rewards, self.baseline_decay)
+        advantages = rewards - jnp.where(state.num_updates == 0, baseline, state.baseline)
+        grads, entropy = jax.grad(reinforce_loss, has_aux=True)(
+            state.controller, tables, advantages, self.entropy_weight
+        )
+        new, opt_state = _apply(state.controller, state.opt_state, grads, self.learning_rate)
+        state = ControllerState(new, opt_state, baseline, state.num_updates + 1)
+        return state, {"baseline": baseline, "entropy": entropy}
+
+
+@struct.dataclass
+class PPO(_Written):
+    """Proximal policy optimization of the tokens, the rule's advantage standing at each of them."""
+
+    learning_rate: float | Array = 1e-3
+    entropy_weight: float | Array = 3.0
+    """As in `Reinforce`, against advantages of unit deviation, which is why it is larger."""
+    baseline_decay: float | Array = 0.9
+    clip: float | Array = 0.2
+    num_steps: int = struct.field(pytree_node=False, default=2)
+    batch_size: int = struct.field(pytree_node=False, default=16)
+    num_epochs: int = struct.field(pytree_node=False, default=4)
+    hidden: int = struct.field(pytree_node=False, default=150)
+
+    def learn(
+        self, state: ControllerState, tables: Tables, rewards: Rewards
+    ) -> tuple[ControllerState, Metrics]:
+        """`num_epochs` gradient steps of the controller on the same rules.
+
+        Args:
+          state: of the controller that wrote the rules.
+          tables: the rules.
+          rewards: of each, finite.
+
+        Returns:
+          The new state, the moving average of rewards and the mean entropy of a token's choice in nats, before the
+          first step.
+        """
+        baseline = _baseline(state, rewards, self.baseline_decay)
+        advantages = rewards - jnp.where(state.num_updates == 0, baseline, state.baseline)
+        advantages = scaled_advantages(advantages, rewards)
+        old_log_probs = controller.choices(state.controller, tables).log_probs
+
+        def epoch(carry, _):
+            grads, entropy = jax.grad(ppo_loss, has_aux=True)(
+                carry[0], tables, advantages, old_log_probs, self.clip, self.entropy_weight
+            )
+            return _apply(*carry, grads, self.learning_rate), entropy
+
+        (new, opt_state), entropy = jax.lax.scan(
+            epoch, (state.controller, state.opt_state), length=self.num_epochs
+        )
+        state = ControllerState(new, opt_state, baseline, state.num_updates + 1)
+        return state, {"baseline": baseline, "entropy": entropy[0]}
+
+
+def scaled_advantages(advantages: Rewards, rewards: Rewards) -> Rewards:
+    """Advantages over the rewards' deviation, within `[-LARGEST_ADVANTAGE, LARGEST_ADVANTAGE]`.
+
+    A batch that repeats one rule has no deviation; unbounded, its advantages would drown out the entropy just where it
+    is needed.
+    """
+    scaled = advantages / (rewards.std() + 1e-6)
+    return jnp.clip(scaled, -LARGEST_ADVANTAGE, LARGEST_ADVANTAGE)
+
+
+def reinforce_loss(
+    params: Controller, tables: Tables, advantages: Rewards, entropy_weight: float | Array
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The loss whose gradient is the policy gradient, and the mean entropy per token.
+
+    Args:
+      params: of the controller.
+      tables: rules that it wrote.
+      advantages: of each, rewards less the baseline.
+      entropy_weight: in units of a reward per nat.
+    """
+    seen = controller.choices(params, tables)
+    gain = jnp.mean(advantages * seen.log_probs.sum(axis=1))
+    return -gain - entropy_weight * seen.entropy.mean(), seen.entropy.mean()
+
+
+def ppo_loss(
+    params: Controller,
+    tables: Tables,
+    advantages: Rewards,
+    old_log_probs: Float[Array, "rule position"],
+    clip: float | Array,
+    entropy_weight: float | Array,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The clipped surrogate, one ratio per token, summed over a rule; and the mean entropy.
+
+    Args:
+      params: of the controller.
+      tables: rules that it wrote before these steps.
+      advantages: of each.
+      old_log_probs: of its tokens, in nats, before these steps.
+      clip: how far from 1 a ratio may be, in (0, 1).
+      entropy_weight: in units of an advantage per nat.
+    """
+    seen = controller.choices(params, tables)
+    ratio = jnp.exp(seen.log_probs - old_log_probs)
+    gain = advantages[:, None] * ratio
+    clipped = advantages[:, None] * jnp.clip(ratio, 1.0 - clip, 1.0 + clip)
+    surrogate = jnp.minimum(gain, clipped).sum(axis=1).mean()
+    return -surrogate - entropy_weight * seen.entropy.mean(), seen.entropy.mean()
+
+
+def _init(key: PRNGKeyArray, hidden: int) -> ControllerState:
+    params = controller.init(key, hidden)
+    return ControllerState(
+        params, optax.scale_by_adam().init(params), jnp.float32(0.0), jnp.int32(0)
+    )
+
+
+def _baseline(state: ControllerState, rewards: Rewards, decay: float | Array) -> Float[Array, ""]:
+    moved = decay * state.baseline + (1.0 - decay) * rewards.mean()
+    return jnp.where(state.num_updates == 0, rewards.mean(), moved)
+
+
+def _apply(params: Controller, opt_state: Any, grads: Controller, learning_rate: float | Array):
+    direction, opt_state = optax.scale_by_adam().update(grads, opt_state)
+    return jax.tree.map(lambda p, d: p - learning_rate * d, params, direction), opt_state
