@@ -50,12 +50,12 @@ class Updates:
             return state, with_finite(learner, state, metrics)
 
         gather = [jax.jit(gathering(number)) for number in range(len(learner.envs))]
-        shapes = [jax.eval_shape(function, learner, state) for function in gather]
-        ends, batches = zip(*shapes, strict=True)
-        lowered = [function.lower(learner, state) for function in gather]
-        lowered.append(jax.jit(learn).lower(learner, state, ends, batches))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            *self._gather, self._learn = pool.map(lambda program: program.compile(), lowered)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # compiled while the next is traced
+            compiled = [pool.submit(f.lower(learner, state).compile) for f in gather]
+            shapes = [jax.eval_shape(function, learner, state) for function in gather]
+            ends, batches = zip(*shapes, strict=True)
+            learning = jax.jit(learn).lower(learner, state, ends, batches).compile()
+            self._gather, self._learn = [program.result() for program in compiled], learning
 
     def __call__(
         self, learner: MAPPO, state: LearnerState
