@@ -201,30 +201,6 @@ def test_a_module_of_equinox_may_be_the_tree_of_labels():
     assert optimizer.init(params).layer_names == ("matrix", "vector")
 
 
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ({"controller": "broad"}, "must be a Controller, such as"),
-        ({"num_measured": 0}, "`num_measured` must be a whole number, at least 1; got 0"),
-        ({"every": 2.5}, "`every` must be a whole number"),
-        ({"total_steps": 0}, "`total_steps` must be a whole number, at least 1; got 0"),
-    ],
-)
-def test_settings_that_cannot_work_are_named(changes, message):
-    settings = {"controller": make_controller(), "total_steps": 8} | changes
-    with pytest.raises(ValueError, match=message):
-        ganno_jax.control(optax.identity(), **settings)
-
-
-def test_a_loss_per_example_and_foreign_gradients_are_named():
-    optimizer = ganno_jax.control(optax.identity(), make_controller(), 8)
-    state = optimizer.init(PARAMS)
-    with pytest.raises(ValueError, match=r"one number, the mean loss; got shape \(5,\)"):
-        optimizer.update(PARAMS, state, PARAMS, value=jnp.ones(5))
-    with pytest.raises(ValueError, match="the gradients have the structure"):
-        optimizer.update({"dense0": jnp.ones(2)}, state, PARAMS, value=1.0)
-
-
 def test_a_linen_train_state_needs_no_loss():
     optimizer = ganno_jax.control(optax.trace(0.9), make_controller(), 4)
     state = TrainState.create(apply_fn=toy_loss, params=PARAMS, tx=optimizer)
@@ -251,23 +227,6 @@ def test_a_loss_below_zero_is_found_out_and_shown_to_nobody():
     assert float(state.features[0, FEATURES.index("loss_level")]) == 0.0
 
 
-@pytest.mark.parametrize("whole", [optax.adam(1e-3), optax.sgd(0.1, 0.9), optax.adamw(1e-3)])
-def test_a_whole_optimizer_is_no_direction(whole):
-    optimizer = ganno_jax.control(whole, make_controller(), 8)
-    with pytest.raises(ValueError, match="goes against the gradient, as a whole optimizer does"):
-        optimizer.init(PARAMS)
-
-
-def test_complex_parameters_are_refused_with_the_way_out():
-    params = {"dense0": jnp.ones((2, 2), jnp.complex64)}
-    optimizer = ganno_jax.control(optax.trace(0.9), make_controller(), 8)
-    with pytest.raises(ValueError, match=r"optax\.contrib\.split_real_and_imaginary"):
-        optimizer.init(params)
-    wrapped = optax.contrib.split_real_and_imaginary(optimizer)
-    updates, _ = wrapped.update(params, wrapped.init(params), params)
-    assert jnp.iscomplexobj(updates["dense0"])
-
-
 def test_numbers_may_be_injected_and_counts_are_named_as_static():
     make, controller = optax.inject_hyperparams(ganno_jax.control), make_controller()
     with pytest.raises(ValueError, match=r"static_args=\(\"controller\", \"total_steps\""):
@@ -277,16 +236,6 @@ def test_numbers_may_be_injected_and_counts_are_named_as_static():
     optimizer = make(optax.identity(), controller, total_steps=8, weight_decay=0.1)
     _, state = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS, value=1.0)
     assert float(state.hyperparams["weight_decay"]) == np.float32(0.1)
-
-
-def test_a_state_of_another_direction_is_named():
-    states = [
-        ganno_jax.control(d, make_controller(), 8) for d in (optax.trace(0.9), optax.identity())
-    ]
-    with pytest.raises(
-        ValueError, match=r"another controller, direction or version.*direction\.trace"
-    ):
-        states[1].update(PARAMS, states[0].init(PARAMS), PARAMS)
 
 
 def test_matrices_decay_unless_a_mask_says_otherwise():

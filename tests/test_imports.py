@@ -1,7 +1,4 @@
-"""Imports go up the list of rooms only, those of the experiments up that of their folders, and never in a circle.
-
-Modules and functions stay short enough to be read at once.
-"""
+"""Imports go up the list of rooms only, those of the experiments up that of their folders, and never in a circle."""
 
 import ast
 import functools
@@ -61,7 +58,6 @@ FOLDERS = {
     "step_size": (*_SHARED, "agents"),
     "rules": (*_SHARED, "agents"),
 }
-LONGEST_MODULE, LONGEST_FUNCTION = 300, 80  # lines
 Defined = ast.ClassDef | ast.FunctionDef
 ENTRIES = {"run", "__init__", "__main__"}  # the only modules of experiments in no folder
 
@@ -225,29 +221,6 @@ def test_modules_never_import_each_other_in_a_circle():
     paths = {dotted(path): path for path in [*modules(), *EXPERIMENTS.rglob("*.py")]}
     first = {name: needs(name, path, paths.keys()) for name, path in paths.items()}
     graphlib.TopologicalSorter(first).prepare()  # raises, and names the circle
-
-
-def test_no_module_and_no_function_is_too_long_to_be_read_at_once():
-    package = {str(path.relative_to(PACKAGE)): path for path in modules()}
-    beside = {
-        str(path.relative_to(ROOT)): path
-        for folder in (EXPERIMENTS, ROOT / "benchmarks")
-        for path in folder.rglob("*.py")
-    }
-    longer = {name for place, path in (package | beside).items() for name in too_long(place, path)}
-    assert not longer
-
-
-def too_long(place: str, path: Path) -> Iterator[str]:
-    """The module itself, and those of its functions that have too many lines."""
-    text = path.read_text()
-    if text.count("\n") > LONGEST_MODULE:
-        yield place
-    for node in ast.walk(parsed(path)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.end_lineno is not None
-            if node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION:
-                yield f"{place}:{node.name}"
 
 
 def test_no_code_outside_of_the_policies_asks_which_policy_it_has():

@@ -158,3 +158,33 @@ def test_a_call_may_report_its_own_seconds():
 def test_tables_align_numbers_right_and_text_left():
     rows = [{"a_b": "x", "n": 1.25}, {"a_b": "long", "n": None}]
     assert common.table(rows, {"a_b": "", "n": ".1f"}) == "a b     n\nx     1.2\nlong    -"
+
+
+def columns_of(text):
+    return [line.count(" | ") + 1 for line in text.splitlines() if line.startswith("|")]
+
+
+def test_few_rows_with_many_columns_become_columns():
+    rows = [dict(zip("abcdef", f"{n}12345", strict=True)) for n in (0, 1)]
+    assert readme.narrow(rows).splitlines()[:3] == [
+        "| a | 0 | 1 |",
+        "| --- | --- | --- |",
+        "| b | 1 | 1 |",
+    ]
+    again = [row | {"a": "x"} for row in rows]
+    assert readme.narrow(again).startswith("| a | x (1) | x (2) |")
+
+
+def test_many_rows_are_cut_into_parts_that_repeat_their_names_and_lose_no_number():
+    rows = [
+        {"variant": v, "batch": "64", "network": n}
+        | {f"number {i}": f"{v}{n}{i}" for i in range(6)}
+        for v in ("a", "b", "c")
+        for n in ("d", "e")
+    ]
+    text = readme.narrow(rows)
+    assert text.startswith("In all rows: batch 64.\n\n| variant; network | number 0 |")
+    assert max(columns_of(text)) == 5
+    assert text.count("| a; d |") == 2
+    for row in rows:
+        assert all(text.count(f"| {row[f'number {i}']} |") == 1 for i in range(6))

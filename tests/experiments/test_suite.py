@@ -1,7 +1,6 @@
 """A suite: cells are made once, every method meets the same trainings, rows are what the cells say."""
 
 import dataclasses
-import json
 
 import jax
 import jax.numpy as jnp
@@ -9,19 +8,13 @@ import numpy as np
 import pytest
 
 import ganno_jax
-from experiments.configs.broad import Effort, SuiteExperiment
-from experiments.problems import broad_families, development
+from experiments.configs.broad import Effort
 from experiments.problems import suites as suite_problems
 from experiments.problems.problem import build
-from experiments.problems.unseen import UNSEEN
-from experiments.run import main, parse
-from experiments.runs.errors import UserError
 from experiments.suites import rivals
 from experiments.suites.bench import Bench
-from experiments.suites.cells import Cell, Suite, slug
+from experiments.suites.cells import Suite, slug
 from experiments.suites.methods import (
-    BASE,
-    BLIND,
     LEARNING_RATE_FREE,
     MUON,
     OURS,
@@ -29,25 +22,13 @@ from experiments.suites.methods import (
     REPLAY,
     SAME_DIRECTION,
     chosen,
-    learner_seed,
     methods,
 )
-from experiments.suites.results import (
-    LEARNERS,
-    finals,
-    headline,
-    over_adam,
-    overall,
-    overview,
-    problem_rows,
-)
 from experiments.suites.settings import schedules_grid
-from ganno_jax.controller_files import save
 from ganno_jax.controllers import Controller
 from ganno_jax.env import actions, make_mesh
 from ganno_jax.env.base_shapes import flat_shape
 from ganno_jax.env.whole_update import RelativeUpdate
-from ganno_jax.evaluation.optax_loop import LoopResult
 from ganno_jax.inner import Direction
 from ganno_jax.learners import MAPPO, MAPPOConfig
 from ganno_jax.policies import SCHEDULES
@@ -74,32 +55,6 @@ def controller():
 def bench():
     training = suite_problems.training_of(TINY, None)
     return Bench(TINY, training, make_mesh(jax.devices()[:1]), EFFORT)
-
-
-def cell(final, curve=(3.0, 2.0, 1.0), selection=None, **info):
-    final = np.array(final, float)
-    runs = final.size
-    curves = np.broadcast_to(np.array(curve), (runs, len(curve)))
-    return Cell(
-        LoopResult(
-            curve=curves,
-            accuracy_curve=np.full_like(curves, 0.1),
-            final_loss=final,
-            final_accuracy=np.where(np.isfinite(final), 0.75, np.nan),
-            selection_loss=final if selection is None else np.array(selection, float),
-            selection_accuracy=np.full(runs, 0.5),
-            first_loss=np.full(runs, 3.0),
-            observed=None,
-        ),
-        np.array([0, 10, 20]),
-        {"tuning_runs": 0, "inner_steps": 20 * runs, **info},
-        1.0,
-    )
-
-
-def cells(ours, theirs, **more):
-    info = {"schedule": "cosine", "peak": 0.1, "tuning_runs": 30, "choice_loss": 0.004}
-    return {OURS: cell(ours, (3.0, 1.0, 0.5)), REFERENCE: cell(theirs, **info), **more}
 
 
 def test_cells_are_made_once_and_again_when_something_that_they_depend_on_changes(
@@ -276,78 +231,6 @@ def test_muon_takes_kernels_as_matrices_and_leaves_the_rest_to_adam():
     assert none == {"embed": {"embedding": None}, "head": {"kernel": None}}
 
 
-def test_rows_are_those_computed_by_hand():
-    suite = {
-        "a": cells([0.5] * 4, [1.0] * 4),  # log loss lower by log 2
-        "b": cells([2.0] * 4, [1.0] * 4),  # higher by log 2
-    }
-    np.testing.assert_allclose(finals(suite["a"])[OURS], np.log(0.5))
-    rows = {row["method"]: row for row in overall(suite)}
-    ours = rows[OURS]
-    np.testing.assert_allclose(ours["difference"], 0.0, atol=1e-12)
-    # Over problems either may be drawn twice; over the runs of these problems nothing varies.
-    np.testing.assert_allclose(
-        [ours["difference_lower"], ours["difference_upper"]], [-np.log(2), np.log(2)]
-    )
-    np.testing.assert_allclose([ours["runs_lower"], ours["runs_upper"]], 0.0, atol=1e-12)
-    np.testing.assert_allclose(ours["worst_difference"], np.log(2.0))
-    assert ours["worst_problem"] == "b"
-    assert (ours["at_or_below"], ours["problems"], ours["P_better"]) == (1, 2, 0.5)
-    assert rows[REFERENCE]["tuning_runs"] == 30
-    assert rows[REFERENCE]["inner_steps"] == 160
-    assert [row[f"minus {REFERENCE}"][:6] for row in overview(suite)] == ["-0.693", "+0.693"]
-    assert [row["accuracy"] for row in overview(suite)] == ["75.0%", "75.0%"]
-    assert problem_rows(suite["a"])[1]["settings"] == "cosine peak 0.1"
-
-
-def test_selection_numbers_stand_apart_from_reported_ones():
-    suite = {"a": {**cells([2.0] * 4, [1.0] * 4), OURS: cell([2.0] * 4, selection=[0.5] * 4)}}
-    ours = overall(suite)[0]
-    np.testing.assert_allclose(ours["difference"], np.log(2))
-    np.testing.assert_allclose(ours["selection_difference"], -np.log(2))
-
-
-def test_a_run_that_got_worse_costs_its_first_loss():
-    worse = cells([50.0, np.nan, 3.0, 1.0], [1.0] * 4)
-    np.testing.assert_allclose(finals(worse)[OURS], np.log([3.0, 3.0, 3.0, 1.0]))
-
-
-def test_the_controller_and_what_its_gain_is_measured_against_come_first():
-    worst = {name: cell([9.0] * 4) for name in (BLIND, REPLAY, BASE)}
-    suite = {"a": {"better": cell([0.1] * 4), **worst, **cells([2.0] * 4, [1.0] * 4)}}
-    names = [OURS, BASE, REPLAY, BLIND, "better", REFERENCE]
-    assert [row["method"] for row in overall(suite)] == names
-    assert [row["method"] for row in problem_rows(suite["a"])] == names
-
-
-def test_learner_seeds_are_rows_of_their_own_and_one_of_all():
-    suite = {"a": cells([2.0] * 4, [1.0] * 4, **{learner_seed(2): cell([0.5] * 4)})}
-    rows = {row["method"]: row for row in overall(suite)}
-    np.testing.assert_allclose(rows[LEARNERS]["difference"], 0.0, atol=1e-12)
-    np.testing.assert_allclose(rows[LEARNERS]["difference_upper"], np.log(2))
-    assert rows[OURS]["difference_upper"] == rows[OURS]["difference_lower"]
-
-
-def test_the_headline_says_what_is_level_and_claims_nothing_about_other_problems():
-    level = {
-        n: {**cells([x] * 4, [1.0] * 4), BASE: cell([3.0] * 4)} for n, x in (("a", 0.5), ("b", 2.0))
-    }
-    sentence = headline(level, "development suite, 2 problems")
-    assert (
-        f"Level, since the interval over problems and seeds holds 0, with: {REFERENCE}." in sentence
-    )
-    assert f"{BASE} -1.0" in sentence
-    assert "at or below it in 1 of 2" in sentence
-    for word in ("zero-shot", "unseen", "without tuning"):
-        assert word not in sentence.lower()
-
-
-def test_the_speed_up_is_of_the_steps_to_where_tuned_adam_ends():
-    found = cells([0.5] * 4, [1.0] * 4, **{"tuned Adam": cell([1.0] * 4)})
-    assert over_adam(found, OURS) == 2.0  # at Adam's last loss after 10 steps, not 20
-    assert np.isnan(over_adam(cells([0.5] * 4, [1.0] * 4), OURS))
-
-
 def test_methods_are_chosen_by_words(controller):
     everything = methods(controller)
     assert chosen(everything, ()) == tuple(everything)
@@ -355,98 +238,3 @@ def test_methods_are_chosen_by_words(controller):
     with pytest.raises(ValueError, match="no method is named like 'lamb'"):
         chosen(everything, ("lamb",))
     assert set(LEARNING_RATE_FREE) < set(everything)
-
-
-def test_problems_of_the_development_suite_differ_in_name_and_from_those_trained_on():
-    axes = development.sweeps()
-    varied = [problem for values in axes.values() for problem in values.values()]
-    slugs = [slug(p.name) for p in (*development.DEVELOPMENT, *varied)]
-    assert len(set(slugs)) == len(slugs)
-    trained = {p.data["name"] for p in broad_families.SMALL}
-    dense = {p.network["name"] for p in broad_families.SMALL}
-    for problem in development.DEVELOPMENT:
-        assert problem.data["name"] not in trained or problem.network["name"] not in dense
-    assert all(p.num_decisions == 30 for p in broad_families.SMALL)
-
-
-def test_a_suite_of_the_users_problems_leaves_tables_figures_and_a_report(
-    tmp_path, controller, capsys
-):
-    path = save(tmp_path / "mine", controller)
-    file = tmp_path / "mine.py"
-    file.write_text(
-        "from experiments.problems.problem import Problem\n"
-        f"TINY = dict(network={TINY.network!r}, batch_size=8, num_decisions=2, interval=2)\n"
-        f"PROBLEMS = [Problem('digits, tiny', {TINY.data!r}, **TINY),\n"
-        "    Problem('missing', {'name': 'mnist', 'download': False}, **TINY)]\n"
-    )
-    words = f"{path} --suite unseen --suite.problems {file} --suite.methods base hypergradient "
-    words += "--suite.num_seeds 4 --suite.tuning_seeds 2 --suite.peak_factor 30 "
-    words += f"--suite.data_dir {tmp_path} --run.folder {tmp_path}"
-    assert main(["evaluate", *words.split()]) == 0
-    shown = capsys.readouterr().out
-    assert "unseen suite: 2 problems with 4 methods; about" in shown
-    assert "left out: missing" in shown
-    assert "[1/2] digits, tiny: controller" in shown
-    run = tmp_path / "unseen"
-    summary = json.loads((run / "summary.json").read_text())
-    assert summary["problems"] == 1
-    assert {p.stem for p in (run / "tables").iterdir()} == {"problems", "overall", "overview"}
-    assert {p.stem for p in (run / "figures").iterdir()} == {"profile", "overall"}
-    assert main(["plot", *words.split()]) == 0
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "there is no file of problems"),
-        ("1 / 0", "cannot be run: ZeroDivisionError"),
-        ("PROBLEMS = 3", "must define PROBLEMS"),
-        ("PROBLEMS = ()", "needs at least one problem"),
-    ],
-)
-def test_a_file_of_problems_that_cannot_be_used_is_one_line(content, message, tmp_path, capsys):
-    file = tmp_path / "mine.py"
-    if content is not None:
-        file.write_text(content)
-    words = ["digits", "--suite", "unseen", "--suite.problems", str(file)]
-    assert main(["evaluate", *words, "--run.folder", str(tmp_path)]) == 2
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (
-            "digits --suite held-in",
-            "no suite 'held-in'; there are: development, second, third, unseen",
-        ),
-        ("nothing --suite development", "no controller 'nothing'; shipped are"),
-        ("digits --suite development --suite.seeds 3", "no option --suite.seeds; there are"),
-        ("digits --suite development --suite.num_seeds 2", "`suite.num_seeds` must be at least 4"),
-        ("digits --suite development --suite.data_dir /not/there", "there is no folder /not/there"),
-        ("digits --suite development --suite.methods lamb", "no method is named like 'lamb'"),
-        ("digits --suite development --suite.more nothing", "no controller 'nothing'"),
-    ],
-)
-def test_what_cannot_work_is_one_line(words, message, tmp_path, capsys):
-    assert main(["evaluate", *words.split(), "--run.folder", str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-
-
-def test_a_suite_is_an_experiment_of_its_own():
-    config = parse("evaluate", ["digits", "--suite=development", "--suite.num_seeds", "4"])
-    assert isinstance(config, SuiteExperiment)
-    assert (config.controller, config.suite.num_seeds) == ("digits", 4)
-    assert (config.preset, config.run_name) == ("development", "development")
-    assert suite_problems.problems_of("development", "small", None) == development.DEVELOPMENT
-    assert suite_problems.problems_of("unseen", "small", None) == UNSEEN
-
-
-def test_trainings_of_a_suite_use_the_whole_training_split():
-    training = suite_problems.training_of(TINY, None)
-    assert training.family.num_trainable == training.family.dataset.train.num_examples
-    with pytest.raises(UserError, match="digits, tiny: "):
-        suite_problems.training_of(dataclasses.replace(TINY, network={"name": "none"}), None)

@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from ganno_jax.env import make_mesh
-from ganno_jax.env.actions import DirectRate, RateMultipliers
+from ganno_jax.env.actions import RateMultipliers
 from ganno_jax.env.mesh import AXIS
 from ganno_jax.learners import MAPPO, MAPPOConfig, train, train_some
 from ganno_jax.learners.mappo.baseline import Baseline
@@ -22,7 +22,6 @@ from ganno_jax.learners.mappo.batch import (
     with_features,
     with_targets,
 )
-from ganno_jax.learners.mappo.config import check_divisible
 from ganno_jax.learners.mappo.epochs import Learned, gradient_step, loss_sums
 from ganno_jax.learners.mappo.rollout import collect, pad_layers, start
 from ganno_jax.policies.agents import to_distribution
@@ -397,60 +396,3 @@ def test_a_fresh_start_has_empty_memories_of_actor_and_critic():
         (agents.critic, begin.critic_memory),
     ):
         np.testing.assert_array_equal(memory, empty_memory(module, 2, 2))
-
-
-@pytest.mark.parametrize(
-    "num_envs, num_devices, minibatches, group, higher",
-    [(10, 4, 2, 1, 16), (7, 1, 2, 1, 8), (8, 1, 2, 3, 12), (1, 4, 4, 1, 16)],
-)
-def test_trainings_that_do_not_divide_are_an_error_with_the_next_number_that_does(
-    num_envs, num_devices, minibatches, group, higher
-):
-    config = CONFIG.replace(num_envs=num_envs, num_minibatches=minibatches, group_size=group)
-    with pytest.raises(
-        ValueError, match=rf"{num_envs} trainings .*next number that does is {higher}\."
-    ):
-        check_divisible(config, make_mesh(jax.devices()[:num_devices]))
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"envs": ()}, "at least one env"),
-        ({"critic": "global"}, "no critic 'global'; there are: central, local"),
-        ({"hidden_features": ("loss",)}, "no feature 'loss'; there are: progress"),
-        ({"config": CONFIG.replace(rollout_decisions=3)}, "not a whole number of rollouts of 3"),
-        ({"config": CONFIG.replace(num_envs=0)}, "`num_envs` must be at least 1; got 0"),
-        ({"config": CONFIG.replace(learning_rate=float("nan"))}, "`learning_rate` and `clip` must"),
-        ({"config": CONFIG.replace(discount=1.5)}, r"`discount` must be in \[0, 1\]; got 1.5"),
-        ({"initial_log_std": float("nan")}, r"`initial_log_std` must be in \[-20, 5\]; got nan"),
-        (
-            {"config": CONFIG.replace(critic_baseline=False, rollout_decisions=2)},
-            "a whole episode of 4 decisions; got 2",
-        ),
-        ({"hidden": 0}, "`hidden` must be at least 1; got 0"),
-        ({"hidden_features": "all"}, "`hidden_features` is a tuple of names; got 'all'"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(change, message):
-    settings = {"envs": (shallow_env(),), "actions": DirectRate(), "config": CONFIG} | change
-    with pytest.raises(ValueError, match=message):
-        MAPPO.create(**settings)
-
-
-def test_hidden_features_do_not_reach_the_agents():
-    agents = learner(hidden_features=("all",))
-    np.testing.assert_array_equal(agents.feature_mask, np.zeros_like(agents.feature_mask))
-
-
-def test_noise_falls_by_its_share_per_update_and_nothing_else_changes():
-    found = []
-    for fall in (0.0, 3.0):
-        config = CONFIG.replace(noise_fall=fall, num_updates=10)
-        agents = learner((shallow_env(),), config, recurrent=False, actions=DirectRate(1e-3, 0.1))
-        mesh = make_mesh(jax.devices()[:1])
-        state, _ = quick_train(agents, agents.init(jax.random.key(0)), 1, mesh)
-        found.append(jax.device_get(state.params))
-    gaps = jax.tree_util.tree_leaves_with_path(jax.tree.map(lambda a, b: a - b, *found))
-    fallen = {path[-1].key: float(np.max(np.abs(gap))) for path, gap in gaps if np.any(gap)}
-    assert fallen == {"log_std": pytest.approx(0.3, rel=1e-5)}

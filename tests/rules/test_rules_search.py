@@ -7,74 +7,9 @@ import pytest
 from flax import struct
 
 import ganno_jax.rules as rules
-from ganno_jax.rules import controller, methods, search, written
-from ganno_jax.rules.language import row_sizes
-from ganno_jax.rules.methods import mutate, random_tables
-from ganno_jax.rules.written import ppo_loss, reinforce_loss
+from ganno_jax.rules import methods, search
 
-EQUAL = [
-    ("g * m", "m * g"),
-    ("--g", "g"),
-    ("g - (-m)", "m + g"),
-    ("-g + m", "m - g"),
-    ("(-g) * m", "-(m * g)"),
-    ("g * 1", "g"),
-    ("g ^ 1", "g / 1"),
-    ("g * g", "g^2"),
-    ("g * g * g", "g^3"),
-    ("m / sqrt(v)", "adam"),
-    ("g / sqrt(v)", "rmsprop"),
-    ("sign(adam)", "sign(m)"),
-    ("sign(sign(v - g))", "sign(v - g)"),
-    ("clip(clip(g, 1e-3), 1e-5)", "clip(g, 1e-5)"),
-    ("log(-g)", "log(g)"),
-    ("g + g", "2 * g"),
-]
-
-
-def table(text, num_steps=4):
-    return rules.parse(text, num_steps=num_steps)
-
-
-@pytest.mark.parametrize(("one", "other"), EQUAL)
-def test_disguised_rules_have_one_canonical_text(one, other):
-    assert rules.canonical_text(table(one)) == rules.canonical_text(table(other))
-
-
-def test_canonical_rules_compute_what_they_computed():
-    rng = np.random.default_rng(0)
-    tables = rng.integers(0, row_sizes(3), (64, 3, 5)).astype(np.int32)
-    canonical = np.stack([rules.canonical_table(t) for t in tables])
-    ours, theirs = rules.fingerprints(canonical), rules.fingerprints(tables)
-    np.testing.assert_array_equal(ours.finite, theirs.finite)
-    # Rewriting reorders roundings, which may move a number into the next of 1024 bins.
-    same = (ours.hashes == theirs.hashes).all(axis=1)
-    assert same[ours.finite].mean() > 0.95
-    texts = [rules.canonical_text(t) for t in canonical]
-    assert [rules.canonical_text(table(text)) for text in texts] == texts
-
-
-def test_fingerprints_meet_where_no_rewriting_does_and_tell_rules_apart():
-    # One size of population, one compilation.
-    texts = [
-        "exp(log(g)) * sign(g)",
-        "g",
-        "sqrt(g^2) * sign(g)",
-        "m",
-        "-g",
-        "2 * g",
-        "g + clip(g, 1e-5)",
-    ]
-    texts += ["log(g)^m", "sqrt(0.1 w)", "drop(g, 0.3)", "noise"]
-    padded = np.stack([table(text, 3) for text in texts] + [table("v", 3)] * (64 - len(texts)))
-    prints = rules.fingerprints(padded)
-    names = [row.tobytes() for row in prints.hashes[: len(texts)]]
-    assert names[0] == names[1] == names[2]
-    assert len(set(names[1:2] + names[3:])) == 9
-    assert not prints.finite[texts.index("log(g)^m")]
-    assert not prints.learns[texts.index("sqrt(0.1 w)")]
-    assert not prints.learns[texts.index("noise")]
-    assert prints.learns[texts.index("drop(g, 0.3)")]
+from .test_rules_canonical import table
 
 
 def quadratic():
@@ -173,64 +108,6 @@ def test_evolution_finds_a_rule_as_good_as_the_classics_on_a_bowl(bowl_fitness):
     state = search.run(method, bowl_fitness, key, budget=96)
     best = np.asarray(bowl_fitness(classics, jax.random.fold_in(key, 2))).max()
     assert search.leaderboard(state)[0]["fitness"] >= best
-
-
-def test_sampled_rules_follow_the_probabilities_that_the_controller_tells():
-    params = controller.init(jax.random.key(0), hidden=8, scale=1.0)
-    tables = jax.jit(controller.sample, static_argnums=(1, 2))(params, 4096, 1, jax.random.key(1))
-    for one in np.asarray(tables[:256]):
-        rules.check_table(one)
-    # All last tokens of one rule: a distribution over the six binaries.
-    variants = jnp.repeat(tables[:1], 6, axis=0).at[:, -1, -1].set(jnp.arange(6))
-    seen = jax.jit(controller.choices)(params, variants)
-    probabilities = np.exp(seen.log_probs[:, -1])
-    assert probabilities.sum() == pytest.approx(1.0, abs=1e-5)
-    entropy = -(probabilities * np.log(probabilities)).sum()
-    assert float(seen.entropy[0, -1]) == pytest.approx(entropy, abs=1e-5)
-    frequency = float((tables[:, 0, 0] == tables[0, 0, 0]).mean())
-    # 4096 draws: 0.03 is about four deviations.
-    assert frequency == pytest.approx(float(np.exp(seen.log_probs[0, 0])), abs=0.03)
-
-
-def test_controllers_write_well_formed_rules_of_every_length():
-    params = controller.init(jax.random.key(0), hidden=4, scale=2.0)
-    for one in np.asarray(controller.sample(params, 256, 4, jax.random.key(1))):
-        rules.check_table(one)
-
-
-def test_at_ratio_one_the_clipped_loss_has_the_policy_gradient():
-    params = controller.init(jax.random.key(0), hidden=8)
-    tables = controller.sample(params, 6, 2, jax.random.key(1))
-    advantages = jnp.linspace(-1, 1, 6)
-
-    @jax.jit
-    def gradients(params):
-        old = controller.choices(params, tables).log_probs
-        clipped = jax.grad(lambda p: ppo_loss(p, tables, advantages, old, 0.2, 0.01)[0])(params)
-        return clipped, jax.grad(lambda p: reinforce_loss(p, tables, advantages, 0.01)[0])(params)
-
-    clipped, plain = gradients(params)
-    for ours, theirs in zip(jax.tree.leaves(clipped), jax.tree.leaves(plain), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
-
-
-def test_a_mutation_changes_one_token_to_an_allowed_one():
-    tables = random_tables(200, 3, jax.random.key(0))
-    children = jax.vmap(mutate)(tables, jax.random.split(jax.random.key(1), 200))
-    assert (np.asarray(tables != children).sum(axis=(1, 2)) == 1).all()
-    for one in np.asarray(children):
-        rules.check_table(one)
-
-
-def test_evolution_replaces_its_oldest():
-    method = rules.RegularizedEvolution(1, 2, population_size=4, tournament_size=2)
-    state = method.init(jax.random.key(0))
-    for born in range(3):
-        tables = jnp.full((2, 1, 5), born, jnp.int32)
-        state, _ = method.learn(state, tables, jnp.array([born, born], jnp.float32))
-    np.testing.assert_array_equal(state.rewards, [2, 2, 1, 1])
-    with pytest.raises(ValueError, match="must hold a batch of children: at least 16; got 4"):
-        rules.RegularizedEvolution(population_size=4)
 
 
 TARGET = table("g * exp(sign(g) * sign(m))", 2)
@@ -340,25 +217,3 @@ def test_hopeless_and_dead_rules_earn_nothing():
         )
     with pytest.raises(ValueError, match="at least 1 evaluation; got 0"):
         search.init(method, 0, jax.random.key(0))
-
-
-def test_a_batch_that_repeats_one_rule_has_bounded_advantages():
-    rewards = jnp.full(16, 0.91)
-    scaled = written.scaled_advantages(rewards - 0.9, rewards)
-    assert float(jnp.max(jnp.abs(scaled))) <= written.LARGEST_ADVANTAGE
-    spread = jnp.linspace(0.0, 1.0, 16)
-    centred = spread - spread.mean()
-    np.testing.assert_allclose(
-        written.scaled_advantages(centred, spread), centred / spread.std(), rtol=1e-4
-    )
-
-
-def test_children_differ_from_their_parents_in_one_to_four_tokens():
-    method = rules.RegularizedEvolution(2, 64, population_size=64)
-    parent = jnp.zeros((64, 2, 5), jnp.int32)
-    state = method.init(jax.random.key(0)).replace(
-        tables=parent, rewards=jnp.zeros(64), num_born=jnp.int32(64)
-    )
-    children = method.propose(state, jax.random.key(1))
-    changed = np.asarray((children != 0).sum(axis=(1, 2)))
-    assert set(changed.tolist()) == {1, 2, 3, 4}

@@ -1,0 +1,124 @@
+"""Rows and headlines of a suite, computed by hand."""
+
+import numpy as np
+import pytest
+
+from experiments.suites.cells import Cell
+from experiments.suites.methods import (
+    BASE,
+    BLIND,
+    OURS,
+    REFERENCE,
+    REPLAY,
+    learner_seed,
+)
+from experiments.suites.results import (
+    LEARNERS,
+    finals,
+    headline,
+    over_adam,
+    overall,
+    overview,
+    problem_rows,
+)
+from ganno_jax.evaluation.optax_loop import LoopResult
+
+pytestmark = pytest.mark.usefixtures("_quick_compilation")
+
+
+def cell(final, curve=(3.0, 2.0, 1.0), selection=None, **info):
+    final = np.array(final, float)
+    runs = final.size
+    curves = np.broadcast_to(np.array(curve), (runs, len(curve)))
+    return Cell(
+        LoopResult(
+            curve=curves,
+            accuracy_curve=np.full_like(curves, 0.1),
+            final_loss=final,
+            final_accuracy=np.where(np.isfinite(final), 0.75, np.nan),
+            selection_loss=final if selection is None else np.array(selection, float),
+            selection_accuracy=np.full(runs, 0.5),
+            first_loss=np.full(runs, 3.0),
+            observed=None,
+        ),
+        np.array([0, 10, 20]),
+        {"tuning_runs": 0, "inner_steps": 20 * runs, **info},
+        1.0,
+    )
+
+
+def cells(ours, theirs, **more):
+    info = {"schedule": "cosine", "peak": 0.1, "tuning_runs": 30, "choice_loss": 0.004}
+    return {OURS: cell(ours, (3.0, 1.0, 0.5)), REFERENCE: cell(theirs, **info), **more}
+
+
+def test_rows_are_those_computed_by_hand():
+    suite = {
+        "a": cells([0.5] * 4, [1.0] * 4),  # log loss lower by log 2
+        "b": cells([2.0] * 4, [1.0] * 4),  # higher by log 2
+    }
+    np.testing.assert_allclose(finals(suite["a"])[OURS], np.log(0.5))
+    rows = {row["method"]: row for row in overall(suite)}
+    ours = rows[OURS]
+    np.testing.assert_allclose(ours["difference"], 0.0, atol=1e-12)
+    # Over problems either may be drawn twice; over the runs of these problems nothing varies.
+    np.testing.assert_allclose(
+        [ours["difference_lower"], ours["difference_upper"]], [-np.log(2), np.log(2)]
+    )
+    np.testing.assert_allclose([ours["runs_lower"], ours["runs_upper"]], 0.0, atol=1e-12)
+    np.testing.assert_allclose(ours["worst_difference"], np.log(2.0))
+    assert ours["worst_problem"] == "b"
+    assert (ours["at_or_below"], ours["problems"], ours["P_better"]) == (1, 2, 0.5)
+    assert rows[REFERENCE]["tuning_runs"] == 30
+    assert rows[REFERENCE]["inner_steps"] == 160
+    assert [row[f"minus {REFERENCE}"][:6] for row in overview(suite)] == ["-0.693", "+0.693"]
+    assert [row["accuracy"] for row in overview(suite)] == ["75.0%", "75.0%"]
+    assert problem_rows(suite["a"])[1]["settings"] == "cosine peak 0.1"
+
+
+def test_selection_numbers_stand_apart_from_reported_ones():
+    suite = {"a": {**cells([2.0] * 4, [1.0] * 4), OURS: cell([2.0] * 4, selection=[0.5] * 4)}}
+    ours = overall(suite)[0]
+    np.testing.assert_allclose(ours["difference"], np.log(2))
+    np.testing.assert_allclose(ours["selection_difference"], -np.log(2))
+
+
+def test_a_run_that_got_worse_costs_its_first_loss():
+    worse = cells([50.0, np.nan, 3.0, 1.0], [1.0] * 4)
+    np.testing.assert_allclose(finals(worse)[OURS], np.log([3.0, 3.0, 3.0, 1.0]))
+
+
+def test_the_controller_and_what_its_gain_is_measured_against_come_first():
+    worst = {name: cell([9.0] * 4) for name in (BLIND, REPLAY, BASE)}
+    suite = {"a": {"better": cell([0.1] * 4), **worst, **cells([2.0] * 4, [1.0] * 4)}}
+    names = [OURS, BASE, REPLAY, BLIND, "better", REFERENCE]
+    assert [row["method"] for row in overall(suite)] == names
+    assert [row["method"] for row in problem_rows(suite["a"])] == names
+
+
+def test_learner_seeds_are_rows_of_their_own_and_one_of_all():
+    suite = {"a": cells([2.0] * 4, [1.0] * 4, **{learner_seed(2): cell([0.5] * 4)})}
+    rows = {row["method"]: row for row in overall(suite)}
+    np.testing.assert_allclose(rows[LEARNERS]["difference"], 0.0, atol=1e-12)
+    np.testing.assert_allclose(rows[LEARNERS]["difference_upper"], np.log(2))
+    assert rows[OURS]["difference_upper"] == rows[OURS]["difference_lower"]
+
+
+def test_the_headline_says_what_is_level_and_claims_nothing_about_other_problems():
+    level = {
+        n: {**cells([x] * 4, [1.0] * 4), BASE: cell([3.0] * 4)} for n, x in (("a", 0.5), ("b", 2.0))
+    }
+    sentence = headline(level, "development suite, 2 problems")
+    assert (
+        f"Level, since the interval over problems and seeds holds 0, with: {REFERENCE}." in sentence
+    )
+    assert f"{BASE} -1.0" in sentence
+    assert "at or below it in 1 of 2" in sentence
+    for word in ("zero-shot", "unseen", "without tuning"):
+        assert word not in sentence.lower()
+
+
+def test_the_speed_up_is_of_the_steps_to_where_tuned_adam_ends():
+    found = cells([0.5] * 4, [1.0] * 4, **{"tuned Adam": cell([1.0] * 4)})
+    assert over_adam(found, OURS) == 2.0  # at Adam's last loss after 10 steps, not 20
+    assert np.isnan(over_adam(cells([0.5] * 4, [1.0] * 4), OURS))
