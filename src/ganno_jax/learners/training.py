@@ -90,7 +90,13 @@ def _checked(learner: Learner, state: Any, mesh: Mesh):
 
 
 def with_finite(learner: Learner, state: Any, metrics: dict[str, Array]) -> dict[str, Array]:
-    """Metrics of an update with `finite`: 1 while the policy's weights and all of them are, else 0."""
+    """Metrics of an update with `finite`: 1 while the policy's weights and all of them are, else 0.
+
+    Args:
+      learner: makes the policy of a state.
+      state: after the update.
+      metrics: of the update.
+    """
     parts = jax.tree.leaves((learner.policy(state).params, metrics))
     finite = jnp.stack([jnp.isfinite(x).all() for x in parts]).all()
     return metrics | {"finite": finite.astype(jnp.float32)}

@@ -16,8 +16,9 @@ from jaxtyping import Array, Float
 from ganno_jax.env.mesh import AXIS
 from ganno_jax.learners import carried
 from ganno_jax.learners.mappo.batch import Batch
-from ganno_jax.learners.mappo.learner import MAPPO, LearnerState, experience, learn_from
+from ganno_jax.learners.mappo.learner import MAPPO, experience, learn_from
 from ganno_jax.learners.mappo.rollout import Rollout
+from ganno_jax.learners.mappo.state import LearnerState
 from ganno_jax.learners.training import with_finite
 
 

@@ -138,3 +138,13 @@ def loss_sums(
     sums = {name: jnp.sum(term * batch.weight) for name, term in terms.items()}
     loss = sums["policy_loss"] - config.entropy_coefficient * sums["entropy"]
     return loss + sums.get("value_loss", 0.0), sums | {"count": jnp.sum(batch.weight)}
+
+
+def quieten(params: Any, fall: Float[Array, ""] | float) -> Any:
+    """Lower the log standard deviation of the agents' actions, where they have one: what is best under noise is not
+    what is best without it, so noise that was needed to learn should be gone in the end."""
+
+    def lower(path: tuple[Any, ...], value: Array) -> Array:
+        return value - fall if getattr(path[-1], "key", None) == "log_std" else value
+
+    return jax.tree_util.tree_map_with_path(lower, params)

@@ -9,13 +9,12 @@ Which trainings form a minibatch does not depend on the number of devices.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ganno_jax.env.actions import ActionSpace
 from ganno_jax.env.environment import Env
@@ -36,24 +35,18 @@ from ganno_jax.learners.mappo.batch import (
     with_targets,
 )
 from ganno_jax.learners.mappo.config import MAPPOConfig
-from ganno_jax.learners.mappo.epochs import Learned, gradient_step, minibatch_order, optimizer
+from ganno_jax.learners.mappo.epochs import (
+    Learned,
+    gradient_step,
+    minibatch_order,
+    optimizer,
+    quieten,
+)
 from ganno_jax.learners.mappo.rollout import RolloutState, collect, pad_layers, start
+from ganno_jax.learners.mappo.state import LearnerState
 from ganno_jax.policies.agents import AgentPolicy, init_actor, shown_features
 from ganno_jax.policies.networks import Actor, Critic, empty_memory
 from ganno_jax.policies.normalizer import Normalizer
-
-
-@struct.dataclass
-class LearnerState:
-    """Everything that changes while learning."""
-
-    params: dict[str, Any]  # "actor", and "critic" where it is a baseline
-    optimizer_state: dict[str, Any]
-    normalizer: Normalizer
-    value_normalizer: Normalizer | None  # None without a critic
-    rollouts: tuple[RolloutState, ...] | None  # None where every rollout is a whole episode
-    update: Int[Array, ""]
-    key: PRNGKeyArray
 
 
 @struct.dataclass
@@ -262,7 +255,7 @@ def learn_from(
     # What the next update begins with, and what this one showed.
     values = state.value_normalizer
     new = LearnerState(
-        params=_quieten(after.params, config.noise_fall / config.num_updates),
+        params=quieten(after.params, config.noise_fall / config.num_updates),
         optimizer_state=after.optimizer_state,
         normalizer=with_features(state.normalizer, batch),
         value_normalizer=None if values is None else with_targets(values, batch),
@@ -296,13 +289,3 @@ def _keys(
     local = num_envs // num_devices
     numbers = jax.lax.axis_index(AXIS) * local + jnp.arange(local)
     return jax.vmap(lambda n: jax.random.fold_in(key, n))(numbers // group_size)
-
-
-def _quieten(params: Any, fall: Float[Array, ""] | float) -> Any:
-    """Lower the log standard deviation of the agents' actions, where they have one: what is best under noise is not
-    what is best without it, so noise that was needed to learn should be gone in the end."""
-
-    def lower(path: tuple[Any, ...], value: Array) -> Array:
-        return value - fall if getattr(path[-1], "key", None) == "log_std" else value
-
-    return jax.tree_util.tree_map_with_path(lower, params)
