@@ -129,13 +129,16 @@ def _swap_or_not(
     Round $r$ pairs $x$ with $K_r - x \bmod n$ and swaps the two if a hash of the pair says so.
     """
     left, right = seed
-    for number in range(num_rounds):
-        weyl = jnp.uint32((2 * number + 1) * _GOLDEN & 0xFFFFFFFF)
+
+    # Not unrolled: the compiler would repeat all rounds in each of its kernels, most of the program of an env step.
+    def one_round(number: Int[Array, ""], place: UInt32[Array, " batch"]):
+        weyl = (2 * number.astype(jnp.uint32) + 1) * jnp.uint32(_GOLDEN)
         mirror = _below(_mix(left + weyl), size)
         partner = jnp.where(mirror >= place, mirror - place, mirror - place + size)
         swap = _mix(jnp.maximum(place, partner) ^ (right + weyl)) >> 31
-        place = jnp.where(swap == 1, partner, place)
-    return place
+        return jnp.where(swap == 1, partner, place)
+
+    return jax.lax.fori_loop(0, num_rounds, one_round, place)
 
 
 def _seed(key: Key[Array, ""], stream: int) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
