@@ -7,15 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LONGEST, WIDEST = 120, 5  # characters of a line, columns of a table
-# Pages of numbers that are still to be cut.
-TO_COME = {ROOT / "docs" / "results.md"}
 PAGES = sorted(
     {
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
         ROOT / "benchmarks" / "README.md",
         *(ROOT / "docs").rglob("*.md"),
     }
-    - TO_COME
 )
 
 
