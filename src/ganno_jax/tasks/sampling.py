@@ -132,7 +132,7 @@ def _swap_or_not(
 
     # Not unrolled: the compiler would repeat all rounds in each of its kernels, most of the program of an env step.
     def one_round(number: Int[Array, ""], place: UInt32[Array, " batch"]):
-        weyl = (2 * number.astype(jnp.uint32) + 1) * jnp.uint32(_GOLDEN)
+        weyl = (2 * jnp.asarray(number, jnp.uint32) + 1) * jnp.uint32(_GOLDEN)
         mirror = _below(_mix(left + weyl), size)
         partner = jnp.where(mirror >= place, mirror - place, mirror - place + size)
         swap = _mix(jnp.maximum(place, partner) ^ (right + weyl)) >> 31
