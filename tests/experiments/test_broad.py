@@ -161,11 +161,11 @@ def test_agents_of_whole_updates_learn_on_many_horizons_and_keep_a_share(
     for space in (mine, theirs):
         assert float(space.size.relative_size) == pytest.approx(0.7 * 0.03)
         assert float(space.forgetting.kappa) == pytest.approx(0.7 * 0.6)
-        assert float(space.size.alpha) == float(space.forgetting.alpha) == 0.5 * 1.5
+        assert float(space.size.alpha) == float(space.forgetting.alpha) == 0.5 * 2.0
         assert float(space.coupling) == 0.25
     with (tmp_path / "muon" / "tables" / "own_kinds.csv").open() as file:
         (row,) = csv.DictReader(file)
-    assert float(row["best_size"]) in [0.03 * factor for factor in own_kinds.SIZES]
+    assert float(row["best_size"]) in [0.021 * factor for factor in own_kinds.SIZES]
     other = ["--run.name", "other", "--broad.head_start", "8"]
     assert main(["train", "muon", *words.split(), *other]) == 2
     assert "a head start is of one number per agent" in capsys.readouterr().err
