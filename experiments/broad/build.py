@@ -6,7 +6,7 @@ from experiments.configs.config import EnvConfig
 from experiments.problems.problem import Problem, build
 from ganno_jax.env import Env
 from ganno_jax.env.actions import ActionSpace
-from ganno_jax.env.whole_update import RelativeUpdate, WholeUpdate
+from ganno_jax.env.whole_update import RelativeUpdate, WholeUpdate, part_of
 from ganno_jax.inner import Direction
 from ganno_jax.learners import MAPPO
 from ganno_jax.tasks.distributions import LogUniform
@@ -64,8 +64,4 @@ def make_actions(config: BroadConfig) -> RelativeUpdate | WholeUpdate:
 
 def kept_actions(config: BroadConfig, space: RelativeUpdate | WholeUpdate) -> ActionSpace:
     """What a finished controller keeps of its agents' actions and of the base under them."""
-    space = space.with_share(config.action_share)
-    space = space.with_size(config.size_share * config.relative_size)
-    if isinstance(space, WholeUpdate):
-        space = space.with_forgetting(config.forgetting_share * config.forgetting)
-    return space
+    return part_of(space, config.action_share, config.size_share, config.forgetting_share)

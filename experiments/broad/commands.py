@@ -193,7 +193,7 @@ def _learn(
             with Bar("updates", total, session.update) as bar:
                 while session.update < total:
                     team = session.update % count  # all teams side by side
-                    states[team], metrics = updated(learner, states[team])
+                    states[team], metrics = updated(states[team])
                     row = {name: float(value) for name, value in metrics.items()}
                     require_finite(row, session.update + 1)
                     session.record("broad", {"team": team, **row}, {"learners": states})

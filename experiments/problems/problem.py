@@ -17,10 +17,12 @@ from ganno_jax.tasks.distributions import Constant, Distribution, LogUniform, Un
 
 INITIAL_RATES: Range = (1e-5, 1.0)
 ADAM_PEAKS: Range = (1e-4, 0.1)  # where peak rates of Adam and its kin are tuned
+# Held-out examples of networks that take more time for them than for a training.
+FEW_HELD_OUT: Mapping[str, Any] = MappingProxyType({"max_held_out": 1_000})
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _KINDS: dict[str, type[Distribution]] = {
     "data_fraction": LogUniform,
-    "label_noise": Uniform,  # below 0 there is none: (-0.2, 0.2) leaves half of the members clean
+    "label_noise": Uniform,
     "width": Uniform,
     "weight_scale": LogUniform,
     "rescaling": LogUniform,

@@ -4,20 +4,19 @@ It was the unseen suite until 2026-11-28, when the table of a controller on it l
 (docs/looks.md). Each problem has the optimizer and the decay that a user would take for it; sizes were chosen by cost.
 """
 
-from experiments.problems.problem import ADAM_PEAKS, Problem
+from experiments.problems.problem import ADAM_PEAKS, FEW_HELD_OUT, Problem
 
-_HELD_OUT = {"max_held_out": 1_000}  # more would cost these networks more time than their trainings
 _FASHION = {
     "name": "fashion_mnist",
     "crop": 20,
     "image_size": 10,
     "max_examples": 12_000,
-    **_HELD_OUT,
+    **FEW_HELD_OUT,
 }
-_CIFAR = {"name": "cifar10", "max_examples": 12_000, **_HELD_OUT}
+_CIFAR = {"name": "cifar10", "max_examples": 12_000, **FEW_HELD_OUT}
 _CIFAR_GREY = {**_CIFAR, "crop": 24, "image_size": 12, "grey": True}
 # A part of the text that the development suite reads neither for training nor for testing.
-_TEXT = {"name": "tinyshakespeare", "text_start": 0.4, "max_examples": 8_000, **_HELD_OUT}
+_TEXT = {"name": "tinyshakespeare", "text_start": 0.4, "max_examples": 8_000, **FEW_HELD_OUT}
 _PATCHES = {"name": "noisy_patches", "standardize_targets": True}
 _CATEGORIES = {"name": "generated_categories"}
 _EMBEDDINGS = {"name": "tabular", "cardinalities": (24, 12, 6, 3)}

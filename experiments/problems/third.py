@@ -4,18 +4,17 @@ It was the unseen suite until 2026-11-29, when the table of a controller on it l
 (docs/looks.md). Each problem has the optimizer and the decay that a user would take for it; sizes were chosen by cost.
 """
 
-from experiments.problems.problem import ADAM_PEAKS, Problem
+from experiments.problems.problem import ADAM_PEAKS, FEW_HELD_OUT, Problem
 
-_HELD_OUT = {"max_held_out": 1_000}  # more would cost these networks more time than their trainings
-_FASHION = {"name": "fashion_mnist", "max_examples": 10_000, **_HELD_OUT}
-_CIFAR = {"name": "cifar10", "max_examples": 10_000, **_HELD_OUT}
+_FASHION = {"name": "fashion_mnist", "max_examples": 10_000, **FEW_HELD_OUT}
+_CIFAR = {"name": "cifar10", "max_examples": 10_000, **FEW_HELD_OUT}
 # A part of the text that no other suite trains on.
 _TEXT = {
     "name": "tinyshakespeare",
     "text_start": 0.7,
     "sequence_length": 24,
     "max_examples": 8_000,
-    **_HELD_OUT,
+    **FEW_HELD_OUT,
 }
 _SURFACE = {"name": "generated_surface", "standardize_targets": True}
 

@@ -4,18 +4,17 @@ No choice may be made by looking at it (docs/looks.md). Each problem has the opt
 take for it; nothing here was chosen by how optimizers compare, sizes were chosen to be cheap (docs/suites.md).
 """
 
-from experiments.problems.problem import ADAM_PEAKS, Problem
+from experiments.problems.problem import ADAM_PEAKS, FEW_HELD_OUT, Problem
 
-_HELD_OUT = {"max_held_out": 1_000}  # more would cost these networks more time than their trainings
-_FASHION = {"name": "fashion_mnist", "max_examples": 8_000, **_HELD_OUT}
-_CIFAR = {"name": "cifar10", "max_examples": 8_000, **_HELD_OUT}
+_FASHION = {"name": "fashion_mnist", "max_examples": 8_000, **FEW_HELD_OUT}
+_CIFAR = {"name": "cifar10", "max_examples": 8_000, **FEW_HELD_OUT}
 # A part of the text that no other suite trains on.
 _TEXT = {
     "name": "tinyshakespeare",
     "text_start": 0.2,
     "sequence_length": 20,
     "max_examples": 8_000,
-    **_HELD_OUT,
+    **FEW_HELD_OUT,
 }
 
 UNSEEN = (
@@ -104,7 +103,7 @@ UNSEEN = (
     ).of_steps(150),
     Problem(
         "strokes, CNN, momentum, 200 steps",
-        {"name": "generated_strokes", **_HELD_OUT},
+        {"name": "generated_strokes", **FEW_HELD_OUT},
         {"name": "cnn", "channels": (8, 8)},
         weight_decay=(5e-4, 5e-4),
         batch_size=32,

@@ -4,7 +4,7 @@ A method is made on a `Bench`, one problem on one device. What can be tuned is t
 its own; the report split of other runs is reported.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -130,17 +130,26 @@ def _direction_of(bench: Bench, controller: Controller) -> optax.GradientTransfo
     return rivals.with_decay(optimizer, optimizer.sample(jax.random.key(0)))
 
 
+def as_settings(
+    bench: Bench, controller: Controller, policies: Sequence[Any]
+) -> tuple[LoopOptimizer, Numbers]:
+    """Policies through the door, each a setting of one method and so of one compiled program.
+
+    Args:
+      bench: where they are used.
+      controller: all else of them.
+      policies: of the same shape as the controller's.
+    """
+
+    def made(numbers, start):
+        return through_the_door(bench, controller.replace(policy=numbers["policy"]))
+
+    stacked = jax.tree.map(lambda *x: jnp.stack([jnp.asarray(y) for y in x]), *policies)
+    return LoopOptimizer(made, observe_fn=_hyperparameters), {"policy": stacked}
+
+
 def _through_the_door(controller: Controller) -> Method:
-    """The policy's arrays are the numbers, so that controllers of one shape share compiled programs."""
-
-    def make(bench: Bench) -> tuple[LoopOptimizer, Numbers]:
-        def made(numbers, start):
-            return through_the_door(bench, controller.replace(policy=numbers["policy"]))
-
-        policy = jax.tree.map(lambda x: jnp.asarray(x)[None], controller.policy)
-        return LoopOptimizer(made, observe_fn=_hyperparameters), {"policy": policy}
-
-    return Method(make)
+    return Method(lambda bench: as_settings(bench, controller, [controller.policy]))
 
 
 def _hyperparameters(state: Any) -> LayerHyperparameters:

@@ -11,10 +11,10 @@ it on a suite has looked at it: docs/looks.md.
 import argparse
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -24,12 +24,11 @@ from experiments.problems.suites import problems_of, training_of
 from experiments.runs.errors import UserError
 from experiments.runs.progress import say
 from experiments.suites.bench import Bench
-from experiments.suites.methods import through_the_door
+from experiments.suites.methods import as_settings
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
 from ganno_jax.env import make_mesh
-from ganno_jax.env.whole_update import WholeUpdate
-from ganno_jax.evaluation.optax_loop import LoopOptimizer, Numbers
+from ganno_jax.env.whole_update import WholeUpdate, part_of
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.policies.agents import teams_of, with_actions
 
@@ -43,13 +42,13 @@ class Variant(NamedTuple):
 
     def of(self, controller: Controller) -> Controller:
         """The controller with that much of it."""
-
-        def kept(space: WholeUpdate) -> WholeUpdate:
-            space = space.with_share(self.share)
-            space = space.with_size(self.size * space.size.relative_size)
-            return space.with_forgetting(self.forgetting * space.forgetting.kappa)
-
-        return controller.replace(policy=with_actions(controller.policy, kept))
+        change = partial(
+            part_of,
+            action_share=self.share,
+            size_share=self.size,
+            forgetting_share=self.forgetting,
+        )
+        return controller.replace(policy=with_actions(controller.policy, change))
 
 
 BASE = Variant(0.0, 1.0, 1.0)
@@ -73,14 +72,10 @@ def measure(
     """
     mesh = make_mesh(jax.local_devices())
     bench = Bench(problem, training_of(problem, data_dir), mesh, Effort(tuning_seeds=num_seeds))
-
-    def made(numbers: Numbers, start: object):
-        return through_the_door(bench, controller.replace(policy=numbers))
-
     policies = [variant.of(controller).policy for variant in variants]
-    numbers = jax.tree.map(lambda *x: jnp.stack([jnp.asarray(y) for y in x]), *policies)
+    optimizer, numbers = as_settings(bench, controller, policies)
     rows, runs = np.divmod(np.arange(len(variants) * num_seeds), num_seeds)
-    found = bench.train(LoopOptimizer(made), numbers, rows, runs, report=False)
+    found = bench.train(optimizer, numbers, rows, runs, report=False)
     losses = log_losses(found.selection_loss, found.first_loss, found.diverged)
     return losses.reshape(len(variants), num_seeds)
 

@@ -28,7 +28,7 @@ def test_updates_of_programs_apart_are_those_of_one_program(num_devices, rollout
     updated = Updates(agents, agents.init(jax.random.key(0), mesh), mesh)
     state, rows = agents.init(jax.random.key(0), mesh), []
     for _ in range(3):
-        state, metrics = updated(agents, state)
+        state, metrics = updated(state)
         rows.append(jax.device_get(metrics))
     together, expected = train(agents, agents.init(jax.random.key(0), mesh), 3, mesh)
     assert set(rows[0]) == set(expected)

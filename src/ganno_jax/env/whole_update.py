@@ -166,6 +166,27 @@ class WholeUpdate:
         return self.replace(size=self.size.with_share(share), forgetting=forgetting)
 
 
+def part_of(
+    space: RelativeUpdate | WholeUpdate,
+    action_share: float,
+    size_share: float,
+    forgetting_share: float,
+) -> RelativeUpdate | WholeUpdate:
+    """The same space with less, or more, of its actions and of its base.
+
+    Args:
+      space: of the agents.
+      action_share: of their log actions, >= 0.
+      size_share: of the base's size, > 0.
+      forgetting_share: of the base's forgetting, >= 0; without effect where there is none.
+    """
+    space = space.with_share(action_share)
+    if not isinstance(space, WholeUpdate):
+        return space.with_size(size_share * space.relative_size)
+    space = space.with_size(size_share * space.size.relative_size)
+    return space.with_forgetting(forgetting_share * space.forgetting.kappa)
+
+
 REFERENCE_STEPS = 600
 
 

@@ -10,9 +10,8 @@ from ganno_jax.env.observation import Observation
 from ganno_jax.inner.hyperparameters import Decision
 
 
-@struct.dataclass
-class RandomPolicy:
-    """Agents that act at random: uniform over action numbers, or standard normal."""
+class _Untaught:
+    """What policies without weights share."""
 
     actions: ActionSpace
 
@@ -25,6 +24,13 @@ class RandomPolicy:
         """No memory."""
         del observation
         return ()
+
+
+@struct.dataclass
+class RandomPolicy(_Untaught):
+    """Agents that act at random: uniform over action numbers, or standard normal."""
+
+    actions: ActionSpace
 
     def act(
         self, state: tuple[()], observation: Observation, key: PRNGKeyArray
@@ -45,20 +51,10 @@ class RandomPolicy:
 
 
 @struct.dataclass
-class NeutralPolicy:
+class NeutralPolicy(_Untaught):
     """What agents stand on, without them: the action that changes nothing, in every layer at every decision."""
 
     actions: ActionSpace
-
-    @property
-    def sets(self) -> tuple[str, ...]:
-        """The hyperparameters that the actions set."""
-        return self.actions.sets
-
-    def init(self, observation: Observation) -> tuple[()]:
-        """No memory."""
-        del observation
-        return ()
 
     def act(
         self, state: tuple[()], observation: Observation, key: PRNGKeyArray

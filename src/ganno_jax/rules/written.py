@@ -68,8 +68,7 @@ class Reinforce(_Written):
         Returns:
           The new state, the moving average of rewards and the mean entropy of a token's choice in nats.
         """
-        baseline = _baseline(state, rewards, self.baseline_decay)
-        advantages = rewards - jnp.where(state.num_updates == 0, baseline, state.baseline)
+        baseline, advantages = _compared(state, rewards, self.baseline_decay)
         grads, entropy = jax.grad(reinforce_loss, has_aux=True)(
             state.controller, tables, advantages, self.entropy_weight
         )
@@ -106,8 +105,7 @@ class PPO(_Written):
           The new state, the moving average of rewards and the mean entropy of a token's choice in nats, before the
           first step.
         """
-        baseline = _baseline(state, rewards, self.baseline_decay)
-        advantages = rewards - jnp.where(state.num_updates == 0, baseline, state.baseline)
+        baseline, advantages = _compared(state, rewards, self.baseline_decay)
         advantages = scaled_advantages(advantages, rewards)
         old_log_probs = controller.choices(state.controller, tables).log_probs
 
@@ -183,9 +181,14 @@ def _init(key: PRNGKeyArray, hidden: int) -> ControllerState:
     )
 
 
-def _baseline(state: ControllerState, rewards: Rewards, decay: float | Array) -> Float[Array, ""]:
+def _compared(
+    state: ControllerState, rewards: Rewards, decay: float | Array
+) -> tuple[Float[Array, ""], Rewards]:
+    """The moving average with these rewards, and their excess over the one before; of the first ones over their own."""
+    is_first = state.num_updates == 0
     moved = decay * state.baseline + (1.0 - decay) * rewards.mean()
-    return jnp.where(state.num_updates == 0, rewards.mean(), moved)
+    baseline = jnp.where(is_first, rewards.mean(), moved)
+    return baseline, rewards - jnp.where(is_first, baseline, state.baseline)
 
 
 def _apply(params: Controller, opt_state: Any, grads: Controller, learning_rate: float | Array):

@@ -30,7 +30,8 @@ class TaskFamily:
     loss_fn: LossFn = struct.field(pytree_node=False)
     dataset: Dataset
     data_fraction: Distribution | None = None  # share of the training split in use, (0, 1]
-    label_noise: Distribution | None = None  # probability of a wrong training label, [0, 1]
+    # Probability of a wrong training label, at most 1; below 0 is none: half of the tasks of Uniform(-0.2, 0.2).
+    label_noise: Distribution | None = None
     width: Distribution | None = None  # share of hidden units in use, (0, 1]
     weight_scale: Distribution | None = None  # factor on the initial kernels, > 0
     rescaling: Distribution | None = None  # see `Task.init`, > 0

@@ -102,7 +102,7 @@ def noisy_targets(
     Args:
       targets: class ids in `[0, num_classes)`; for sequences every place has noise of its own.
       indices: which examples these are, in the numbering of the whole split.
-      noise_probability: chance of a target to be replaced, in [0, 1].
+      noise_probability: chance of a target to be replaced, at most 1; below 0 is none.
       num_classes: the wrong class is uniform over the other `num_classes - 1`.
       key: one per training.
     """

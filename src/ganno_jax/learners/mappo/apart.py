@@ -1,7 +1,7 @@
 """Updates of a learner with many envs as several programs: one for each env and one that learns.
 
-A program of thirty envs takes the compiler far longer than thirty programs of one, which are compiled side by side
-besides. The update is that of `MAPPO.update`.
+Programs of one env are compiled side by side and kept one by one in a compilation cache, so an env that is added later
+costs its own program alone. The update is that of `MAPPO.update`.
 """
 
 import os
@@ -23,7 +23,7 @@ from ganno_jax.learners.training import with_finite
 
 
 class Updates:
-    """Compiled updates: `updates(learner, state)` is the state after one more, and its metrics with `finite`."""
+    """Compiled updates: `updates(state)` is the state after one more, and its metrics with `finite`."""
 
     def __init__(self, learner: MAPPO, state: LearnerState, mesh: Mesh):
         """Compile, as many programs at a time as there are cores.
@@ -33,6 +33,7 @@ class Updates:
           state: of the structure that all states will have, from `init` with this mesh.
           mesh: from `make_mesh`.
         """
+        self._learner = learner
         specs = carried.specs_of(learner, state, "rollouts")
         whole, split = PartitionSpec(), PartitionSpec(AXIS)
         on_mesh = partial(jax.shard_map, mesh=mesh, check_vma=False)
@@ -58,12 +59,10 @@ class Updates:
             learning = jax.jit(learn).lower(learner, state, ends, batches).compile()
             self._gather, self._learn = [program.result() for program in compiled], learning
 
-    def __call__(
-        self, learner: MAPPO, state: LearnerState
-    ) -> tuple[LearnerState, dict[str, Float[Array, ""]]]:
-        gathered = [program(learner, state) for program in self._gather]
+    def __call__(self, state: LearnerState) -> tuple[LearnerState, dict[str, Float[Array, ""]]]:
+        gathered = [program(self._learner, state) for program in self._gather]
         ends, batches = zip(*gathered, strict=True)
-        return self._learn(learner, state, ends, batches)
+        return self._learn(self._learner, state, ends, batches)
 
 
 def _batch_specs() -> Batch:

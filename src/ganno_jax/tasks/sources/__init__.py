@@ -209,13 +209,9 @@ def _read_standard(folder: Path, name: str, download: bool) -> ImageArrays:
     if (arrays := standard.read_raw(folder, name)) is not None:
         return arrays
     if not download:
-        raise FileNotFoundError(
-            standard.missing(folder, name, standard.IMAGES[name], "downloading was off")
-        )
+        raise FileNotFoundError(standard.missing(folder, name, "downloading was off"))
     try:
         return prepared.read(prepare(name, folder))
     except OSError as error:
         reason = f"downloading failed: {type(error).__name__}: {error}"
-        raise FileNotFoundError(
-            standard.missing(folder, name, standard.IMAGES[name], reason)
-        ) from error
+        raise FileNotFoundError(standard.missing(folder, name, reason)) from error

@@ -56,18 +56,18 @@ def find_text(folder: Path, name: str) -> Path:
     for place in (folder, folder / "text", folder / name):
         if (place / TEXTS[name].files).is_file():
             return place / TEXTS[name].files
-    raise FileNotFoundError(missing(folder, name, TEXTS[name], "texts are not downloaded"))
+    raise FileNotFoundError(missing(folder, name, "texts are not downloaded"))
 
 
-def missing(folder: Path, name: str, standard: Standard, reason: str) -> str:
+def missing(folder: Path, name: str, reason: str) -> str:
     """The one message for all sets that are not there.
 
     Args:
       folder: that was searched.
-      name: of the set.
-      standard: what is looked for.
+      name: of the set, in `IMAGES` or `TEXTS`.
       reason: why it was not downloaded.
     """
+    standard = (IMAGES | TEXTS)[name]
     if name in TEXTS:
         return (
             f"data set {name!r} is not in {folder} ({reason}). Expected: {standard.files}, there "
