@@ -29,6 +29,7 @@ except ModuleNotFoundError:
 
 from experiments.configs import presets
 from experiments.configs.broad import SUITES, SuiteExperiment
+from experiments.configs.broad_presets import suite_of
 from experiments.configs.config import PROGRAM, Scale
 from experiments.configs.place import PlaceConfig
 from experiments.configs.registry import AnyConfig, commands_of, takes_processes
@@ -162,7 +163,7 @@ def _parse_suite(command: str, controller: str, words: Sequence[str]) -> AnyConf
         raise UserError(f"no suite {suite!r}; there are: {', '.join(SUITES)}")
     at = next(i for i, word in enumerate(words) if word.split("=")[0] == "--suite")
     rest = [*words[:at], *words[at + (1 if "=" in words[at] else 2) :]]
-    default = SuiteExperiment(preset=suite, controller=controller)
+    default = suite_of(suite, controller)
     wants_help = "-h" in rest or "--help" in rest
     _check_options([] if wants_help else rest, SuiteExperiment)
     program = f"{PROGRAM} {command} CONTROLLER --suite {suite}"

@@ -19,7 +19,8 @@ from experiments.configs.bounds import (
 from experiments.configs.config import NOISY_FEATURES, Scale, Shape, TeamConfig
 from experiments.configs.place import PlaceConfig
 
-SUITES = ("development", "second", "third", "unseen")
+SUITES = ("development", "second", "third", "unseen", "trainings")
+SuiteScale = Literal["small", "medium", "paper"]
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,15 @@ class Effort:
     """How many runs stand behind every number of a suite."""
 
     num_seeds: int = 10
-    """Reported runs per method and problem, >= 4."""
+    """Reported runs per method and problem, >= 3."""
     tuning_seeds: int = 20
     """Runs of each of the last candidates where a method is tuned; others than the reported ones."""
     peak_factor: float = 1.8
     """Peak rates are at most this factor apart around the best one, > 1."""
     num_trials: int = 100
     """Random settings of NAdamW."""
+    most_kept: int = 8
+    """Settings that go on from one round of tuning to the next, at most; few where a training takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,9 @@ class SuiteConfig(Effort):
     problems: str | None = None
     """TOML file of problems (docs/suites.md), or Python file with a tuple PROBLEMS, in the place of the suite's own."""
     methods: tuple[str, ...] = ()
-    """Only methods whose names contain one of these words, besides the controller and the best tuned schedule."""
+    """Only methods whose names contain one of these words, besides the controller and what it is compared with."""
+    schedules: bool = True
+    """Whether that is the best of 14 tuned schedules; else it is tuned AdamW, which costs a tenth."""
     blind: str | None = None
     """Controller file of agents without features (--broad.hidden_features all), with as many updates."""
     more: tuple[str, ...] = ()
@@ -158,8 +163,8 @@ class SuiteExperiment:
     preset: Annotated[str, tyro.conf.Suppress] = "development"
     """Which suite."""
     controller: Annotated[str, tyro.conf.Suppress] = ""
-    scale: Scale = "small"
-    """small: minutes to hours on two CPU cores; paper: for an accelerator."""
+    scale: SuiteScale = "small"
+    """small: minutes to hours on two CPU cores; medium: hours, of real sizes; paper: for an accelerator."""
     suite: SuiteConfig = field(default_factory=SuiteConfig)
     run: PlaceConfig = field(default_factory=PlaceConfig)
 

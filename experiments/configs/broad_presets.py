@@ -2,10 +2,31 @@
 
 import dataclasses
 
-from experiments.configs.broad import BroadConfig, BroadExperiment
+from experiments.configs.broad import (
+    BroadConfig,
+    BroadExperiment,
+    SuiteConfig,
+    SuiteExperiment,
+)
 from experiments.configs.config import (
     Scale,
 )
+
+
+def suite_of(name: str, controller: str) -> SuiteExperiment:
+    """A suite of one controller, with the effort that suits the cost of its trainings.
+
+    Args:
+      name: one of `broad.SUITES`.
+      controller: name or file of the controller.
+    """
+    if name != "trainings":
+        return SuiteExperiment(preset=name, controller=controller)
+    effort = SuiteConfig(
+        num_seeds=3, tuning_seeds=1, peak_factor=3.2, most_kept=1, schedules=False,
+        methods=("its base", "AdamW, tuned", "Muon, tuned", "AdamW 1e-3", "AlgoPerf"),
+    )  # fmt: skip
+    return SuiteExperiment(preset=name, controller=controller, scale="medium", suite=effort)
 
 
 def broad(scale: Scale = "small") -> BroadExperiment:

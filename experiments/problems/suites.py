@@ -8,6 +8,7 @@ from experiments.problems.files import read_problems
 from experiments.problems.problem import Problem, build
 from experiments.problems.second import SECOND
 from experiments.problems.third import THIRD
+from experiments.problems.trainings import TRAININGS
 from experiments.problems.unseen import UNSEEN
 from experiments.runs.errors import UserError
 from ganno_jax.inner import Training
@@ -17,6 +18,7 @@ SUITES: dict[str, dict[str, tuple[Problem, ...]]] = {
     "second": {"small": SECOND},
     "third": {"small": THIRD},
     "unseen": {"small": UNSEEN},
+    "trainings": {"medium": TRAININGS},
 }
 """By suite and scale."""
 

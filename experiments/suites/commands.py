@@ -18,9 +18,9 @@ from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
 from experiments.runs.signals import StopRequest
 from experiments.suites.cells import Cell, Suite, cost
-from experiments.suites.methods import OURS, REFERENCE, chosen
+from experiments.suites.methods import ADAMW, OURS, REFERENCE, chosen
 from experiments.suites.present import present
-from experiments.suites.results import problem_rows
+from experiments.suites.results import problem_rows, reference_of
 from ganno_jax.baselines import load_weights
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
@@ -129,10 +129,11 @@ def present_stored(
 def check_suite(settings: SuiteConfig) -> None:
     """Raise a `UserError` for a number that is too small, or a folder of data that is not there."""
     bounds = {
-        "num_seeds": (4, MOST_RUNS),
+        "num_seeds": (3, MOST_RUNS),
         "tuning_seeds": (1, MOST_RUNS),
         "peak_factor": (1.01, 1000),
         "num_trials": (1, MOST_RUNS),
+        "most_kept": (1, MOST_RUNS),
     }
     try:
         require_within(
@@ -163,7 +164,7 @@ def _suite(folder: RunFolder, controller: Controller, settings: SuiteConfig) -> 
 
 def _names(suite: Suite, settings: SuiteConfig) -> tuple[str, ...]:
     try:
-        return chosen(suite.methods, settings.methods)
+        return chosen(suite.methods, settings.methods, REFERENCE if settings.schedules else ADAMW)
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -224,8 +225,9 @@ def _one(
 
 def _sentence(cells: Mapping[str, Cell]) -> str:
     rows = {row["method"]: row for row in problem_rows(cells)}
-    info = cells[REFERENCE].info
+    reference = reference_of(cells)
+    info = cells[reference].info
     return (
-        f"controller {rows[OURS]['log_loss']:.3f}, {info['schedule']} at the best of "
-        f"{info['tuning_runs']} tuning runs {rows[REFERENCE]['log_loss']:.3f}"
+        f"controller {rows[OURS]['log_loss']:.3f}, {info.get('schedule', reference)} at the best of "
+        f"{info['tuning_runs']} tuning runs {rows[reference]['log_loss']:.3f}"
     )

@@ -238,8 +238,15 @@ def _whole(
     )
 
 
-def chosen(names: Mapping[str, Method], words: tuple[str, ...]) -> tuple[str, ...]:
-    """The methods whose names contain one of the words, the controller and the best tuned schedule.
+def chosen(
+    names: Mapping[str, Method], words: tuple[str, ...], reference: str = REFERENCE
+) -> tuple[str, ...]:
+    """The methods whose names contain one of the words, the controller and what it is compared with.
+
+    Args:
+      names: all methods.
+      words: parts of names; none for all methods.
+      reference: what the controller is compared with. Others do without the schedules.
 
     Raises:
       ValueError: a word that no name contains.
@@ -247,7 +254,7 @@ def chosen(names: Mapping[str, Method], words: tuple[str, ...]) -> tuple[str, ..
     for word in words:
         if not any(word.lower() in name.lower() for name in names):
             raise ValueError(f"no method is named like {word!r}; there are: {'; '.join(names)}")
-    always = (OURS, REFERENCE)
+    always = (OURS, reference)
     return tuple(
         name
         for name in names

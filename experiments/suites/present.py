@@ -8,7 +8,7 @@ from jaxtyping import Float
 from experiments.runs.folder import RunFolder
 from experiments.runs.results import finish
 from experiments.suites.cells import Cell
-from experiments.suites.methods import BLIND, OURS, REFERENCE
+from experiments.suites.methods import BLIND, OURS
 from experiments.suites.results import (
     differences,
     finals,
@@ -16,6 +16,7 @@ from experiments.suites.results import (
     overall,
     overview,
     problem_rows,
+    reference_of,
     shown,
 )
 from ganno_jax import plots
@@ -24,7 +25,6 @@ from ganno_jax.evaluation.tables import Row
 from ganno_jax.plots.suite import sweep_panels
 
 Found = Mapping[str, Mapping[str, Cell]]
-_DIFFERENCE = "final report log loss minus the best tuned schedule's"
 
 
 def present(folder: RunFolder, title: str, found: Found, along: Mapping[str, Found]) -> None:
@@ -45,7 +45,8 @@ def present(folder: RunFolder, title: str, found: Found, along: Mapping[str, Fou
     ours = next(row for row in totals if row["method"] == OURS)
     numbers = {
         "problems": ours["problems"],
-        "problems_at_or_below_best_tuned_schedule": ours["at_or_below"],
+        "reference": reference_of(next(iter(found.values()))),
+        "problems_at_or_below_reference": ours["at_or_below"],
         "mean_difference": ours["difference"],
         "mean_difference_lower": ours["difference_lower"],
         "mean_difference_upper": ours["difference_upper"],
@@ -60,7 +61,7 @@ def present(folder: RunFolder, title: str, found: Found, along: Mapping[str, Fou
             "Every problem: the controller's report log loss and accuracy, and its log loss minus others'",
             rows,
         ),
-        ("All methods over all problems, against the best tuned schedule", shown(totals)),
+        (f"All methods over all problems, against {numbers['reference']}", shown(totals)),
     ]
     sentence = headline(found, f"{title} suite, {len(found)} problems")
     finish(folder, sentence, numbers, tables, pictures, _notes(title, found, totals), shown=2)
@@ -78,7 +79,12 @@ def _notes(title: str, found: Found, totals: list[Row]) -> list[str]:
         f"problem. Resampling those runs, a choice costs at most {_largest(totals, 'choice_loss'):.3f} on average.",
         "Every method runs in a plain Optax loop; the controller as users get it, with default arguments.",
     ]
-    if title != "unseen":
+    if title == "trainings":
+        notes.append(
+            "Nothing was chosen by these trainings; most of their data sets are, at other sizes, in suites that "
+            "settings were chosen by (docs/looks.md)."
+        )
+    elif title != "unseen":
         notes.append(
             "Settings of controllers, or what they learned on, were chosen by looking at this suite (docs/looks.md): "
             "it says nothing about problems that nobody looked at."
@@ -98,22 +104,24 @@ def _draw(
 ) -> list[tuple[str, str]]:
     """Write the figures; captions and paths."""
     names = [row["method"] for row in totals]
+    reference = reference_of(next(iter(found.values())))
+    axis = f"final report log loss minus that of {reference}"
     gaps = {name: np.concatenate([g.ravel() for g in differences(found, name)]) for name in names}
-    best = [name for name in names if name not in (OURS, REFERENCE)][:3]
+    best = [name for name in names if name not in (OURS, reference)][:3]
     figures = {
         "profile": plots.performance_profiles(
-            gaps, highlight=[OURS, REFERENCE, *best], xlabel=_DIFFERENCE
+            gaps, highlight=[OURS, reference, *best], xlabel=axis
         ),
         "overall": plots.forest(
             [{"policy": row["method"], **row} for row in totals],
             highlight=[OURS],
             key="difference",
-            xlabel=f"{_DIFFERENCE}, mean and 95% interval over problems and runs",
+            xlabel=f"{axis}, mean and 95% interval over problems and runs",
         ),
     }
     captions = {
-        "profile": "Share of all runs of all problems that end at most so far above the best tuned schedule.",
-        "overall": "Every method over all problems, against the best tuned schedule in the same runs.",
+        "profile": f"Share of all runs of all problems that end at most so far above those of {reference}.",
+        "overall": f"Every method over all problems, against {reference} in the same runs.",
         "sweeps": "One setting varied at a time. The schedule is tuned anew for every value.",
     }
     if along:
@@ -132,6 +140,6 @@ def _panels(
         losses = {value: finals(cells) for value, cells in values.items()}
         panels[axis] = {
             name: (list(values), np.stack([losses[value][name] for value in values]))
-            for name in (OURS, REFERENCE)
+            for name in (OURS, reference_of(next(iter(values.values()))))
         }
     return panels

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from experiments.suites.cells import Cell
 from experiments.suites.methods import (
     ADAM,
+    ADAMW,
     BASE,
     BLIND,
     MUON,
@@ -35,9 +36,14 @@ from ganno_jax.evaluation.tables import Row
 
 Cells = Mapping[str, Cell]
 FIRST_ROWS = (OURS, BASE, REPLAY, BLIND)
-COMPARED = (BASE, REPLAY, BLIND, REFERENCE, MUON, NADAMW)
+COMPARED = (BASE, REPLAY, BLIND, REFERENCE, ADAMW, MUON, NADAMW)
 LEARNERS = "all learner seeds"
 _NO_NUMBERS = ("tuning_runs", "choice_loss", "selection_log_loss", "inner_steps")
+
+
+def reference_of(cells: Cells) -> str:
+    """What the controller is compared with: the best tuned schedule, or tuned AdamW where no schedules were tuned."""
+    return REFERENCE if REFERENCE in cells else ADAMW
 
 
 def finals(cells: Cells) -> dict[str, Float[np.ndarray, " run"]]:
@@ -64,10 +70,11 @@ def names_of(suite: Mapping[str, Cells]) -> list[str]:
 def problem_rows(cells: Cells) -> list[Row]:
     """All methods on one problem, in `FIRST_ROWS` those that a gain of agents is measured against, then best first."""
     losses = finals(cells)
+    reference = losses[reference_of(cells)]
     rows = []
     for name, cell in cells.items():
         own = bootstrap_interval(losses[name])
-        gap = paired_difference(losses[name], losses[REFERENCE])
+        gap = paired_difference(losses[name], reference)
         broken = ~np.isfinite(cell.result.final_loss)
         rows.append(
             {
@@ -75,7 +82,7 @@ def problem_rows(cells: Cells) -> list[Row]:
                 **_keys("log_loss", own),
                 "accuracy": float(accuracies(cell).mean()),
                 **_keys("difference", gap),
-                "P_better": probability_of_improvement(losses[name], losses[REFERENCE]).estimate,
+                "P_better": probability_of_improvement(losses[name], reference).estimate,
                 "over_Adam": over_adam(cells, name),
                 "share_diverged": float(broken.mean()),
                 "selection_log_loss": float(selection_losses(cell).mean()),
@@ -108,25 +115,32 @@ def overview(suite: Mapping[str, Cells]) -> list[Row]:
 
 
 def differences(
-    suite: Mapping[str, Cells], name: str, other: str = REFERENCE
+    suite: Mapping[str, Cells], name: str, other: str | None = None
 ) -> list[Float[np.ndarray, "learner run"]]:
-    """Report log loss of a method minus another's in the same run, by problem; `LEARNERS` is all learner seeds."""
+    """Report log loss of a method minus another's in the same run, by problem; `LEARNERS` is all learner seeds.
+
+    Args:
+      suite: cells by problem and method.
+      name: of the method.
+      other: what is subtracted; what the controller is compared with by default.
+    """
     found = []
     for cells in suite.values():
         losses = finals(cells)
         ours = [losses[n] for n in (_learners(cells) if name == LEARNERS else [name])]
-        found.append(np.stack(ours) - losses[other])
+        found.append(np.stack(ours) - losses[other or reference_of(cells)])
     return found
 
 
 def overall(suite: Mapping[str, Cells]) -> list[Row]:
-    """One row per method over all problems, against the best tuned schedule in the same runs; `FIRST_ROWS` first.
+    """One row per method over all problems, against `reference_of` in the same runs; `FIRST_ROWS` first.
 
     `difference` has the interval over problems, learner seeds and runs together, `runs_lower` and `runs_upper` that
     over the runs of these very problems. `over_Adam` is the median over the problems of the speed-up over tuned
     Adam, 0 in a problem whose last loss under Adam is never reached.
     """
     names = names_of(suite)
+    reference = reference_of(next(iter(suite.values())))
     if len(_learners(next(iter(suite.values())))) > 1:
         names = [*names, LEARNERS]
     rows = []
@@ -139,7 +153,7 @@ def overall(suite: Mapping[str, Cells]) -> list[Row]:
         mine = [cells[own] for cells in suite.values()]
         theirs = [finals(cells) for cells in suite.values()]
         accuracy = [
-            accuracies(c).mean() - accuracies(r[REFERENCE]).mean()
+            accuracies(c).mean() - accuracies(r[reference]).mean()
             for c, r in zip(mine, suite.values(), strict=True)
         ]
         over = [over_adam(cells, own) for cells in suite.values() if ADAM in cells]
@@ -159,7 +173,7 @@ def overall(suite: Mapping[str, Cells]) -> list[Row]:
                 "worst_problem": list(suite)[worst.problem],
                 "P_better": float(
                     np.mean(
-                        [probability_of_improvement(t[own], t[REFERENCE]).estimate for t in theirs]
+                        [probability_of_improvement(t[own], t[reference]).estimate for t in theirs]
                     )
                 ),
                 "over_Adam": float(np.median(np.nan_to_num(over, nan=0.0))) if over else np.nan,
@@ -168,7 +182,7 @@ def overall(suite: Mapping[str, Cells]) -> list[Row]:
                     np.mean(
                         [
                             (
-                                selection_losses(cells[own]) - selection_losses(cells[REFERENCE])
+                                selection_losses(cells[own]) - selection_losses(cells[reference])
                             ).mean()
                             for cells in suite.values()
                         ]

@@ -56,7 +56,8 @@ class Settings:
 def rungs(effort: Effort, *kept: int) -> tuple[Rung, ...]:
     """Two seeds for all settings, four for those kept, all tuning seeds for those kept of them."""
     seeds = [min(n, effort.tuning_seeds) for n in (2, 4, effort.tuning_seeds)]
-    return tuple(Rung(n, k) for n, k in zip(seeds, (*kept, 1), strict=True))
+    goes_on = [min(k, effort.most_kept) for k in (*kept, 1)]
+    return tuple(Rung(n, k) for n, k in zip(seeds, goes_on, strict=True))
 
 
 def grid(

@@ -1,0 +1,85 @@
+"""Real trainings: data at full size, thousands of steps, and the optimizer that a user would take for them.
+
+Nothing is chosen by them. Fashion-MNIST, CIFAR-10, the text and the generated table are, at other sizes and with other
+networks, in suites that settings were chosen by; controllers learned on small MNIST images (docs/suites.md).
+"""
+
+from experiments.problems.problem import ADAM_PEAKS, Problem
+
+_CIFAR = {"name": "cifar10", "max_held_out": 4_000}
+_TEXT = {"name": "tinyshakespeare"}
+
+
+def _adamw(
+    name: str, data: dict, network: dict, steps: int, batch_size: int, num_reward: int = 256
+) -> Problem:
+    return Problem(
+        name,
+        data,
+        network,
+        optimizer="adamw",
+        weight_decay=(1e-2, 1e-2),
+        batch_size=batch_size,
+        num_reward=num_reward,
+        peaks=ADAM_PEAKS,
+    ).of_steps(steps)
+
+
+TRAININGS = (
+    _adamw(
+        "Fashion-MNIST 28x28, CNN, 10 epochs",
+        {"name": "fashion_mnist"},
+        {"name": "cnn", "channels": (16, 32)},
+        steps=4_200,
+        batch_size=128,
+    ),
+    _adamw(
+        "MNIST 28x28, autoencoder, 14 epochs",
+        {"name": "mnist"},
+        {"name": "autoencoder", "features": (128, 32, 128)},
+        steps=6_000,
+        batch_size=128,
+    ),
+    _adamw(
+        "table, embeddings of categories, 20,000 steps",
+        {"name": "generated_categories"},
+        {"name": "tabular", "cardinalities": (24, 12, 6, 3), "features": 64, "num_blocks": 3},
+        steps=20_000,
+        batch_size=64,
+    ),
+    _adamw(
+        "series, regression by a deep MLP, 10,000 steps",
+        {"name": "generated_waves", "standardize_targets": True},
+        {"name": "mlp", "features": (128, 128, 64), "activation": "gelu"},
+        steps=10_000,
+        batch_size=64,
+    ),
+    _adamw(
+        "characters, GRU, 3,000 steps",
+        _TEXT,
+        {"name": "gru", "features": (128,), "embed_features": 32},
+        steps=3_000,
+        batch_size=32,
+    ),
+    _adamw(
+        "characters, Transformer of four blocks, 3,000 steps",
+        _TEXT,
+        {"name": "transformer", "features": 64, "num_blocks": 4, "max_length": 64},
+        steps=3_000,
+        batch_size=32,
+    ),
+    _adamw(
+        "CIFAR-10 32x32, residual network, 5 epochs",
+        _CIFAR,
+        {"name": "resnet8", "channels": 8},
+        steps=1_800,
+        batch_size=128,
+    ),
+    _adamw(
+        "CIFAR-10 32x32, vision transformer, 5 epochs",
+        _CIFAR,
+        {"name": "vit", "patch": 4, "features": 48, "num_blocks": 3},
+        steps=3_600,
+        batch_size=64,
+    ),
+)
