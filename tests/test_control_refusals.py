@@ -1,5 +1,6 @@
 """What `control` cannot work with is said in one line."""
 
+import jax
 import jax.numpy as jnp
 import optax
 import pytest
@@ -54,7 +55,18 @@ def test_a_state_of_another_direction_is_named():
     states = [
         ganno_jax.control(d, make_controller(), 8) for d in (optax.trace(0.9), optax.identity())
     ]
-    with pytest.raises(
-        ValueError, match=r"another controller, direction or version.*direction\.trace"
-    ):
+    with pytest.raises(ValueError, match=r"another controller or direction: .*direction\.trace"):
         states[1].update(PARAMS, states[0].init(PARAMS), PARAMS)
+
+
+def test_a_state_of_another_version_names_both():
+    old, new = (
+        ganno_jax.control(d, make_controller(), 8) for d in (optax.trace(0.9), optax.identity())
+    )
+    state = old.init(PARAMS)
+    earlier = state._replace(outline=state.outline.replace(version="0.0.7"))
+    said = rf"another version of the library, 0\.0\.7, and here it is {ganno_jax.__version__}: "
+    with pytest.raises(ValueError, match=said):
+        new.update(PARAMS, earlier, PARAMS)
+    updates, _ = old.update(PARAMS, earlier, PARAMS)  # what fits is used as it is
+    assert jax.tree.structure(updates) == jax.tree.structure(PARAMS)

@@ -6,6 +6,7 @@ import graphlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
@@ -25,6 +26,7 @@ ROOMS = (
     "rules",
     "evaluation",
 )  # in the order of the data flow
+ALONE = ("extras", "version")  # without imports, so that anything may import them
 TOP = (
     "control",
     "door",
@@ -36,7 +38,7 @@ TOP = (
     "checkpoint",
     "plots",
     "baselines",
-    "extras",
+    *ALONE,
     "__init__",
 )  # may import any room
 # No room: what stands beside the data flow, and whom it may import.
@@ -79,7 +81,7 @@ def room_of(path: Path) -> str:
 
 
 def imported(path: Path) -> set[str]:
-    """Rooms and top modules that a file imports, at any depth of its code; `extras`, which has no imports, apart."""
+    """Rooms and top modules that a file imports, at any depth of its code, without those of `ALONE`."""
     names = set()
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
@@ -90,11 +92,12 @@ def imported(path: Path) -> set[str]:
             names |= (
                 {f"{base}.{alias.name}" for alias in node.names} if base == "ganno_jax" else {base}
             )
-    return {name.split(".")[1] for name in names if name.startswith("ganno_jax.")} - {"extras"}
+    return {name.split(".")[1] for name in names if name.startswith("ganno_jax.")} - {*ALONE}
 
 
-def test_extras_imports_nothing_of_the_package():
-    text = (PACKAGE / "extras.py").read_text()
+@pytest.mark.parametrize("name", ALONE)
+def test_what_stands_alone_imports_nothing_of_the_package(name):
+    text = (PACKAGE / f"{name}.py").read_text()
     assert "from ganno_jax" not in text
     assert "import ganno_jax" not in text
 
@@ -283,3 +286,8 @@ def named_by(nodes: Iterable[ast.AST]) -> set[str]:
         if isinstance(node, ast.ImportFrom):
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def test_the_version_is_that_of_the_package():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        assert ganno_jax.__version__ == tomllib.load(file)["project"]["version"]

@@ -22,6 +22,7 @@ from ganno_jax.learners import MAPPO, MAPPOConfig, make_mesh, train
 from ganno_jax.optimizer import optimizer
 from ganno_jax.policies import AgentPolicy, Policy
 from ganno_jax.tasks import Dataset, Task, TaskFamily
+from ganno_jax.version import VERSION
 
 if TYPE_CHECKING:
     from ganno_jax import baselines as baselines
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from ganno_jax import plots as plots
     from ganno_jax import rules as rules
 
-__version__ = "0.1.0"
 
+__version__ = VERSION
 _LAZY = ("baselines", "checkpoint", "plots", "rules")  # imported where they are used first: seconds
 
 __all__ = [

@@ -84,7 +84,7 @@ def test_another_controller_takes_the_moments_over():
     params, state = trained(first, params, first.init(params))
     other = make_controller(recurrent=False)
     second = ganno_jax.control(optax.trace(0.9), other, 20)
-    with pytest.raises(ValueError, match=r"another controller, direction or version.*migrate"):
+    with pytest.raises(ValueError, match=r"another controller or direction: .*migrate"):
         second.update(params, state, params, value=1.0)
     moved = ganno_jax.migrate(state, params, params, second)
     chex.assert_trees_all_equal(momentum(moved), momentum(state))

@@ -69,10 +69,18 @@ def check_state(state: Any, needed: ControlState) -> None:
     for path in [*wanted, *found]:
         if found.get(path) != wanted.get(path):
             raise ValueError(
-                "the state is of another controller, direction or version of the library: "
-                f"{path} is {found.get(path, 'missing')}, needed is {wanted.get(path, 'none')}. To carry "
+                f"the state is of another {_kind(state, needed)}: {path} is "
+                f"{found.get(path, 'missing')}, needed is {wanted.get(path, 'none')}. To carry "
                 f"on with what fits: {_MIGRATE}."
             )
+
+
+def _kind(state: ControlState, needed: ControlState) -> str:
+    """What a state that does not fit is of another."""
+    before, now = state.outline.version, needed.outline.version
+    if before == now:
+        return "controller or direction"
+    return f"version of the library, {before}, and here it is {now}"
 
 
 def _shapes(tree: PyTree) -> dict[str, str]:

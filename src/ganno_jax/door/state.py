@@ -8,14 +8,16 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from ganno_jax.door.clock import Clock
 from ganno_jax.door.policy_state import RatesState
+from ganno_jax.version import VERSION
 
 
 @struct.dataclass
 class Outline:
-    """Static: the layers, first to last, and when decisions fall."""
+    """Static: the layers, first to last, when decisions fall, and the version of the library that made the state."""
 
     layers: tuple[str, ...] = struct.field(pytree_node=False)
     clock: Clock = struct.field(pytree_node=False)
+    version: str = struct.field(pytree_node=False, default=VERSION)
 
 
 class ControlState(NamedTuple):
