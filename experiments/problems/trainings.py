@@ -10,9 +10,7 @@ _CIFAR = {"name": "cifar10", "max_held_out": 4_000}
 _TEXT = {"name": "tinyshakespeare"}
 
 
-def _adamw(
-    name: str, data: dict, network: dict, steps: int, batch_size: int, num_reward: int = 256
-) -> Problem:
+def _adamw(name: str, data: dict, network: dict, steps: int, batch_size: int) -> Problem:
     return Problem(
         name,
         data,
@@ -20,32 +18,17 @@ def _adamw(
         optimizer="adamw",
         weight_decay=(1e-2, 1e-2),
         batch_size=batch_size,
-        num_reward=num_reward,
         peaks=ADAM_PEAKS,
     ).of_steps(steps)
 
 
 TRAININGS = (
     _adamw(
-        "Fashion-MNIST 28x28, CNN, 10 epochs",
-        {"name": "fashion_mnist"},
-        {"name": "cnn", "channels": (16, 32)},
-        steps=4_200,
-        batch_size=128,
-    ),
-    _adamw(
         "MNIST 28x28, autoencoder, 14 epochs",
         {"name": "mnist"},
         {"name": "autoencoder", "features": (128, 32, 128)},
         steps=6_000,
         batch_size=128,
-    ),
-    _adamw(
-        "table, embeddings of categories, 20,000 steps",
-        {"name": "generated_categories"},
-        {"name": "tabular", "cardinalities": (24, 12, 6, 3), "features": 64, "num_blocks": 3},
-        steps=20_000,
-        batch_size=64,
     ),
     _adamw(
         "series, regression by a deep MLP, 10,000 steps",
@@ -55,18 +38,32 @@ TRAININGS = (
         batch_size=64,
     ),
     _adamw(
-        "characters, GRU, 3,000 steps",
-        _TEXT,
-        {"name": "gru", "features": (128,), "embed_features": 32},
-        steps=3_000,
-        batch_size=32,
+        "table, embeddings of categories, 20,000 steps",
+        {"name": "generated_categories"},
+        {"name": "tabular", "cardinalities": (24, 12, 6, 3), "features": 64, "num_blocks": 3},
+        steps=20_000,
+        batch_size=64,
     ),
     _adamw(
-        "characters, Transformer of four blocks, 3,000 steps",
+        "Fashion-MNIST 28x28, CNN, 10 epochs",
+        {"name": "fashion_mnist"},
+        {"name": "cnn", "channels": (16, 32)},
+        steps=4_200,
+        batch_size=128,
+    ),
+    _adamw(
+        "characters, GRU, 2,000 steps",
+        _TEXT,
+        {"name": "gru", "features": (96,), "embed_features": 32},
+        steps=2_000,
+        batch_size=16,
+    ),
+    _adamw(
+        "characters, Transformer of four blocks, 2,000 steps",
         _TEXT,
         {"name": "transformer", "features": 64, "num_blocks": 4, "max_length": 64},
-        steps=3_000,
-        batch_size=32,
+        steps=2_000,
+        batch_size=16,
     ),
     _adamw(
         "CIFAR-10 32x32, residual network, 5 epochs",
