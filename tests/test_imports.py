@@ -26,7 +26,7 @@ ROOMS = (
     "rules",
     "evaluation",
 )  # in the order of the data flow
-ALONE = ("extras", "version")  # without imports, so that anything may import them
+ALONE = ("extras", "platforms", "version")  # without imports, so that anything may import them
 TOP = (
     "control",
     "door",

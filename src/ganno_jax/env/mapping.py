@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Int
 
+from ganno_jax.platforms import platform
+
 Mapping = Literal["vmap", "map", "auto"] | int
 
 AT_ONCE = 2**16
@@ -94,7 +96,7 @@ def auto_mapping(*arguments: Any) -> Mapping:
     Args:
       *arguments: pytrees with a leading training axis; only shapes matter.
     """
-    if jax.default_backend() != "cpu":
+    if platform() != "cpu":
         return "vmap"
     leaves = jax.tree.leaves(arguments)
     trainings = leaves[0].shape[0]

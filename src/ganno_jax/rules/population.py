@@ -11,6 +11,7 @@ from flax import struct
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, PyTree
 
+from ganno_jax.platforms import platform
 from ganno_jax.rules import interpreter
 from ganno_jax.rules.functions import RuleConfig
 
@@ -125,7 +126,7 @@ def train_population(
 
 def _over_rules(function: Callable[..., Array], mapping: str, *arguments: Array) -> Array:
     """A function of one rule, for all rules."""
-    one_after_another = mapping == "map" or (mapping == "auto" and jax.default_backend() == "cpu")
+    one_after_another = mapping == "map" or (mapping == "auto" and platform() == "cpu")
     if one_after_another:
         return jax.lax.map(lambda pack: function(*pack), arguments)
     return jax.vmap(function)(*arguments)

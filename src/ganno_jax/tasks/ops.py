@@ -25,6 +25,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from ganno_jax.platforms import platform
 from ganno_jax.tasks import direct_convolution
 from ganno_jax.tasks.patches import Pads, conv_batch_last, shifted_views, to_batch_last
 
@@ -36,14 +37,14 @@ AUTO_ROUTES: dict[str, Route] = {"cpu": "direct", "gpu": "im2col", "tpu": "nativ
 
 
 def resolve_route(route: str) -> str:
-    """The route that `auto` stands for on the default backend; other routes are themselves.
+    """The route that `auto` stands for on `platforms.platform`; other routes are themselves.
 
     Raises:
       ValueError: no route of that name.
     """
     if route not in get_args(Route):
         raise ValueError(f"no route {route!r}; there are: {', '.join(get_args(Route))}.")
-    return AUTO_ROUTES.get(jax.default_backend(), "im2col") if route == "auto" else route
+    return AUTO_ROUTES.get(platform(), "im2col") if route == "auto" else route
 
 
 def pooling_route(route: str, image: tuple[int, ...], kernel: tuple[int, ...]) -> str:
