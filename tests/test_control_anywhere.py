@@ -165,6 +165,7 @@ def test_data_split_over_devices_and_gradients_averaged_are_as_on_one_device():
     assert jnp.allclose(several(PARAMS, data), train(lambda x: x)(PARAMS, data), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_each_device_may_have_a_training_of_its_own():
     mesh = make_mesh(jax.devices()[:2])
     optimizer = ganno_jax.control(optax.trace(0.9), make_controller(), 6)

@@ -30,6 +30,7 @@ def python_blocks(text):
         yield "\n" * text.count("\n", 0, found.start(1)) + found.group(1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_quick_compilation")
 def test_the_loops_of_the_page_run_as_they_stand(capsys):
     page = DOCS / "training_loop.md"

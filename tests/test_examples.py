@@ -20,6 +20,7 @@ def load(name):
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_quick_compilation")
 def test_a_custom_task_is_trained_and_evaluated_in_under_sixty_lines():
     results = load("custom_task").main(num_updates=2, num_envs=4, num_runs=4)
@@ -37,6 +38,7 @@ def test_the_optax_examples_learn_with_and_without_the_controller(name, capsys):
     assert main(controlled=False, num_steps=30) < 1.5
 
 
+@pytest.mark.slow
 def test_a_train_state_learns_with_and_without_the_loss(capsys):
     losses = load("optax_train_state").main(num_steps=90)
     assert set(losses) == {"without", "with"}
@@ -59,6 +61,7 @@ def test_the_notebook_runs_and_the_controller_ends_below_an_untuned_adamw():
     assert len(names["figure"].axes) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_quick_compilation")
 def test_the_example_of_accumulated_gradients_learns(capsys):
     assert load("optax_accumulation").main(num_updates=60, num_parts=2, part_size=32) < 1.5

@@ -103,6 +103,7 @@ def test_full_weights_beside_half_ones_keep_small_updates():
     np.testing.assert_array_equal(lost["dense"]["kernel"], 1)  # each update is below its last digit
 
 
+@pytest.mark.slow
 def test_two_controls_in_a_partition_each_see_their_own_part():
     labels = {"dense0": "first", "dense1": "second"}
     both = optax.partition(

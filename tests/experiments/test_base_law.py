@@ -28,6 +28,7 @@ def test_regret_is_what_a_law_loses_to_the_best_pair():
     assert regret(Law(0.02, 0, 0, 3.0, 0, 0), [one]) == pytest.approx([2 * math.log(4 / 3)])
 
 
+@pytest.mark.slow
 def test_a_slice_is_measured_once_and_laws_are_ranked(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(base_law, "SIZES", (0.01, 0.1))
     monkeypatch.setattr(base_law, "FORGETTINGS", (0.5, 4.0))

@@ -115,6 +115,7 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
     )
 
 
+@pytest.mark.slow
 def test_one_direction_in_every_kind_makes_a_whole_optimizer(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(broad_families, "SMALL", (TINY,))
     seen = []

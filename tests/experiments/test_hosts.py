@@ -69,6 +69,7 @@ def assert_same_run(two, one, updates):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_quick_compilation")
 def test_two_processes_learn_what_one_learns(tmp_path):
     said, codes = ends(together(tmp_path / "two"))

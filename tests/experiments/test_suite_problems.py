@@ -39,6 +39,7 @@ def test_problems_of_the_development_suite_differ_in_name_and_from_those_trained
     assert all(p.num_decisions == 30 for p in broad_families.SMALL)
 
 
+@pytest.mark.slow
 def test_a_suite_of_the_users_problems_leaves_tables_figures_and_a_report(
     tmp_path, controller, capsys
 ):
@@ -89,11 +90,11 @@ def test_a_file_of_problems_that_cannot_be_used_is_one_line(content, message, tm
     [
         (
             "digits --suite held-in",
-            "no suite 'held-in'; there are: development, second, third, unseen",
+            "no suite 'held-in'; there are: development, second, third, unseen, trainings",
         ),
         ("nothing --suite development", "no controller 'nothing'; shipped are"),
         ("digits --suite development --suite.seeds 3", "no option --suite.seeds; there are"),
-        ("digits --suite development --suite.num_seeds 2", "`suite.num_seeds` must be at least 4"),
+        ("digits --suite development --suite.num_seeds 2", "`suite.num_seeds` must be at least 3"),
         ("digits --suite development --suite.data_dir /not/there", "there is no folder /not/there"),
         ("digits --suite development --suite.methods lamb", "no method is named like 'lamb'"),
         ("digits --suite development --suite.more nothing", "no controller 'nothing'"),

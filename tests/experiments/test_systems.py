@@ -159,6 +159,7 @@ def test_a_stopped_rule_search_goes_on_as_if_it_had_not_stopped(
     assert (whole / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_step_size_run_leaves_every_file_can_be_drawn_again_and_lends_its_controllers(
     tmp_path, capsys, monkeypatch
 ):
@@ -212,6 +213,7 @@ def test_a_step_size_run_leaves_every_file_can_be_drawn_again_and_lends_its_cont
     assert main(["train", "step_size_digits", *STEP_SIZE.split(), *folder, *given]) == 2
 
 
+@pytest.mark.slow
 def test_a_controller_by_layer_sets_rates_of_its_own_for_every_layer(tmp_path, monkeypatch, capsys):
     seen = []
     run = step_size_evaluation.Test.run

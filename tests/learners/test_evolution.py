@@ -85,6 +85,7 @@ def test_candidates_meet_the_same_trainings():
     assert metrics["gradient_norm"] == 0.0
 
 
+@pytest.mark.slow
 def test_on_four_devices_the_numbers_are_those_of_one():
     for one, four in zip(*map(jax.tree.leaves, (trained(1), trained(4))), strict=True):
         if not jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
