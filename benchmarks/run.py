@@ -77,9 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--write-readme", action="store_true", help="write the tables into benchmarks/README.md"
     )
     parser.add_argument("--only-readme", action="store_true", help="measure nothing; needs --json")
+    parser.add_argument(
+        "--only-targets", action="store_true", help="nor write anything; needs --json"
+    )
     args = parser.parse_args(arguments)
-    if args.only_readme and args.json is None:
-        parser.error("--only-readme needs --json DIR")
+    if (args.only_readme or args.only_targets) and args.json is None:
+        parser.error("--only-readme and --only-targets need --json DIR")
     if args.only and args.write_readme and args.json is None:
         parser.error("--only with --write-readme needs --json DIR, where the other rows are")
     if args.quick and args.write_readme:
@@ -88,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.json or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        if not args.only_readme:
+        if not (args.only_readme or args.only_targets):
             names = args.only or WITH_TARGETS + (OTHERS if args.all else ())
             failed = [n for n in names if not run_one(n, folder, args.quick, args.torch_python)]
         results = load(folder)

@@ -23,7 +23,7 @@ def suite_of(name: str, controller: str) -> SuiteExperiment:
     if name != "trainings":
         return SuiteExperiment(preset=name, controller=controller)
     effort = SuiteConfig(
-        num_seeds=3, tuning_seeds=1, peak_factor=3.2, most_kept=1, schedules=False,
+        num_seeds=3, tuning_seeds=3, peak_factor=3.2, most_kept=2, schedules=False,
         methods=("its base", "AdamW, tuned", "Muon, tuned", "AdamW 1e-3", "AlgoPerf"),
     )  # fmt: skip
     return SuiteExperiment(preset=name, controller=controller, scale="medium", suite=effort)

@@ -54,8 +54,9 @@ class Settings:
 
 
 def rungs(effort: Effort, *kept: int) -> tuple[Rung, ...]:
-    """Two seeds for all settings, four for those kept, all tuning seeds for those kept of them."""
-    seeds = [min(n, effort.tuning_seeds) for n in (2, 4, effort.tuning_seeds)]
+    """Two seeds for all settings (one of fewer than four), four for those kept, all for those kept of them."""
+    most = effort.tuning_seeds
+    seeds = [1 if most < 4 else 2, min(4, most), most]
     goes_on = [min(k, effort.most_kept) for k in (*kept, 1)]
     return tuple(Rung(n, k) for n, k in zip(seeds, goes_on, strict=True))
 
