@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TPU_VENV := .venv-tpu-plan
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: run test test-slow check docs format bench clean
+.PHONY: run test test-slow check docs format bench bench-tpu-plan clean
 
 run: $(READY)
 	$(BIN)/python -m experiments.run train digits
@@ -32,8 +33,14 @@ format: $(DEV_READY)
 bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks.run --json runs/bench
 
+# In an environment of its own: where libtpu is installed, JAX looks for a TPU at every start.
+bench-tpu-plan:
+	test -x $(TPU_VENV)/bin/python || $(PYTHON) -m venv $(TPU_VENV)
+	$(TPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tpu-plan]'
+	$(TPU_VENV)/bin/python -m benchmarks.tpu_plan
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache build dist site
+	rm -rf $(VENV) $(TPU_VENV) .pytest_cache .ruff_cache build dist site
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
