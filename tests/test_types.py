@@ -50,7 +50,6 @@ with jaxtyping.install_import_hook("ganno_jax", "array_checker.check"):
     import ganno_jax
 
 import jax
-import pytest
 import jax.numpy as jnp
 from ganno_jax import MAPPO, MAPPOConfig, make_mesh, train
 from ganno_jax.env.actions import DirectRate, RateMultipliers, ScheduleResidual
