@@ -40,7 +40,7 @@ bench-tpu-plan:
 	$(TPU_VENV)/bin/python -m benchmarks.tpu_plan
 
 clean:
-	rm -rf $(VENV) $(TPU_VENV) .pytest_cache .ruff_cache build dist site
+	rm -rf $(VENV) $(TPU_VENV) .jax_cache .pytest_cache .ruff_cache build dist site
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -54,7 +54,7 @@ def learned(run):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, compiled_once):
+def whole(tmp_path_factory):
     """A run that nobody disturbed."""
     place = tmp_path_factory.mktemp("runs")
     assert main(arguments(place)) == 0
@@ -64,22 +64,15 @@ def whole(tmp_path_factory, compiled_once):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_a_run_killed_at_random_moments_ends_bit_for_bit_as_if_it_had_not_been(
-    whole, tmp_path, compiled_once, seed
+    whole, tmp_path, seed
 ):
     moments = random.Random(seed)
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": compiled_once,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
     run = tmp_path / "digits"
     for _ in range(5):
         resume = ["--run.resume"] if (run / "config.json").is_file() else []
         process = subprocess.Popen(
             [sys.executable, "-m", "experiments.run", *arguments(tmp_path, *resume)],
             cwd=ROOT,
-            env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

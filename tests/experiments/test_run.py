@@ -244,20 +244,11 @@ def test_a_learner_that_is_not_finite_stops_and_says_since_when(tmp_path, capsys
 
 
 @pytest.mark.slow
-def test_a_killed_run_can_be_resumed_and_ends_as_if_it_had_not_been_killed(
-    whole, tmp_path, compiled_once
-):
+def test_a_killed_run_can_be_resumed_and_ends_as_if_it_had_not_been_killed(whole, tmp_path):
     words = arguments(tmp_path, ONLY_TRAIN, "--evaluate.curve_every", "0")
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": compiled_once,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
     process = subprocess.Popen(
         [sys.executable, "-m", "experiments.run", *words],
         cwd=ROOT,
-        env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
