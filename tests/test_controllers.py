@@ -142,3 +142,33 @@ def test_the_optimizer_takes_the_default_controller_where_none_is_named():
     alone = descend(ganno_jax.optimizer(12), PARAMS)
     named = descend(ganno_jax.optimizer(12, ganno_jax.load("muon")), PARAMS)
     jax.tree.map(np.testing.assert_array_equal, alone, named)
+
+
+def first_decision(**factors):
+    optimizer = ganno_jax.optimizer(12, steps_per_epoch=3, **factors)
+    return optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS, value=1.0)[1]
+
+
+def test_factors_on_the_base_multiply_size_and_forgetting():
+    plain, changed = first_decision(), first_decision(size=0.5, forgetting=2.0)
+    np.testing.assert_allclose(changed.rates, 0.5 * plain.rates, rtol=1e-6)
+    np.testing.assert_allclose(changed.forgetting, 2.0 * plain.forgetting, rtol=1e-6)
+    traced = jax.jit(lambda size: first_decision(size=size).rates)(0.5)
+    np.testing.assert_allclose(traced, changed.rates, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("factors", "said"),
+    [
+        ({"size": 0.0}, r"`size` must be a finite factor above 0; got 0\.0"),
+        ({"size": float("inf")}, "`size` must be a finite factor above 0; got inf"),
+        ({"forgetting": -1.0}, r"`forgetting` must be a finite factor above 0; got -1\.0"),
+        (
+            {"forgetting": 2.0, "controller": ganno_jax.load("nadamw")},
+            "no such size and forgetting",
+        ),
+    ],
+)
+def test_factors_that_cannot_be_are_one_line(factors, said):
+    with pytest.raises(ValueError, match=said):
+        ganno_jax.optimizer(12, **factors)

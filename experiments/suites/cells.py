@@ -29,6 +29,7 @@ from experiments.suites.methods import (
     REFERENCE,
     REPLAY,
     SAME_DIRECTION,
+    TUNED,
     learner_seed,
     methods,
 )
@@ -93,7 +94,9 @@ class Suite:
             **{f.name: getattr(effort, f.name) for f in dataclasses.fields(Effort)}
         )
         self.methods = methods(controller, blind, tuple(more), velo)
-        self._made_of: dict[str, Any] = dict.fromkeys((OURS, BASE, REPLAY), _made_of(controller))
+        self._made_of: dict[str, Any] = dict.fromkeys(
+            (OURS, BASE, REPLAY, TUNED), _made_of(controller)
+        )
         if blind is not None:
             self._made_of[BLIND] = _made_of(blind)
         for number, other in enumerate(more, 2):

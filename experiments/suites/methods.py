@@ -21,6 +21,7 @@ from experiments.suites.settings import (
     DECOUPLED_DECAYS,
     Settings,
     decays_of,
+    factors_grid,
     grid,
     nadamw_trials,
     rates_grid,
@@ -35,17 +36,19 @@ from ganno_jax.baselines import (
     velo,
 )
 from ganno_jax.controllers import Controller
+from ganno_jax.env.whole_update import WholeUpdate
 from ganno_jax.evaluation.optax_loop import LoopOptimizer, Numbers
 from ganno_jax.inner.directions import Direction
 from ganno_jax.inner.hyperparameters import LayerHyperparameters, forget
 from ganno_jax.inner.layers import apply_rates
-from ganno_jax.policies.agents import at_rest
+from ganno_jax.policies.agents import at_rest, teams_of
 from ganno_jax.policies.simple import mean_schedule
 from ganno_jax.tasks.distributions import Constant
 
 RECORDED = 8  # tuning runs whose rates are averaged for the replay
 OURS, BASE = "controller", "its base, no training"
 REPLAY, BLIND = "replay of its mean settings", "state-blind agents"
+TUNED = "controller, size and forgetting tuned"
 REFERENCE, SAME_DIRECTION = "best tuned schedule", "best schedule, same direction"
 ADAMW, MUON = "AdamW, tuned", "Muon, tuned"
 NADAMW, ADAM, HYPERGRADIENT = "NAdamW, random search", "tuned Adam", "hypergradient Adam"
@@ -85,6 +88,8 @@ def methods(
     )
     if controller.direction is not None:
         table[SAME_DIRECTION] = _over(controller.direction)
+    if sets_whole_updates(controller):
+        table[TUNED] = _tuned_door(controller)
     table |= _tuned()
     for name, (make, evaluated) in rivals.UNTUNED.items():
         table[name] = _whole(make, evaluated)
@@ -102,14 +107,30 @@ def learner_seed(number: int) -> str:
     return f"{OURS}, learner seed {number}"
 
 
-def through_the_door(bench: Bench, controller: Controller) -> optax.GradientTransformationExtraArgs:
+def sets_whole_updates(controller: Controller) -> bool:
+    """Whether it is a whole optimizer whose agents set size and forgetting."""
+    spaces = [team.actions for team in teams_of(controller.policy)]
+    whole = bool(spaces) and all(isinstance(space, WholeUpdate) for space in spaces)
+    return whole and controller.direction is not None
+
+
+def through_the_door(
+    bench: Bench, controller: Controller, **factors: Any
+) -> optax.GradientTransformationExtraArgs:
     """A controller as users get it: default arguments, over its own direction or the problem's.
 
     It is told how long an epoch is, which whoever trains knows.
+
+    Args:
+      bench: where it is used.
+      controller: which one.
+      **factors: on the size and the forgetting of its base.
     """
     steps_per_epoch = bench.training.family.num_trainable / bench.training.batch_size
     if controller.direction is not None:
-        return ganno_jax.optimizer(bench.total_steps, controller, steps_per_epoch=steps_per_epoch)
+        return ganno_jax.optimizer(
+            bench.total_steps, controller, steps_per_epoch=steps_per_epoch, **factors
+        )
     optimizer = bench.training.optimizer
     numbers = optimizer.sample(jax.random.key(0))
     decays = optimizer.decays(numbers, 1)
@@ -201,6 +222,17 @@ def _over(direction: Direction) -> Method:
 
     return Method(
         lambda bench: (rivals.over_direction(optimizer, bench.total_steps, True), {}), settings
+    )
+
+
+def _tuned_door(controller: Controller) -> Method:
+    """The controller with the factors on its base's size and forgetting tuned."""
+    return Method(
+        lambda bench: (
+            LoopOptimizer(lambda numbers, start: through_the_door(bench, controller, **numbers)),
+            {},
+        ),
+        lambda problem, effort: factors_grid(effort),
     )
 
 

@@ -120,6 +120,13 @@ def rates_grid(effort: Effort) -> Settings:
     return dataclasses.replace(found, numbers={"peak": found.numbers["peak"]})
 
 
+def factors_grid(effort: Effort) -> Settings:
+    """Factors on a controller's base: sixteen of its size and its forgetting."""
+    size, forgetting = np.meshgrid((0.25, 0.5, 1.0, 2.0), (0.5, 1.0, 2.0, 4.0), indexing="ij")
+    numbers = {"size": _float(size), "forgetting": _float(forgetting)}
+    return Settings(numbers, rungs(effort, 4, 2))
+
+
 def _peaks(
     effort: Effort, bounds: Range
 ) -> tuple[Float[np.ndarray, " peak"], Int[np.ndarray, " first"]]:

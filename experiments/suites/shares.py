@@ -24,13 +24,13 @@ from experiments.problems.suites import problems_of, training_of
 from experiments.runs.errors import UserError
 from experiments.runs.progress import say
 from experiments.suites.bench import Bench
-from experiments.suites.methods import as_settings
+from experiments.suites.methods import as_settings, sets_whole_updates
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
 from ganno_jax.env import make_mesh
-from ganno_jax.env.whole_update import WholeUpdate, part_of
+from ganno_jax.env.whole_update import part_of
 from ganno_jax.evaluation.statistics import log_losses
-from ganno_jax.policies.agents import teams_of, with_actions
+from ganno_jax.policies.agents import with_actions
 
 
 class Variant(NamedTuple):
@@ -148,11 +148,8 @@ def _checked(name: str) -> Controller:
       ValueError: it does not.
     """
     controller = load(name)
-    spaces = [team.actions for team in teams_of(controller.policy)]
-    if not spaces or not all(isinstance(space, WholeUpdate) for space in spaces):
-        raise ValueError("its agents do not set size and forgetting")
-    if controller.direction is None:
-        raise ValueError("it has no direction of its own")
+    if not sets_whole_updates(controller):
+        raise ValueError("it is no whole optimizer whose agents set size and forgetting")
     return controller
 
 

@@ -1,5 +1,6 @@
 """A trained controller as a whole optimizer: no direction, no learning rate, no schedule to choose."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import optax
@@ -8,6 +9,8 @@ from jaxtyping import PyTree
 from ganno_jax.control import Layers, control
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller, checked
+from ganno_jax.env.whole_update import RelativeUpdate, WholeUpdate, part_of
+from ganno_jax.policies.agents import teams_of, with_actions
 
 DEFAULT = "muon"
 """The shipped controller that is taken where none is named."""
@@ -19,6 +22,8 @@ def optimizer(
     *,
     initial_rate: float = 1e-3,
     steps_per_epoch: float | None = None,
+    size: float = 1.0,
+    forgetting: float = 1.0,
     weight_decay: float | None = None,
     decay_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
     layers: Layers = "module",
@@ -41,6 +46,9 @@ def optimizer(
       initial_rate: as for `control`, like all that follow.
       steps_per_epoch: updates of one pass over the data, where it is known; the more often examples are seen, the
         more must be forgotten.
+      size: factor on the base's relative size, > 0; for whoever can judge by a validation set. In long trainings that
+        see their examples many times a half was better (docs/trainings.md).
+      forgetting: factor on the base's forgetting, > 0; 2 forgets twice as much and leaves the size as it is.
       weight_decay: instead of the direction's own.
       decay_mask: which leaves decay.
       layers: what has a rate of its own.
@@ -51,7 +59,8 @@ def optimizer(
       safety: whether bad updates are guarded against.
 
     Raises:
-      ValueError: the controller takes any direction, so one must be chosen; otherwise as `control`.
+      ValueError: the controller takes any direction, so one must be chosen, or has no such base; a factor is out of
+        range; otherwise as `control`.
     """
     controller = load(DEFAULT) if controller is None else controller
     direction = checked(controller).direction
@@ -62,7 +71,7 @@ def optimizer(
         )
     return control(
         direction,
-        controller,
+        _rescaled(controller, size, forgetting),
         total_steps,
         initial_rate=initial_rate,
         steps_per_epoch=steps_per_epoch,
@@ -75,3 +84,24 @@ def optimizer(
         num_measured=num_measured,
         safety=safety,
     )
+
+
+def _rescaled(controller: Controller, size: float, forgetting: float) -> Controller:
+    """The controller around a base of another size and forgetting."""
+    numbers = {"size": size, "forgetting": forgetting}
+    known = {name: x for name, x in numbers.items() if isinstance(x, int | float)}  # not traced
+    if known == {"size": 1, "forgetting": 1}:
+        return controller
+    for name, x in known.items():
+        if not (math.isfinite(x) and x > 0):
+            raise ValueError(f"`{name}` must be a finite factor above 0; got {x}.")
+    spaces = [team.actions for team in teams_of(controller.policy)]
+    needed = (RelativeUpdate, WholeUpdate) if known.get("forgetting", 1) == 1 else WholeUpdate
+    if not spaces or not all(isinstance(space, needed) for space in spaces):
+        raise ValueError("this controller's base has no such size and forgetting to multiply.")
+
+    def change(space: RelativeUpdate | WholeUpdate) -> RelativeUpdate | WholeUpdate:
+        coupling = space.coupling if isinstance(space, WholeUpdate) else 0.0
+        return part_of(space, 1.0, size / forgetting**coupling, forgetting)
+
+    return controller.replace(policy=with_actions(controller.policy, change))

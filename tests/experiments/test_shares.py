@@ -28,7 +28,7 @@ def test_gains_are_over_the_base_problem_by_problem_and_the_worst_is_named():
 
 
 @pytest.mark.parametrize(
-    "controller, words", [("broad", "do not set size and forgetting"), ("no such", "no such")]
+    "controller, words", [("broad", "whose agents set size and forgetting"), ("no such", "no such")]
 )
 def test_a_controller_without_these_actions_is_refused_in_one_line(controller, words, capsys):
     with pytest.raises(SystemExit):
