@@ -144,8 +144,11 @@ def test_the_optimizer_takes_the_default_controller_where_none_is_named():
     jax.tree.map(np.testing.assert_array_equal, alone, named)
 
 
+MUON = load("muon")
+
+
 def first_decision(**factors):
-    optimizer = ganno_jax.optimizer(12, steps_per_epoch=3, **factors)
+    optimizer = ganno_jax.optimizer(12, MUON, steps_per_epoch=3, **factors)
     return optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS, value=1.0)[1]
 
 
