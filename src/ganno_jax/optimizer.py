@@ -46,9 +46,9 @@ def optimizer(
       initial_rate: as for `control`, like all that follow.
       steps_per_epoch: updates of one pass over the data, where it is known; the more often examples are seen, the
         more must be forgotten.
-      size: factor on the base's relative size, > 0; for whoever can judge by a validation set. In long trainings that
-        see their examples many times a half was better (docs/trainings.md).
-      forgetting: factor on the base's forgetting, > 0; 2 forgets twice as much and leaves the size as it is.
+      size: factor on the base's relative size, > 0; for whoever can judge by a validation set.
+      forgetting: factor on the base's forgetting, > 0; it leaves the size as it is. In trainings of 10,000 steps that
+        see their examples more than seventy times 2 was far better (docs/trainings.md).
       weight_decay: instead of the direction's own.
       decay_mask: which leaves decay.
       layers: what has a rate of its own.
