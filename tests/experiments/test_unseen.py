@@ -11,13 +11,14 @@ from experiments.problems import broad_families, development, horizons
 from experiments.problems.problem import Problem, build
 from experiments.problems.second import SECOND
 from experiments.problems.third import THIRD
+from experiments.problems.trainings import TRAININGS
 from experiments.problems.unseen import UNSEEN
 from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan, train
 
 WITHOUT_FOLDER = [
     p
-    for p in (*SECOND, *THIRD, *UNSEEN)
-    if p.data["name"] not in ("fashion_mnist", "cifar10", "tinyshakespeare")
+    for p in (*SECOND, *THIRD, *UNSEEN, *TRAININGS)
+    if p.data["name"] not in ("fashion_mnist", "mnist", "cifar10", "tinyshakespeare")
 ]
 # What the shipped controllers learned on.
 LEARNED = (*broad_families.SMALL, *horizons.HORIZONS)
