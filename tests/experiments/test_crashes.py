@@ -73,6 +73,7 @@ def test_a_run_killed_at_random_moments_ends_bit_for_bit_as_if_it_had_not_been(
         process = subprocess.Popen(
             [sys.executable, "-m", "experiments.run", *arguments(tmp_path, *resume)],
             cwd=ROOT,
+            env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -249,6 +249,7 @@ def test_a_killed_run_can_be_resumed_and_ends_as_if_it_had_not_been_killed(whole
     process = subprocess.Popen(
         [sys.executable, "-m", "experiments.run", *words],
         cwd=ROOT,
+        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
