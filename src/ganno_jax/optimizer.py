@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import optax
 from jaxtyping import PyTree
@@ -9,7 +10,7 @@ from jaxtyping import PyTree
 from ganno_jax.control import Layers, control
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller, checked
-from ganno_jax.env.whole_update import RelativeUpdate, WholeUpdate, part_of
+from ganno_jax.env.whole_update import RelativeUpdate, WholeUpdate, with_factors
 from ganno_jax.policies.agents import teams_of, with_actions
 
 DEFAULT = "muon"
@@ -99,9 +100,5 @@ def _rescaled(controller: Controller, size: float, forgetting: float) -> Control
     needed = (RelativeUpdate, WholeUpdate) if known.get("forgetting", 1) == 1 else WholeUpdate
     if not spaces or not all(isinstance(space, needed) for space in spaces):
         raise ValueError("this controller's base has no such size and forgetting to multiply.")
-
-    def change(space: RelativeUpdate | WholeUpdate) -> RelativeUpdate | WholeUpdate:
-        coupling = space.coupling if isinstance(space, WholeUpdate) else 0.0
-        return part_of(space, 1.0, size / forgetting**coupling, forgetting)
-
+    change = partial(with_factors, size=size, forgetting=forgetting)
     return controller.replace(policy=with_actions(controller.policy, change))

@@ -187,6 +187,22 @@ def part_of(
     return space.with_forgetting(forgetting_share * space.forgetting.kappa)
 
 
+def with_factors(
+    space: RelativeUpdate | WholeUpdate,
+    size: Float[Array, ""] | float,
+    forgetting: Float[Array, ""] | float,
+) -> RelativeUpdate | WholeUpdate:
+    """The same space around a base of so many times the size and, apart from it, so many times the forgetting.
+
+    Args:
+      space: of the agents.
+      size: factor, > 0.
+      forgetting: factor, > 0; without effect where there is none. `part_of` would change the size with it.
+    """
+    coupling = space.coupling if isinstance(space, WholeUpdate) else 0.0
+    return part_of(space, 1.0, size / forgetting**coupling, forgetting)
+
+
 REFERENCE_STEPS = 600
 
 
