@@ -280,8 +280,13 @@ def table(rows: Sequence[Row], columns: Mapping[str, str]) -> str:
 
 
 def finish(rows: Sequence[Row], columns: Mapping[str, str], path: str | None) -> None:
-    """Print the rows, and write them as JSON where asked, each with the machine it came from."""
+    """Print the rows, and `store` them where asked."""
     print(table(rows, columns))
+    store(rows, path)
+
+
+def store(rows: Sequence[Row], path: str | None) -> None:
+    """Write rows as JSON where asked, each with the machine it came from."""
     if path:
         described = machine()
         whole = [{**row, "device": described["processor"], "machine": described} for row in rows]

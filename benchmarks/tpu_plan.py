@@ -2,8 +2,8 @@
 
     pip install '.[tpu-plan]'; python -m benchmarks.tpu_plan --json out.json
 
-`libtpu` compiles for chips that are not there. One table: env steps of several trainings on one chip, the learner's
-update on several, and an update of `ganno_jax.optimizer`: seconds to compile on this machine, memory of the chip's,
+`libtpu` compiles for chips that are not there. One table: env steps of several trainings, the learner's update,
+both split over chips, and an update of `ganno_jax.optimizer`: seconds to compile on this machine, memory of the chip's,
 and the collectives in the compiled program. The other: one inner step without loops, whose time the compiler
 estimates, by route of the convolution: `share_of_peak` is its products over that time, of the chip's bf16 rate.
 Inside loops the estimate counts a body once, so it is not given there. `left_out` operations, such as a gather, have
@@ -201,7 +201,7 @@ def known_seconds(estimate: float) -> tuple[float, int]:
 
 
 def inner_step(name: str, route: str, chip: str, trainings: int) -> dict:
-    """Loss, gradient and a momentum step of every training on one chip, without a loop."""
+    """Loss, gradient and an SGD step of every training on one chip, without a loop."""
     problem, mesh = NETWORKS[name], mesh_of(chip, 1)
     training = problem.env(route).training
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), trainings))
@@ -271,8 +271,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with made_for("tpu"):
         rows = plan(args.quick, args.chips)
         one_step = steps(args.quick, args.chips)
-    common.finish(rows, COLUMNS, args.json)
-    common.finish(one_step, STEP_COLUMNS, None)
+    print(common.table(rows, COLUMNS))
+    print(common.table(one_step, STEP_COLUMNS))
+    common.store([*rows, *one_step], args.json)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from experiments.runs.memory import Need
 from experiments.runs.streams import stream
 from ganno_jax import rules
 from ganno_jax.env.mesh import AXIS
+from ganno_jax.platforms import platform
 from ganno_jax.rules import search
 from ganno_jax.rules.language import ROW
 from ganno_jax.tasks import Dataset, Split, Task, from_linen
@@ -136,7 +137,7 @@ class Judge:
 
     def __init__(self, config: RuleSearchExperiment, mesh: Mesh):
         part, child = config.search, child_of(config)
-        self.chunk_size = mesh.size * (2 if jax.default_backend() == "cpu" else part.batch_size)
+        self.chunk_size = mesh.size * (2 if platform() == "cpu" else part.batch_size)
         rates = jnp.asarray(part.rates, jnp.float32)
 
         def share(tables, key):
