@@ -65,6 +65,8 @@ class BroadConfig(TeamConfig):
     """How much the log standard deviation of the exploration noise falls over the training, >= 0."""
     noise_correlation: Annotated[float, Within(0, 0.999)] = 0.9
     """Of successive exploration noise, [0, 1)."""
+    noise_shared: Annotated[float, Within(0, 1)] = 0.0
+    """Share of the exploration noise that all layers of a training have in common, [0, 1]."""
     action_share: Annotated[float, Within(1e-6, 1)] = 1.0
     """Of the agents' log actions that the finished controller keeps, (0, 1]; less stays closer to the base."""
     size_share: Annotated[float, Positive(LARGEST_SIZE)] = 1.0

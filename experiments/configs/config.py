@@ -219,6 +219,8 @@ class LearnerConfig:
     """How much the log standard deviation of real-valued actions falls over the training, >= 0."""
     noise_correlation: Annotated[float, Within(0, 0.999)] = 0.0
     """Of the noise of successive real-valued actions, in [0, 1)."""
+    noise_shared: Annotated[float, Within(0, 1)] = 0.0
+    """Share of that noise which all agents of a training have in common, in [0, 1]."""
     critic_baseline: bool = True
     """Whether returns are compared with a critic's values, or with the group's mean alone: then there is no critic."""
 

@@ -9,3 +9,5 @@ MNIST_28 = {"name": "mnist", "max_examples": 12_000}
 RESCALED = {"rescaling": (0.3, 3.0)}
 MNIST = {"name": "mnist"}
 FEW = {"label_noise": (0.0, 0.2), "data_fraction": (0.1, 1.0), **RESCALED}
+CLASSIFIERS = {"name": "generated_classifiers"}
+FUNCTIONS = {"name": "generated_functions"}

@@ -1,11 +1,14 @@
-"""Problems for one direction, of horizons from 90 to 6,000 steps.
+"""Problems for one direction, of horizons from 90 to 12,000 steps.
 
 Members differ in what no schedule knows: wrong labels, how many examples there are and so how often each is seen, the
 scale of the weights, the width. Many passes do harm where labels are wrong and none where they are right, so both are
-there. No optimizer is named.
+there; of the generated ones each member is about something else (`sources.many_sets`), smooth or rough, clean or
+nearly all chance. No optimizer is named.
 """
 
 from experiments.problems.broad_data import (
+    CLASSIFIERS,
+    FUNCTIONS,
     MNIST_4,
     MNIST_5,
     MNIST_7,
@@ -84,15 +87,6 @@ HORIZONS = (
         varied={"label_noise": _WRONG, "data_fraction": _SHARE, "weight_scale": _SCALE},
     ),
     Problem(
-        "MNIST 8x8, wide MLP 64-96-10, 300 steps",
-        MNIST_8,
-        {"name": "mlp", "features": (96,)},
-        batch_size=32,
-        interval=10,
-        num_reward=512,
-        varied={"label_noise": (0.0, 0.2), **_WIDTH, **RESCALED},
-    ),
-    Problem(
         "MNIST 8x8, four hidden layers, 300 steps",
         MNIST_8,
         {"name": "mlp", "features": (32, 32, 32, 32), "activation": "gelu"},
@@ -160,36 +154,6 @@ HORIZONS = (
         varied={"label_noise": (0.0, 0.2), "data_fraction": _SHARE},
     ),
     Problem(
-        "mixture, MLP 24-24-3, batches of 8, 900 steps",
-        {"name": "generated_mixture"},
-        {"name": "mlp", "features": (24,)},
-        batch_size=8,
-        interval=30,
-        varied={"label_noise": (0.0, 0.3), "data_fraction": _SHARE},
-    ),
-    Problem(
-        "mixture, two hidden layers, batches of 32, 300 steps",
-        {"name": "generated_mixture"},
-        {"name": "mlp", "features": (32, 32), "activation": "silu"},
-        batch_size=32,
-        interval=10,
-        varied={"data_fraction": _SHARE, "weight_scale": _SCALE},
-    ),
-    Problem(
-        "response, regression by two tanh layers, batches of 16, 600 steps",
-        {"name": "generated_response"},
-        {"name": "mlp", "features": (24, 24), "activation": "tanh"},
-        batch_size=16,
-        varied={"data_fraction": _SHARE, "weight_scale": _SCALE},
-    ),
-    Problem(
-        "response, regression by one hidden layer, 1500 steps",
-        {"name": "generated_response"},
-        {"name": "mlp", "features": (48,), "activation": "gelu"},
-        interval=50,
-        varied={"data_fraction": _SHARE, **_WIDTH},
-    ),
-    Problem(
         "grammar, GRU, batches of 16, 210 steps",
         {"name": "generated_grammar"},
         {"name": "gru", "features": (24,)},
@@ -216,30 +180,6 @@ HORIZONS = (
         varied={"label_noise": (-0.2, 0.2), "data_fraction": (0.1, 1.0), "weight_scale": _SCALE},
     ),
     Problem(
-        "tiles, two tanh layers, batches of 8, 6000 steps",
-        {"name": "generated_tiles"},
-        {"name": "mlp", "features": (24, 24), "activation": "tanh"},
-        batch_size=8,
-        interval=200,
-        varied={"label_noise": (-0.2, 0.2), "data_fraction": (0.1, 1.0)},
-    ),
-    Problem(
-        "tiles, three hidden layers, batches of 32, 1500 steps",
-        {"name": "generated_tiles"},
-        {"name": "mlp", "features": (32, 32, 32)},
-        batch_size=32,
-        interval=50,
-        varied={"label_noise": (-0.2, 0.2), "data_fraction": (0.1, 1.0), **_WIDTH},
-    ),
-    Problem(
-        "curve, regression by one wide layer, batches of 8, 3000 steps",
-        {"name": "generated_curve"},
-        {"name": "mlp", "features": (64,), "activation": "silu"},
-        batch_size=8,
-        interval=100,
-        varied={"data_fraction": (0.1, 1.0), "weight_scale": _SCALE},
-    ),
-    Problem(
         "textures, CNN, batches of 16, 120 steps",
         {"name": "generated_textures"},
         {"name": "cnn", "channels": (6, 12)},
@@ -254,5 +194,75 @@ HORIZONS = (
         batch_size=32,
         interval=3,
         varied={"weight_scale": _SCALE},
+    ),
+    Problem(
+        "MNIST 8x8, MLP 64-32-10, batches of 32, 9000 steps",
+        MNIST_8,
+        {"name": "mlp", "features": (32,), "activation": "silu"},
+        batch_size=32,
+        interval=300,
+        num_reward=512,
+        varied={"label_noise": (-0.2, 0.2), "data_fraction": (0.2, 1.0)},
+    ),
+    Problem(
+        "classifiers, MLP 16-32-8, batches of 16, 600 steps",
+        CLASSIFIERS,
+        {"name": "mlp", "features": (32,)},
+        batch_size=16,
+        num_reward=512,
+        varied={"data_fraction": _SHARE, **_WIDTH},
+    ),
+    Problem(
+        "classifiers, two wide layers, batches of 32, 2400 steps",
+        CLASSIFIERS,
+        {"name": "mlp", "features": (96, 96)},
+        batch_size=32,
+        interval=80,
+        num_reward=512,
+        varied={"data_fraction": _SHARE, "width": (0.2, 1.0)},
+    ),
+    Problem(
+        "classifiers, two tanh layers, batches of 32, 3000 steps",
+        CLASSIFIERS,
+        {"name": "mlp", "features": (24, 24), "activation": "tanh"},
+        batch_size=32,
+        interval=100,
+        num_reward=512,
+        varied={"data_fraction": (0.1, 1.0), **_WIDTH},
+    ),
+    Problem(
+        "classifiers, MLP 16-48-8, batches of 16, 12000 steps",
+        CLASSIFIERS,
+        {"name": "mlp", "features": (48,), "activation": "gelu"},
+        batch_size=16,
+        interval=400,
+        num_reward=512,
+        varied={"data_fraction": (0.2, 1.0), **RESCALED},
+    ),
+    Problem(
+        "functions, two tanh layers, batches of 16, 600 steps",
+        FUNCTIONS,
+        {"name": "mlp", "features": (24, 24), "activation": "tanh"},
+        batch_size=16,
+        num_reward=512,
+        varied={"data_fraction": _SHARE, "weight_scale": _SCALE},
+    ),
+    Problem(
+        "functions, one hidden layer, batches of 32, 3000 steps",
+        FUNCTIONS,
+        {"name": "mlp", "features": (48,), "activation": "gelu"},
+        batch_size=32,
+        interval=100,
+        num_reward=512,
+        varied={"data_fraction": (0.1, 1.0), **_WIDTH},
+    ),
+    Problem(
+        "functions, two hidden layers, batches of 16, 10500 steps",
+        FUNCTIONS,
+        {"name": "mlp", "features": (32, 24), "activation": "silu"},
+        batch_size=16,
+        interval=350,
+        num_reward=512,
+        varied={"data_fraction": (0.2, 1.0), **RESCALED},
     ),
 )

@@ -125,7 +125,7 @@ class Env:
                 f"`{name}` needs an accuracy, which {training.family.name} does not have; "
                 "`TerminalLogLoss` needs none."
             )
-        num_reward = max(1, min(num_reward, training.family.dataset.train.num_examples // 4))
+        num_reward = max(1, min(num_reward, training.family.num_examples // 4))
         return cls(
             training=_with_reward_examples(training, num_reward),
             reward=reward,

@@ -73,7 +73,7 @@ def run_training(
       chunk: examples per pass in the final evaluation, to bound the memory.
     """
     dataset = env.training.family.dataset
-    num_shown = min(env.num_reward or dataset.test.num_examples, dataset.test.num_examples)
+    num_shown = min(env.num_reward or dataset.count(dataset.test), dataset.count(dataset.test))
     env = env.for_evaluation()
     state, timestep = env.reset(jax.random.fold_in(key, 0), initial_rate)
     policy_key = jax.random.fold_in(key, 1)
@@ -100,10 +100,10 @@ def run_training(
         decide, (state, memory, timestep.observation), jnp.arange(env.num_decisions)
     )
     final_loss, final_accuracy = env.training.evaluate(
-        state.inner, dataset.test, dataset.test.num_examples, chunk
+        state.inner, dataset.test, dataset.count(dataset.test), chunk
     )
     selection_loss, selection_accuracy = env.training.evaluate(
-        state.inner, dataset.validation, dataset.validation.num_examples, chunk
+        state.inner, dataset.validation, dataset.count(dataset.validation), chunk
     )
     return Curves(
         **{name: jnp.concatenate([x[None], points[name]]) for name, x in first.items()},

@@ -152,15 +152,15 @@ def train(
             lambda number: family.batch_indices(start.task, number, training.batch_size)
         )(carry[0].step + jnp.arange(plan.segment))
         carry = jax.lax.fori_loop(0, length, partial(step, indices=indices), carry)
-        return carry, reported(carry[0], min(plan.mark_examples, dataset.test.num_examples))
+        return carry, reported(carry[0], min(plan.mark_examples, dataset.count(dataset.test)))
 
     state = start.replace(optimizer_state=transformation.init(start.params))
     carry = (state, jnp.zeros((), jnp.float32), _room(optimizer, state, plan.total_steps))
     # The first segment is empty: every part of the program stands in it once, which compiles faster.
     lengths = jnp.asarray(np.diff(plan.marks, prepend=0))
     (state, first_loss, observed), curves = jax.lax.scan(segment, carry, lengths)
-    selection = losses(state, dataset.validation, dataset.validation.num_examples)
-    final = reported(state, dataset.test.num_examples)
+    selection = losses(state, dataset.validation, dataset.count(dataset.validation))
+    final = reported(state, dataset.count(dataset.test))
     return LoopResult(
         curve=curves[0],
         accuracy_curve=curves[1],

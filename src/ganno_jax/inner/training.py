@@ -74,10 +74,9 @@ class Training:
                 "`optimizer` must be an `InnerOptimizer`, such as "
                 f"`directions.named('adam', LogUniform(1e-4, 0.1))`; got {type(optimizer).__name__}."
             )
-        num_examples = family.dataset.train.num_examples
-        if not 1 <= batch_size <= num_examples:
+        if not 1 <= batch_size <= family.num_examples:
             raise ValueError(
-                f"the batch size must be between 1 and the {num_examples} training examples of "
+                f"the batch size must be between 1 and the {family.num_examples} training examples of "
                 f"{family.dataset.name}; got {batch_size}."
             )
         if layers is None:
@@ -289,12 +288,13 @@ class Training:
         Args:
           state: whose parameters are evaluated.
           split: of the data set.
-          num_examples: from 1 to those of the split.
+          num_examples: from 1 to those of the split, or of the task's own data set in it.
           chunk: so many examples are evaluated at a time, what is left over after them, which bounds the memory; None
             for all.
         """
 
         def means(indices: Int[Array, " example"]) -> tuple[Array, Array]:
-            return self.measure(state, self.family.dataset.gather(split, indices))
+            own = self.family.of_set(state.task, split, indices)
+            return self.measure(state, self.family.dataset.gather(split, own))
 
         return mean_in_chunks(means, num_examples, chunk)

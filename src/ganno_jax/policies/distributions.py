@@ -30,18 +30,22 @@ def sample_correlated(
     noise: Float[Array, "*batch"],
     correlation: Float[Array, ""] | float,
     key: PRNGKeyArray,
+    shared: Float[Array, ""] | float = 0.0,
 ) -> tuple[Array, Float[Array, "*batch"]]:
     r"""Sample an action whose noise resembles that of the decision before.
 
     $\epsilon_t = \rho\,\epsilon_{t-1} + \sqrt{1 - \rho^2}\,\xi_t,\quad a_t = \mu_t + \sigma\,\epsilon_t$
 
-    Every action has the distribution's own marginal. Categorical actions are drawn independently.
+    Every action has the distribution's own marginal. Categorical actions are drawn independently. With `shared` noise
+    $\xi_t = \sqrt{1 - c}\,\zeta_t + \sqrt{c}\,\bar\zeta_t$, where all agents have the same $\bar\zeta_t$: what all layers
+    should do together is tried together, and does not drown in what each of them tries.
 
     Args:
       distribution: of one decision.
       noise: $\epsilon_{t-1}$, standard normal.
       correlation: $\rho$ in [0, 1).
       key: of $\xi_t$.
+      shared: $c$ in [0, 1], the share of the variance that all agents, the first axis, have in common.
 
     Returns:
       The action and $\epsilon_t$.
@@ -51,6 +55,7 @@ def sample_correlated(
     """
     if isinstance(distribution, distrax.Categorical):
         return distribution.sample(seed=key), noise
-    fresh = jax.random.normal(key, noise.shape)
+    common = jax.random.normal(jax.random.fold_in(key, 1), noise.shape[1:])
+    fresh = jnp.sqrt(1 - shared) * jax.random.normal(key, noise.shape) + jnp.sqrt(shared) * common
     noise = correlation * noise + jnp.sqrt(1 - jnp.square(correlation)) * fresh
     return distribution.mean() + distribution.stddev() * noise, noise

@@ -2,15 +2,8 @@
 
 from ganno_jax.tasks import distributions, sampling, sources
 from ganno_jax.tasks.dataset import Batch, Dataset, Split, from_arrays, place
-from ganno_jax.tasks.family import (
-    TaskFamily,
-    cross_entropy,
-    from_functions,
-    from_linen,
-    from_nnx,
-    reconstruction_error,
-    squared_error,
-)
+from ganno_jax.tasks.example_losses import cross_entropy, reconstruction_error, squared_error
+from ganno_jax.tasks.family import TaskFamily, from_functions, from_linen, from_nnx
 from ganno_jax.tasks.task import Task
 
 __all__ = [

@@ -42,6 +42,9 @@ class Dataset:
 
     A batch is `inputs * scale + shift` in float32; with `scale=None` the inputs are token ids and
     a batch has them as int32.
+
+    With `num_sets` above 1 it is that many data sets of one shape: each split holds an equal part of each, one after
+    the other, and a training uses the examples of one of them.
     """
 
     train: Split
@@ -51,6 +54,11 @@ class Dataset:
     shift: Float[AnyArray, "..."] | None
     num_classes: int = struct.field(pytree_node=False)  # 0 for a regression
     name: str = struct.field(pytree_node=False, default="arrays")
+    num_sets: int = struct.field(pytree_node=False, default=1)
+
+    def count(self, split: Split) -> int:
+        """Examples of a split that one training may use: those of one of the sets."""
+        return split.num_examples // self.num_sets
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -97,6 +105,7 @@ def from_arrays(
     num_categorical: int = 0,
     normalize: bool = True,
     standardize_targets: bool = False,
+    num_sets: int = 1,
     seed: int = 0,
     name: str = "arrays",
 ) -> Dataset:
@@ -122,6 +131,8 @@ def from_arrays(
       normalize: False keeps uint8 inputs in [0, 255] and floats as they are, as float32.
       standardize_targets: bring a regression's targets to zero mean and unit variance over the training
         split: by column, by channel of images, else all together.
+      num_sets: `inputs` are that many data sets of equal length, one after the other; each is cut apart, and a
+        training uses one of them. Not with a `test` split.
       seed: of the shuffle.
       name: shown in tables.
 
@@ -137,11 +148,16 @@ def from_arrays(
         raise ValueError("`standardize_targets` is for a regression; these targets are class ids.")
     inputs = arrays.checked_inputs(inputs, "")
     targets = arrays.checked_targets(targets, "", len(inputs), real)
-    splits = [
-        Split(inputs[cut], targets[cut])
-        for cut in _cuts(
-            len(inputs), validation_fraction, test_fraction if test is None else None, seed
+    if num_sets < 1 or len(inputs) % num_sets or (num_sets > 1 and test is not None):
+        raise ValueError(
+            f"`num_sets` must divide the number of examples, {len(inputs)}, and there is no official test split then; "
+            f"got {num_sets}."
         )
+    size = len(inputs) // num_sets
+    cuts = _cuts(size, validation_fraction, test_fraction if test is None else None, seed)
+    firsts = size * np.arange(num_sets)[:, None]
+    splits = [
+        Split(inputs[every], targets[every]) for every in ((firsts + cut).ravel() for cut in cuts)
     ]
     if test is not None:
         splits.append(_official_test(test, splits[0], real))
@@ -152,7 +168,9 @@ def from_arrays(
         splits = [split.replace(targets=part) for split, part in zip(splits, every, strict=True)]
     _check_categories(splits, num_categorical)
     scale, shift = arrays.affine(splits[0].inputs, normalize, num_categorical)
-    return Dataset(*splits, scale=scale, shift=shift, num_classes=num_classes, name=name)
+    return Dataset(
+        *splits, scale=scale, shift=shift, num_classes=num_classes, name=name, num_sets=num_sets
+    )
 
 
 def place(dataset: Dataset) -> Dataset:

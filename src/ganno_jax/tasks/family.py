@@ -6,14 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ganno_jax.tasks import sampling
-from ganno_jax.tasks.dataset import Batch, Dataset, place
+from ganno_jax.tasks.dataset import Batch, Dataset, Split, place
 from ganno_jax.tasks.distributions import Distribution
+from ganno_jax.tasks.example_losses import cross_entropy, squared_error
 from ganno_jax.tasks.task import InitFn, LossFn, ModelState, Params, Task
 
 
@@ -42,7 +42,12 @@ class TaskFamily:
     @property
     def num_trainable(self) -> int:
         """Training examples that a task may use: all but those it sets aside."""
-        return self.dataset.train.num_examples - self.num_reward
+        return self.num_examples - self.num_reward
+
+    @property
+    def num_examples(self) -> int:
+        """Training examples of one of the family's data sets, of which most families have one."""
+        return self.dataset.count(self.dataset.train)
 
     @property
     def has_accuracy(self) -> bool:
@@ -66,11 +71,15 @@ class TaskFamily:
             fraction = self.data_fraction.sample(fraction_key)
             total = self.num_trainable
             num_examples = jnp.clip(jnp.round(fraction * total), 1, total).astype(jnp.int32)
+        num_sets = self.dataset.num_sets
         return Task(
             init_fn=self.init_fn,
             loss_fn=self.loss_fn,
             key=data_key,
             num_examples=num_examples,
+            set_number=None
+            if num_sets == 1
+            else jax.random.randint(jax.random.fold_in(key, 6), (), 0, num_sets),
             label_noise=_draw(self.label_noise, noise_key),
             width=_draw(self.width, width_key),
             weight_scale=_draw(self.weight_scale, scale_key),
@@ -89,17 +98,26 @@ class TaskFamily:
           step: the inner step, from 0.
           batch_size: examples per step.
         """
-        total, some = self.dataset.train.num_examples, task.num_examples
+        total, some = self.num_examples, task.num_examples
         num_examples = jnp.int32(self.num_trainable) if some is None else some
         indices = sampling.batch_indices(step, batch_size, num_examples, task.key)
-        if some is None and not self.num_reward:
-            return indices
-        return sampling.subset(indices, total, task.key)
+        if some is not None or self.num_reward:
+            indices = sampling.subset(indices, total, task.key)
+        return self.of_set(task, self.dataset.train, indices)
+
+    def of_set(
+        self, task: Task, split: Split, numbers: Int[Array, " example"]
+    ) -> Int[Array, " example"]:
+        """Where in a split the examples of these numbers of the task's own data set stand."""
+        if task.set_number is None:
+            return numbers
+        return numbers + self.dataset.count(split) * task.set_number
 
     def reward_indices(self, task: Task) -> Int[Array, " reward"]:
         """Which training examples the task sets aside: the last places of the permutation whose first it uses."""
-        total = self.dataset.train.num_examples
-        return sampling.subset(jnp.arange(self.num_trainable, total), total, task.key)
+        total = self.num_examples
+        numbers = sampling.subset(jnp.arange(self.num_trainable, total), total, task.key)
+        return self.of_set(task, self.dataset.train, numbers)
 
     def reward_batch(self, task: Task) -> Batch:
         """The examples that the task sets aside, with their true labels."""
@@ -255,42 +273,6 @@ def from_nnx(
 
     _require_parameters(jax.eval_shape(lambda key: init_fn(key, None)[0], jax.random.key(0)))
     return _family(init_fn, loss_fn, dataset, variation)
-
-
-def cross_entropy(
-    logits: Float[Array, "batch *time classes"], batch: Batch
-) -> tuple[Float[Array, " batch"], dict[str, Array]]:
-    """Cross-entropy in nats and accuracy of integer targets; sequences are averaged over time."""
-    logits = logits.astype(jnp.float32)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
-    correct = jnp.argmax(logits, -1) == batch.targets
-    losses = losses.reshape(losses.shape[0], -1).mean(1)
-    return losses, {"accuracy": jnp.mean(correct.astype(jnp.float32))}
-
-
-def squared_error(
-    outputs: Float[Array, "batch ..."], batch: Batch
-) -> tuple[Float[Array, " batch"], dict[str, Array]]:
-    """Mean squared error between outputs and float targets; `[batch, 1]` fits targets `[batch]`.
-
-    Raises:
-      ValueError: there are not as many outputs as targets.
-    """
-    if outputs.size != batch.targets.size:
-        raise ValueError(
-            f"the network must have as many outputs as there are targets, {batch.targets.shape}; "
-            f"got {outputs.shape}."
-        )
-    errors = jnp.square(outputs.reshape(batch.targets.shape) - batch.targets)
-    return errors.reshape(errors.shape[0], -1).mean(1), {}
-
-
-def reconstruction_error(
-    outputs: Float[Array, "batch ..."], batch: Batch
-) -> tuple[Float[Array, " batch"], dict[str, Array]]:
-    """Mean squared error between outputs and inputs."""
-    errors = jnp.square(outputs - batch.inputs)
-    return errors.reshape(errors.shape[0], -1).mean(1), {}
 
 
 def _require_parameters(params: Params) -> None:

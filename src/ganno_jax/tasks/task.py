@@ -31,6 +31,7 @@ class Task:
     loss_fn: LossFn = struct.field(pytree_node=False)
     key: PRNGKeyArray  # of the data: subset, order, label noise
     num_examples: Int[Array, ""] | None = None  # training examples in use, of those not set aside
+    set_number: Int[Array, ""] | None = None  # of the family's data sets, where it has several
     label_noise: Float[Array, ""] | None = None  # probability of a wrong label; below 0 is none
     width: Float[Array, "..."] | None = None  # share of hidden units in use, in (0, 1]
     weight_scale: Float[Array, ""] | None = None  # factor on the initial kernels, > 0

@@ -210,6 +210,7 @@ def experience(
         config.rollout_decisions,
         _keys(state, 2 * number + 1, config.num_envs, 1, num_devices),
         config.noise_correlation,
+        config.noise_shared,
     )
     rollout = pad_layers(rollout, learner.num_layers)
     return end, normalize_advantages(judge(config, baseline, rollout))

@@ -83,6 +83,7 @@ def collect(
     num_decisions: int,
     keys: PRNGKeyArray,
     noise_correlation: Float[Array, ""] | float = 0.0,
+    noise_shared: Float[Array, ""] | float = 0.0,
 ) -> tuple[RolloutState, Rollout]:
     """Let the agents act for `num_decisions` env steps in every training.
 
@@ -95,12 +96,13 @@ def collect(
       num_decisions: length of the rollout.
       keys: one per training.
       noise_correlation: of the noise of successive real-valued actions, [0, 1).
+      noise_shared: share of its variance that all agents of a training have in common, [0, 1].
     """
 
     def decide(memory, observation, noise, number, key):
         memory, distribution = policy.distribution(memory, observation)
         correlation = jnp.where(number == 0, 0.0, noise_correlation)
-        action, noise = sample_correlated(distribution, noise, correlation, key)
+        action, noise = sample_correlated(distribution, noise, correlation, key, noise_shared)
         decision = policy.actions.apply(observation, action)
         return memory, noise, action, distribution.log_prob(action), decision
 

@@ -93,6 +93,8 @@ def load(
         kinds = {"num_classes": num_classes, "num_categorical": num_categorical}
     else:
         arrays, kinds = _named(name, data_dir, download)
+    if kinds.get("num_sets", 1) > 1 and not (max_examples is None and max_held_out is None):
+        raise ValueError(f"{name} is many data sets in one, which cannot be made smaller.")
     pool = [_limited(*part, max_examples, seed, i) for i, part in enumerate(_parts(arrays))]
     pool = [(images.of(inputs, name), targets) for inputs, targets in pool]
     whole = from_arrays(
@@ -154,7 +156,8 @@ def _table(name: str) -> tuple[ImageArrays, dict[str, int]]:
     """One of `TABLES`, with what `from_arrays` must know of it."""
     table = TABLES[name]()
     arrays = ImageArrays(table.inputs, table.targets, None, None, table.num_classes)
-    return arrays, {"num_classes": table.num_classes, "num_categorical": table.num_categorical}
+    kinds = {name: getattr(table, name) for name in ("num_classes", "num_categorical", "num_sets")}
+    return arrays, kinds
 
 
 def _image_arrays(folder: Path, name: str, download: bool) -> ImageArrays:

@@ -16,6 +16,7 @@ class Table(NamedTuple):
     targets: Num[np.ndarray, "example ..."]
     num_classes: int
     num_categorical: int = 0  # first columns that hold ids of categories
+    num_sets: int = 1  # see `tasks.Dataset`
 
 
 def breast_cancer() -> Table:

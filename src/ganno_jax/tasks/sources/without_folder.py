@@ -2,7 +2,13 @@
 
 from collections.abc import Callable
 
-from ganno_jax.tasks.sources import generated, generated_images, generated_sequences, tables
+from ganno_jax.tasks.sources import (
+    generated,
+    generated_images,
+    generated_sequences,
+    many_sets,
+    tables,
+)
 from ganno_jax.tasks.sources.tables import Table
 
 TABLES: dict[str, Callable[[], Table]] = {
@@ -28,4 +34,6 @@ TABLES: dict[str, Callable[[], Table]] = {
     "generated_ratings": generated.ratings,
     "generated_strokes": generated_images.strokes,
     "generated_brackets": generated_sequences.brackets,
+    "generated_classifiers": many_sets.classifiers,
+    "generated_functions": many_sets.functions,
 }
