@@ -46,3 +46,11 @@ def test_categorical_actions_are_drawn_independently(key):
     action, noise = sample_correlated(distribution, jnp.ones(4), 0.9, key)
     np.testing.assert_array_equal(action, distribution.sample(seed=key))
     np.testing.assert_array_equal(noise, 1.0)
+
+
+def test_shared_noise_correlates_between_layers_by_its_share_and_keeps_the_marginal(key):
+    distribution = gaussian(jnp.zeros((3, 20_000)), jnp.zeros(()))
+    for shared in (0.0, 0.6, 1.0):
+        noise = sample_correlated(distribution, jnp.zeros((3, 20_000)), 0.0, key, shared)[0]
+        np.testing.assert_allclose(noise.std(1), 1.0, atol=0.02)
+        np.testing.assert_allclose(np.corrcoef(noise)[0, 1:], shared, atol=0.03)

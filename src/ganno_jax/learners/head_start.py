@@ -49,7 +49,7 @@ class Sweep:
 def sweep(
     env: Env,
     space: ActionSpace,
-    actions: Sequence[float],
+    actions: Sequence[float] | Float[np.ndarray, "action number"],
     keys: PRNGKeyArray,
     mesh: Mesh,
     mapping: Mapping = "auto",
@@ -58,8 +58,8 @@ def sweep(
 
     Args:
       env: whose trainings they are.
-      space: what an action means; one real number per agent.
-      actions: rising.
+      space: what an action means; one or several real numbers per agent.
+      actions: numbers, for `fit` rising ones; rows of them where an agent names several.
       keys: one per training, `[training]`.
       mesh: devices of this process; the trainings are split over them.
       mapping: over trainings.
@@ -81,7 +81,9 @@ def _sweep(
             def decide(carry: Any, _: None):
                 state, timestep, alive = carry
                 observation = timestep.observation
-                rates = space.apply(observation, jnp.full(env.num_layers, action))
+                rates = space.apply(
+                    observation, jnp.broadcast_to(action, (env.num_layers, *action.shape))
+                )
                 state, timestep = env.step(state, rates)
                 reward = alive * jnp.mean(timestep.reward)
                 seen = observation.features, alive, reward

@@ -37,8 +37,8 @@ def sample_correlated(
     $\epsilon_t = \rho\,\epsilon_{t-1} + \sqrt{1 - \rho^2}\,\xi_t,\quad a_t = \mu_t + \sigma\,\epsilon_t$
 
     Every action has the distribution's own marginal. Categorical actions are drawn independently. With `shared` noise
-    $\xi_t = \sqrt{1 - c}\,\zeta_t + \sqrt{c}\,\bar\zeta_t$, where all agents have the same $\bar\zeta_t$: what all layers
-    should do together is tried together, and does not drown in what each of them tries.
+    $\xi_t = \sqrt{1 - c}\,\zeta_t + \sqrt{c}\,\bar\zeta_t$, where all agents have the same $\bar\zeta_t$: what all
+    layers should do together is tried together, and does not drown in what each of them tries.
 
     Args:
       distribution: of one decision.

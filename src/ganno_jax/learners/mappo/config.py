@@ -21,7 +21,9 @@ class MAPPOConfig:
     max_gradient_norm: float = 0.5  # of the agents' gradient, and of the critic's
     target_kl: float = 0.05  # no further epochs in this update once the mean KL is above this
     noise_correlation: float = 0.0  # of the noise of successive real-valued actions, [0, 1)
-    noise_shared: float = 0.0  # share of that noise which all agents of a training have in common, [0, 1]
+    noise_shared: float = (
+        0.0  # share of that noise which all agents of a training have in common, [0, 1]
+    )
     noise_fall: float = (
         0.0  # of the log standard deviation of real-valued actions, over `num_updates`
     )
