@@ -19,7 +19,7 @@ from experiments.configs.bounds import (
 from experiments.configs.config import NOISY_FEATURES, Scale, Shape, TeamConfig
 from experiments.configs.place import PlaceConfig
 
-SUITES = ("development", "second", "third", "unseen", "trainings")
+SUITES = ("development", "second", "third", "fourth", "unseen", "trainings")
 SuiteScale = Literal["small", "medium", "paper"]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from experiments.problems.development import DEVELOPMENT, PAPER
 from experiments.problems.files import read_problems
+from experiments.problems.fourth import FOURTH
 from experiments.problems.problem import Problem, build
 from experiments.problems.second import SECOND
 from experiments.problems.third import THIRD
@@ -17,6 +18,7 @@ SUITES: dict[str, dict[str, tuple[Problem, ...]]] = {
     "development": {"small": DEVELOPMENT, "paper": PAPER},
     "second": {"small": SECOND},
     "third": {"small": THIRD},
+    "fourth": {"small": FOURTH},
     "unseen": {"small": UNSEEN},
     "trainings": {"medium": TRAININGS},
 }

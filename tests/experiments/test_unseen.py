@@ -1,4 +1,4 @@
-"""The second, the third and the unseen suite: what they share with nothing else, and regressions."""
+"""The second, the third, the fourth and the unseen suite: what they share with nothing else, and regressions."""
 
 import dataclasses
 
@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from experiments.problems import broad_families, development, horizons
+from experiments.problems.fourth import FOURTH
 from experiments.problems.problem import Problem, build
 from experiments.problems.second import SECOND
 from experiments.problems.third import THIRD
@@ -17,13 +18,13 @@ from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan, train
 
 WITHOUT_FOLDER = [
     p
-    for p in (*SECOND, *THIRD, *UNSEEN, *TRAININGS)
+    for p in (*SECOND, *THIRD, *FOURTH, *UNSEEN, *TRAININGS)
     if p.data["name"] not in ("fashion_mnist", "mnist", "cifar10", "tinyshakespeare")
 ]
 # What the shipped controllers learned on.
 LEARNED = (*broad_families.SMALL, *horizons.HORIZONS)
 SUITES = pytest.mark.parametrize(
-    "suite", [SECOND, THIRD, UNSEEN], ids=["second", "third", "unseen"]
+    "suite", [SECOND, THIRD, FOURTH, UNSEEN], ids=["second", "third", "fourth", "unseen"]
 )
 
 
@@ -32,7 +33,7 @@ def frozen(value):
 
 
 def test_no_unseen_problem_has_data_or_a_network_of_another_suite():
-    others = (*development.DEVELOPMENT, *SECOND, *THIRD, *LEARNED)
+    others = (*development.DEVELOPMENT, *SECOND, *THIRD, *FOURTH, *TRAININGS, *LEARNED)
     assert not {frozen(p.data) for p in UNSEEN} & {frozen(p.data) for p in others}
     assert not {frozen(p.network) for p in UNSEEN} & {frozen(p.network) for p in others}
     generated = {p.data["name"] for p in UNSEEN if p.data["name"].startswith("generated")}

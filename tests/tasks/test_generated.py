@@ -28,6 +28,13 @@ TABLES = {
     "generated_ratings": (8_000, (2,), (), 0),
     "generated_strokes": (6_000, (12, 12, 1), (), 4),
     "generated_brackets": (5_000, (24,), (24,), 6),
+    "generated_games": (5_000, (9,), (), 3),
+    "generated_swings": (4_000, (6,), (), 0),
+    "generated_prices": (6_000, (14,), (), 0),
+    "generated_discs": (6_000, (12, 12, 1), (), 4),
+    "generated_echoes": (5_000, (20,), (20,), 10),
+    "generated_classifiers": (393_216, (16,), (), 8),
+    "generated_functions": (393_216, (16,), (), 0),
 }
 
 

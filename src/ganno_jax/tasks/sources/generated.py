@@ -225,6 +225,56 @@ def ratings() -> Table:
     return Table(ids.astype(np.float32), values.astype(np.float32), 0, len(sizes))
 
 
+def games() -> Table:
+    """5,000 boards of tic-tac-toe with random marks; nobody, the first or the second player has a line.
+
+    Every one of the nine squares is empty, of the first or of the second player, each with the same chance. The class
+    is 0 where no one has a line of three or both have, else the number of the player who has. So that classes are about
+    as frequent, boards are drawn until each class has a third of the rows.
+    """
+    rng = np.random.default_rng(31)
+    boards = rng.integers(3, size=(100_000, 9))
+    lines = np.array(
+        [[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 3, 6], [1, 4, 7], [2, 5, 8], [0, 4, 8], [2, 4, 6]]
+    )
+    has = [np.any(np.all(boards[:, lines] == player, -1), -1) for player in (1, 2)]
+    winner = np.where(has[0] & ~has[1], 1, np.where(has[1] & ~has[0], 2, 0))
+    rows = np.concatenate([np.flatnonzero(winner == k)[: 5_000 // 3 + 1] for k in range(3)])
+    rows = rng.permutation(rows)[:5_000]
+    return Table(boards[rows].astype(np.float32), winner[rows], 3, boards.shape[1])
+
+
+def swings() -> Table:
+    r"""4,000 swings of a pendulum: its angle after a while, under little noise.
+
+    The pendulum obeys $\theta'' = -\omega^2 \sin\theta - c\,\theta'$, in steps of 0.01 (semi-implicit Euler), for two
+    time units. Inputs are the first angle (uniform in [-2.5, 2.5]) and speed ([-2, 2]), $\omega$ ([1, 3]), $c$ ([0,
+    0.6]) and two numbers that do not matter. The noise on the target has a deviation of 0.05.
+    """
+    rng = np.random.default_rng(32)
+    low, high = np.array([[-2.5, -2, 1, 0, -1, -1], [2.5, 2, 3, 0.6, 1, 1]])
+    x = rng.uniform(low, high, (4_000, 6))
+    angle, speed, frequency, friction = x[:, 0].copy(), x[:, 1].copy(), x[:, 2], x[:, 3]
+    for _ in range(200):
+        speed = speed - 0.01 * (frequency**2 * np.sin(angle) + friction * speed)
+        angle = angle + 0.01 * speed
+    targets = angle + rng.normal(0, 0.05, len(x))
+    return Table(x.astype(np.float32), targets.astype(np.float32), 0)
+
+
+def prices() -> Table:
+    """6,000 rows of 14 numbers with heavy tails; the logarithm of a price, half of whose variance is chance.
+
+    Inputs are Student's t with 4 degrees of freedom. The signal is linear in five of them with normal weights, plus the
+    largest of two others, brought to unit variance; the noise is a t with 4 degrees of freedom of unit variance.
+    """
+    rng = np.random.default_rng(33)
+    x = rng.standard_t(4, (6_000, 14))
+    signal = x[:, :5] @ rng.normal(size=5) + 2 * np.maximum(x[:, 5], x[:, 6])
+    targets = signal / signal.std() + rng.standard_t(4, len(x)) / np.sqrt(2)
+    return Table(x.astype(np.float32), targets.astype(np.float32), 0)
+
+
 def drawn(logits: Float[np.ndarray, "example class"], rng: np.random.Generator) -> np.ndarray:
     """One class for each row, with the probabilities of its logits."""
     return np.argmax(logits + rng.gumbel(size=logits.shape), 1)

@@ -43,6 +43,29 @@ def strokes() -> Table:
     return Table(images[..., None].astype(np.float32), counts, most)
 
 
+def discs() -> Table:
+    """6,000 noisy grey images of 12 x 12 with two discs; the quarter in which the larger one stands is the class.
+
+    Radii are 1.5 and 3 pixels, strengths uniform in [0.6, 1], the middles uniform in different quarters, at least 1.5
+    pixels from the middle lines; where discs meet, the stronger one shows. The noise on each pixel is normal with
+    deviation 0.3.
+    """
+    rng = np.random.default_rng(34)
+    num_images, side, half = 6_000, 12, 6
+    classes = rng.integers(4, size=num_images)
+    others = (classes + rng.integers(1, 4, num_images)) % 4
+    row, column = np.mgrid[:side, :side] + 0.5
+    images = np.zeros((num_images, side, side))
+    for quarters, radius in ((classes, 3.0), (others, 1.5)):
+        middle = rng.uniform(0, half - 1.5, (2, num_images))
+        middle = np.where(np.stack([quarters // 2, quarters % 2]) == 1, side - middle, middle)
+        distance = np.hypot(row - middle[0][:, None, None], column - middle[1][:, None, None])
+        strength = rng.uniform(0.6, 1, (num_images, 1, 1))
+        images = np.maximum(images, strength * (distance <= radius))
+    images = images + rng.normal(0, 0.3, images.shape)
+    return Table(images[..., None].astype(np.float32), classes, 4)
+
+
 def _gratings(classes: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
     """Plane waves `[image, side, side]` of unit amplitude and random phase."""
     row, column = np.mgrid[:side, :side]

@@ -59,3 +59,16 @@ def brackets() -> Table:
                 still_open.append(rng.integers(3))
                 row[place] = still_open[-1]
     return Table(symbols[:, :-1], symbols[:, 1:], 6)
+
+
+def echoes() -> Table:
+    """5,000 sequences of 20 symbols out of 10; the target of each place is the symbol three before, some wrong.
+
+    Symbols are uniform. Where there are no three before, the target is 0; one target in ten is uniform instead.
+    """
+    rng = np.random.default_rng(35)
+    symbols = rng.integers(10, size=(5_000, 20)).astype(np.int32)
+    targets = np.zeros_like(symbols)
+    targets[:, 3:] = symbols[:, :-3]
+    wrong = rng.random(targets.shape) < 0.1
+    return Table(symbols, np.where(wrong, rng.integers(10, size=targets.shape), targets), 10)

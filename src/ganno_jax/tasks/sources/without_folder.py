@@ -34,6 +34,11 @@ TABLES: dict[str, Callable[[], Table]] = {
     "generated_ratings": generated.ratings,
     "generated_strokes": generated_images.strokes,
     "generated_brackets": generated_sequences.brackets,
+    "generated_games": generated.games,
+    "generated_swings": generated.swings,
+    "generated_prices": generated.prices,
+    "generated_discs": generated_images.discs,
+    "generated_echoes": generated_sequences.echoes,
     "generated_classifiers": many_sets.classifiers,
     "generated_functions": many_sets.functions,
 }
