@@ -60,7 +60,7 @@ def check(config: MAPPOConfig, envs: Sequence[Env]) -> None:
             "`learning_rate` and `clip` must be above 0 and finite; "
             f"got {config.learning_rate} and {config.clip}."
         )
-    for name in ("discount", "trace_decay"):
+    for name in ("discount", "trace_decay", "noise_correlation", "noise_shared"):
         if not 0 <= getattr(config, name) <= 1:
             raise ValueError(f"`{name}` must be in [0, 1]; got {getattr(config, name)}.")
     if config.group_size == 1 and not config.critic_baseline:
