@@ -107,6 +107,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("controller", help="name of a shipped one, or a file")
     parser.add_argument("--suites", nargs="+", choices=SUITES, default=["development"])
     parser.add_argument("--data_dir", help="folder with the data sets")
+    parser.add_argument("--problems", nargs="+", default=[""], help="only names with such a word")
     parser.add_argument("--seeds", type=int, default=4, help="tuning runs of each combination")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 1.0])
     parser.add_argument("--sizes", type=float, nargs="+", default=[1.0])
@@ -114,7 +115,14 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parser.parse_args(words)
     try:
         controller = _checked(given.controller)
-        problems = {suite: problems_of(suite, "small", None) for suite in given.suites}
+        problems = {
+            suite: [
+                problem
+                for problem in problems_of(suite, "small", None)
+                if any(word in problem.name for word in given.problems)
+            ]
+            for suite in given.suites
+        }
     except (UserError, ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     combinations = itertools.product(given.shares, given.sizes, given.forgettings)
@@ -137,7 +145,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 + ", ".join(f"{gain:+.3f}" for gain in gains[1:])
             )
     if not means:
-        parser.error("no data set is there; name their folder with --data_dir")
+        parser.error("no problem has such a name, or no data set is there: --data_dir FOLDER")
     print("\n".join(lines(variants, means)))
 
 

@@ -36,6 +36,12 @@ def test_a_controller_without_these_actions_is_refused_in_one_line(controller, w
     assert words in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_words_that_no_problem_has_are_refused_in_one_line(capsys):
+    with pytest.raises(SystemExit):
+        shares.main(["muon", "--problems", "nothing like it"])
+    assert "no problem has such a name" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_no_share_of_the_actions_is_the_base_and_all_of_them_are_the_controller():
     problem = Problem("wine", {"name": "wine"}, {"name": "softmax"}, batch_size=8).of_steps(20)
