@@ -47,8 +47,14 @@ class AgentPolicy:
         self, state: Float[Array, "layer hidden"], observation: Observation
     ) -> tuple[Float[Array, "layer hidden"], Distribution]:
         """New memories and the distribution of the agents' actions."""
-        state, outputs = self.actor.apply(self.params, state, self.prepare(observation.features))
+        state, outputs = self._outputs(state, observation)
         return state, to_distribution(self.actor, outputs)
+
+    def _outputs(
+        self, state: Float[Array, "layer hidden"], observation: Observation
+    ) -> tuple[Float[Array, "layer hidden"], tuple[Array, Array | None]]:
+        """New memories, and what tells the distribution of the actions."""
+        return self.actor.apply(self.params, state, self.prepare(observation.features))
 
     def act(
         self, state: Float[Array, "layer hidden"], observation: Observation, key: PRNGKeyArray
@@ -88,8 +94,11 @@ class AgentPolicy:
         Returns:
           New memories; action numbers `[layer]`, or real ones `[layer]` or `[layer, number]`.
         """
+        if self.greedy:  # no distribution is made, so that a training loop need not import any
+            state, (first, log_std) = self._outputs(state, observation)
+            return state, jnp.argmax(first, axis=-1) if log_std is None else first
         state, distribution = self.distribution(state, observation)
-        return state, distribution.mode() if self.greedy else distribution.sample(seed=key)
+        return state, distribution.sample(seed=key)
 
     def decide(self, observation: Observation, action: Shaped[Array, "layer *number"]) -> Decision:
         """What the actions mean."""

@@ -1,20 +1,28 @@
-"""Action distributions. The only module that imports distrax."""
+"""Action distributions. The only module that imports distrax, and only once a distribution is made: it takes 0.7 s."""
 
-import distrax
+from typing import TYPE_CHECKING, Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-Distribution = distrax.Distribution
+if TYPE_CHECKING:
+    from distrax import Distribution
+else:
+    Distribution = Any
 
 
 def categorical(logits: Float[Array, "*batch action"]) -> Distribution:
     """Over action numbers."""
+    import distrax
+
     return distrax.Categorical(logits=logits)
 
 
 def gaussian(mean: Float[Array, "*batch"], log_std: Float[Array, "*batch"]) -> Distribution:
     """Over one real number per agent."""
+    import distrax
+
     return distrax.Normal(mean, jnp.exp(log_std))
 
 
@@ -22,6 +30,8 @@ def gaussians(
     mean: Float[Array, "*batch number"], log_std: Float[Array, "*batch number"]
 ) -> Distribution:
     """Over several independent real numbers per agent; probabilities are of all of them together."""
+    import distrax
+
     return distrax.MultivariateNormalDiag(mean, jnp.exp(log_std))
 
 
@@ -53,6 +63,8 @@ def sample_correlated(
     References:
       Time-correlated noise in PPO: Hollenstein et al. 2024, arXiv:2312.11091 (there with coloured noise).
     """
+    import distrax
+
     if isinstance(distribution, distrax.Categorical):
         return distribution.sample(seed=key), noise
     common = jax.random.normal(jax.random.fold_in(key, 1), noise.shape[1:])
