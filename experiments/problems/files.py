@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.problems.problem import ADAM_PEAKS, OUTPUTS, Problem
 from ganno_jax.inner.directions import DIRECTIONS
-from ganno_jax.tasks import networks, sources
+from ganno_jax.tasks import CropsAndFlips, networks, sources
 
 LIKE_SGD = ("sgd", "momentum", "nesterov")
 _SOURCE = set(inspect.signature(sources.load).parameters) - {"data_dir", "download"}
@@ -21,7 +21,7 @@ def read_problems(path: Path | str) -> tuple[Problem, ...]:
     A table has `name`, `data` (arguments of `sources.load`; a `path` is relative to the file), `network` (arguments
     of `networks.build` without the number of outputs, which the data say), `steps`, and if other than usual `optimizer`
     (adam), `batch_size` (64), `weight_decay` (0; a number, or a range to draw from), `peaks` (range of peak rates;
-    by optimizer) and `initial_rate`. Data are not loaded here.
+    by optimizer), `initial_rate` and `augmentation` (arguments of `tasks.CropsAndFlips`). Data are not loaded here.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -75,6 +75,7 @@ def _problem(table: Mapping[str, Any], folder: Path) -> Problem:
         "weight_decay": lambda value: _range(value, 0.0),
         "peaks": lambda value: _range(value, None),
         "initial_rate": lambda value: _range(value, None),
+        "augmentation": _augmentation,
     }
     for key in table:
         if key not in readers:
@@ -127,6 +128,15 @@ def _range(value: Any, lowest: float | None) -> tuple[float, float]:
             return low, high
     least = "above 0" if lowest is None else "above 0, or 0"
     raise ValueError(f"must be a number {least}, or two with the lower one first; got {value!r}")
+
+
+def _augmentation(value: Any) -> dict[str, Any]:
+    """The arguments of crops and flips that can be made."""
+    names = {"padding": int, "flip": bool}
+    if not isinstance(value, dict) or any(type(value[k]) is not names.get(k) for k in value):
+        raise ValueError(f"must be like {{ padding = 4, flip = true }}; got {value!r}")
+    CropsAndFlips(**value)
+    return value
 
 
 def _data(value: Any, folder: Path) -> dict[str, Any]:

@@ -12,7 +12,14 @@ from experiments.configs.config import Range
 from ganno_jax.env import Env
 from ganno_jax.env.rewards import LogLossDecrease, Reward
 from ganno_jax.inner import InnerOptimizer, Training, directions
-from ganno_jax.tasks import Dataset, from_linen, networks, reconstruction_error, sources
+from ganno_jax.tasks import (
+    CropsAndFlips,
+    Dataset,
+    from_linen,
+    networks,
+    reconstruction_error,
+    sources,
+)
 from ganno_jax.tasks.distributions import Constant, Distribution, LogUniform, Uniform
 
 INITIAL_RATES: Range = (1e-5, 1.0)
@@ -45,6 +52,7 @@ class Problem:
     num_decisions: int = 30
     interval: int = 20  # inner steps per decision
     num_reward: int = 256
+    augmentation: Mapping[str, Any] | None = None  # arguments of `CropsAndFlips`
     varied: Mapping[str, Range] = field(default_factory=lambda: _NOTHING)  # fields of `TaskFamily`
     peaks: Range = (1e-3, 1.0)  # range in which a schedule's peak rate is tuned
 
@@ -92,7 +100,15 @@ def build(
     if problem.network["name"] == "autoencoder" and dataset.num_classes:
         loss = reconstruction_error
     varied = {key: _KINDS[key](*bounds) for key, bounds in problem.varied.items()}
-    family = from_linen(make_network(problem, dataset), dataset, loss, name=problem.name, **varied)
+    augmentation = problem.augmentation and CropsAndFlips(**problem.augmentation)
+    family = from_linen(
+        make_network(problem, dataset),
+        dataset,
+        loss,
+        name=problem.name,
+        augmentation=augmentation,
+        **varied,
+    )
     training = Training.create(family, optimizer or _optimizer(problem), problem.batch_size)
     return Env.create(
         training,

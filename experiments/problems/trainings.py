@@ -4,13 +4,17 @@ Nothing is chosen by them. Fashion-MNIST, CIFAR-10, the text and the generated t
 networks, in suites that settings were chosen by; controllers learned on small MNIST images (docs/suites.md).
 """
 
+from typing import Any
+
 from experiments.problems.problem import ADAM_PEAKS, Problem
 
 _CIFAR = {"name": "cifar10", "max_held_out": 4_000}
 _TEXT = {"name": "tinyshakespeare"}
 
 
-def _adamw(name: str, data: dict, network: dict, steps: int, batch_size: int) -> Problem:
+def _adamw(
+    name: str, data: dict, network: dict, steps: int, batch_size: int, **more: Any
+) -> Problem:
     return Problem(
         name,
         data,
@@ -19,6 +23,7 @@ def _adamw(name: str, data: dict, network: dict, steps: int, batch_size: int) ->
         weight_decay=(1e-2, 1e-2),
         batch_size=batch_size,
         peaks=ADAM_PEAKS,
+        **more,
     ).of_steps(steps)
 
 
@@ -66,11 +71,12 @@ TRAININGS = (
         batch_size=16,
     ),
     _adamw(
-        "CIFAR-10 32x32, residual network, 5 epochs",
+        "CIFAR-10 32x32, residual network, crops and flips, 5 epochs",
         _CIFAR,
         {"name": "resnet8", "channels": 8},
         steps=1_800,
         batch_size=128,
+        augmentation={"padding": 4, "flip": True},
     ),
     _adamw(
         "CIFAR-10 32x32, vision transformer, 5 epochs",

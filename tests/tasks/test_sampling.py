@@ -167,3 +167,13 @@ def test_the_hash_is_murmurs_finalizer():
     words = [0, 1, 2, 0xDEADBEEF, 2**32 - 1]
     ours = sampling._mix(jnp.array(words, jnp.uint32))
     assert list(np.asarray(ours)) == [reference(word) for word in words]
+
+
+def test_words_of_a_visit_are_random_and_differ_between_steps_places_and_trainings(key):
+    words = np.stack([sampling.visit_words(step, 512, key) for step in range(8)])
+    assert np.unique(words).size == words.size
+    bits = (words[..., None] >> np.arange(32, dtype=np.uint32)) & 1
+    np.testing.assert_allclose(bits.mean((0, 1)), 0.5, atol=0.04)  # five standard deviations
+    other = sampling.visit_words(0, 512, jax.random.fold_in(key, 1))
+    assert not np.intersect1d(words, other).size
+    np.testing.assert_array_equal(sampling.visit_words(3, 100, key), words[3, :100])

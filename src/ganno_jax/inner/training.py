@@ -139,7 +139,7 @@ class Training:
         self, state: InnerState, indices: Int[Array, " batch"]
     ) -> tuple[Float[Array, ""], Any, Params]:
         """Loss, new model state and gradient on the training examples at `indices`."""
-        batch = self.family.train_batch(state.task, indices)
+        batch = self.family.train_batch(state.task, indices, state.step)
         key = jax.random.fold_in(state.key, state.step)
         (loss, (model_state, _)), gradient = jax.value_and_grad(state.task.loss, has_aux=True)(
             state.params, state.model_state, batch, key
@@ -239,8 +239,9 @@ class Training:
         apart: bool,
     ) -> Float[Array, "layer 2"]:
         """Of the step from `state` along `-rates * direction`, on its own batch; `apart` from a longer window."""
-        # The batch is gathered once more; in one program with the step, XLA keeps a single copy of the forward pass.
-        batch = self.family.train_batch(state.task, indices[: self.example_features_limit])
+        # Gathered once more; in one program with the step, XLA keeps a single copy of the forward pass.
+        indices = indices[: self.example_features_limit]
+        batch = self.family.train_batch(state.task, indices, state.step)
         key = jax.random.fold_in(state.key, state.step)
 
         def losses(params: Params) -> Array:
@@ -253,8 +254,7 @@ class Training:
             return take()
         # Always taken, which XLA does not know: features of a part of the batch share nothing with the step, and among
         # its operations they made the CPU's schedule of a window of ten steps worse by more than they cost themselves.
-        nothing = jnp.zeros((self.num_layers, 2))
-        return jax.lax.cond(state.step >= 0, take, lambda: nothing)
+        return jax.lax.cond(state.step >= 0, take, lambda: jnp.zeros((self.num_layers, 2)))
 
     def first_look(self, state: InnerState) -> Summary:
         """A summary before the first step: the loss and gradient of the first batch, no step taken."""

@@ -280,10 +280,10 @@ def task_loss(
       num_examples: at most so many, drawn at random by the task's key; all of them by default.
     """
     family, task = training.family, state.task
-    total = family.dataset.train.num_examples
+    total = family.num_examples
     count = total if num_examples is None else min(num_examples, total)
     indices = sampling.subset(jnp.arange(count), total, task.key)
-    batch = family.train_batch(task, indices)
+    batch = family.train_batch(task, family.of_set(task, family.dataset.train, indices))
     losses, _ = task.example_losses(state.params, state.model_state, batch, state.key, False)
     in_use = total if task.num_examples is None else task.num_examples
     weights = (jnp.arange(count) < in_use).astype(jnp.float32)

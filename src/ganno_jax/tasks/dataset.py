@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from ganno_jax.tasks import arrays
 
@@ -59,6 +59,10 @@ class Dataset:
     def count(self, split: Split) -> int:
         """Examples of a split that one training may use: those of one of the sets."""
         return split.num_examples // self.num_sets
+
+    def draw_set(self, key: PRNGKeyArray) -> Int[Array, ""] | None:
+        """The number of one of the sets; None where there is only one."""
+        return None if self.num_sets == 1 else jax.random.randint(key, (), 0, self.num_sets)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ganno_jax.tasks import sampling
+from ganno_jax.tasks.augmentation import CropsAndFlips
 from ganno_jax.tasks.dataset import Batch, Dataset, Split, place
 from ganno_jax.tasks.distributions import Distribution
 from ganno_jax.tasks.example_losses import cross_entropy, squared_error
@@ -35,6 +36,7 @@ class TaskFamily:
     width: Distribution | None = None  # share of hidden units in use, (0, 1]
     weight_scale: Distribution | None = None  # factor on the initial kernels, > 0
     rescaling: Distribution | None = None  # see `Task.init`, > 0
+    augmentation: CropsAndFlips | None = None  # of training batches, other ones in each step
     name: str = struct.field(pytree_node=False, default="task")
     # Training examples of each task that only pay whoever trains it; below the size of the split.
     num_reward: int = struct.field(pytree_node=False, default=0)
@@ -71,15 +73,12 @@ class TaskFamily:
             fraction = self.data_fraction.sample(fraction_key)
             total = self.num_trainable
             num_examples = jnp.clip(jnp.round(fraction * total), 1, total).astype(jnp.int32)
-        num_sets = self.dataset.num_sets
         return Task(
             init_fn=self.init_fn,
             loss_fn=self.loss_fn,
             key=data_key,
             num_examples=num_examples,
-            set_number=None
-            if num_sets == 1
-            else jax.random.randint(jax.random.fold_in(key, 6), (), 0, num_sets),
+            set_number=self.dataset.draw_set(jax.random.fold_in(key, 6)),
             label_noise=_draw(self.label_noise, noise_key),
             width=_draw(self.width, width_key),
             weight_scale=_draw(self.weight_scale, scale_key),
@@ -108,7 +107,13 @@ class TaskFamily:
     def of_set(
         self, task: Task, split: Split, numbers: Int[Array, " example"]
     ) -> Int[Array, " example"]:
-        """Where in a split the examples of these numbers of the task's own data set stand."""
+        """Where in a split some examples of the task's own data set stand.
+
+        Args:
+          task: which data set.
+          split: of the family's data.
+          numbers: of the examples, from 0 in each data set.
+        """
         if task.set_number is None:
             return numbers
         return numbers + self.dataset.count(split) * task.set_number
@@ -123,9 +128,20 @@ class TaskFamily:
         """The examples that the task sets aside, with their true labels."""
         return self.dataset.gather(self.dataset.train, self.reward_indices(task))
 
-    def train_batch(self, task: Task, indices: Int[Array, " batch"]) -> Batch:
-        """These training examples, with the task's label noise."""
+    def train_batch(
+        self, task: Task, indices: Int[Array, " batch"], step: Int[Array, ""] | int = 0
+    ) -> Batch:
+        """These training examples as they are seen in a step, with the task's label noise.
+
+        Args:
+          task: whose training it is.
+          indices: from `batch_indices`.
+          step: the inner step, from 0; only an augmentation depends on it.
+        """
         batch = self.dataset.gather(self.dataset.train, indices)
+        if self.augmentation is not None:
+            words = sampling.visit_words(step, indices.shape[0], task.key)
+            batch = batch.replace(inputs=self.augmentation(batch.inputs, words))
         if task.label_noise is None:
             return batch
         targets = sampling.noisy_targets(
@@ -147,8 +163,10 @@ def _family(
     """Put the data in place, after a look at what cannot vary.
 
     Raises:
-      ValueError: wrong labels are asked for where targets are no classes.
+      ValueError: wrong labels are asked for where targets are no classes, or crops where inputs are no images.
     """
+    if variation.get("augmentation") is not None:
+        variation["augmentation"].check(dataset)
     if variation.get("label_noise") is not None and not dataset.num_classes:
         raise ValueError(
             f"`label_noise` draws other classes, but {dataset.name} has none: its targets are no class numbers."

@@ -17,7 +17,8 @@ from jaxtyping import Array, Float, Int, Integer, Key, UInt32
 # neighbours; each round halves it. At 16 rounds it is visible from 60,000 examples on (125 fixed
 # points in 60 epochs instead of 60), at 24 not at 1,048,569.
 NUM_ROUNDS = 24
-_EPOCHS, _SUBSET, _NOISE = 0x243F6A88, 0x85A308D3, 0x13198A2E  # digits of pi: one stream per use
+# Digits of pi: one stream per use.
+_EPOCHS, _SUBSET, _NOISE, _VISIT = 0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344
 _GOLDEN = 0x9E3779B9
 
 
@@ -116,6 +117,22 @@ def noisy_targets(
     offset = 1 + _below(_mix(bits ^ jnp.uint32(_GOLDEN)), others).astype(targets.dtype)
     wrong = (targets + offset) % jnp.asarray(num_classes, targets.dtype)
     return jnp.where(uniform < noise_probability, wrong, targets)
+
+
+def visit_words(
+    step: Int[Array, ""] | int, batch_size: int, key: Key[Array, ""]
+) -> UInt32[Array, " batch"]:
+    """A random word for each place of a step's batch; a smaller batch has the first ones of a larger one.
+
+    Args:
+      step: of the training, from 0.
+      batch_size: number of words.
+      key: one per training.
+    """
+    left, right = _seed(key, _VISIT)
+    number = jnp.asarray(step).astype(jnp.uint32)
+    left, right = _mix(left ^ number), _mix(right + number * jnp.uint32(_GOLDEN))
+    return _mix(_mix(jnp.arange(batch_size, dtype=jnp.uint32) ^ left) ^ right)
 
 
 def _swap_or_not(

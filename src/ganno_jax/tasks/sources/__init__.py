@@ -93,8 +93,7 @@ def load(
         kinds = {"num_classes": num_classes, "num_categorical": num_categorical}
     else:
         arrays, kinds = _named(name, data_dir, download)
-    if kinds.get("num_sets", 1) > 1 and not (max_examples is None and max_held_out is None):
-        raise ValueError(f"{name} is many data sets in one, which cannot be made smaller.")
+    _refuse_cut(name, kinds, max_examples, max_held_out)
     pool = [_limited(*part, max_examples, seed, i) for i, part in enumerate(_parts(arrays))]
     pool = [(images.of(inputs, name), targets) for inputs, targets in pool]
     whole = from_arrays(
@@ -173,6 +172,11 @@ def _image_arrays(folder: Path, name: str, download: bool) -> ImageArrays:
         f"no data set {name!r}; there are: {', '.join([*names(), *others])}, and any image "
         f"classification set that TensorFlow Datasets has prepared as array_record in {folder}."
     )
+
+
+def _refuse_cut(name: str, kinds: dict[str, int | None], *limits: int | None) -> None:
+    if (kinds.get("num_sets") or 1) > 1 and any(limit is not None for limit in limits):
+        raise ValueError(f"{name} is many data sets in one, which cannot be made smaller.")
 
 
 def _fewer_held_out(dataset: Dataset, count: int | None) -> Dataset:
