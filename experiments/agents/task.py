@@ -10,7 +10,7 @@ from experiments.configs.config import (
     NetworkConfig,
     Range,
 )
-from ganno_jax.tasks import Dataset, TaskFamily, from_linen, networks, sources
+from ganno_jax.tasks import CropsAndFlips, Dataset, TaskFamily, from_linen, networks, sources
 from ganno_jax.tasks.distributions import Distribution, LogUniform, Uniform
 
 
@@ -81,6 +81,9 @@ def make_family(config: Config) -> TaskFamily:
         label_noise=_varied(task.label_noise, 0.0, Uniform),
         weight_scale=_varied(task.weight_scale, 1.0, LogUniform),
         width=_varied(task.width, 1.0, Uniform),
+        augmentation=CropsAndFlips(task.crop_padding, task.flip)
+        if task.crop_padding or task.flip
+        else None,
         name=f"{dataset.name}-{config.network.name}",
     )
 

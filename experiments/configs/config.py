@@ -100,6 +100,10 @@ class TaskConfig:
     """Factor on the initial kernels, log-uniform, > 0."""
     width: Annotated[Range, Rising(above=0.0, highest=1.0)] = (1.0, 1.0)
     """Share of hidden units in use, uniform, in (0, 1]."""
+    crop_padding: Annotated[int, Within(0, 64)] = 0
+    """Training images are moved by up to so many pixels, anew in each step, >= 0."""
+    flip: bool = False
+    """Half of the training images are mirrored, anew in each step."""
 
 
 @dataclass(frozen=True)

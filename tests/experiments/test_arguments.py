@@ -42,6 +42,8 @@ BAD = {
     "train digits --optimizer.momentum 1.5": "`optimizer.momentum`",
     "train digits --task.batch_size 5000": "batch size must be between 1 and the 1079",
     "train digits --task.label_noise 0 2": "`task.label_noise`",
+    "train digits --task.crop_padding -1": "`task.crop_padding` must be at least 0",
+    "train digits --task.crop_padding 9": "crops and flips are for images",
     "train digits --env.num_decisions 0": "`env.num_decisions` must be at least 1",
     "train digits --agent.sharing 2": "`agent.sharing` must be at least 0 and at most 1; got 2",
     "train broad --broad.sharing 2": "`broad.sharing` must be at least 0 and at most 1; got 2",

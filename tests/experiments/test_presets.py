@@ -73,6 +73,13 @@ def test_the_digits_preset_meets_the_task_that_was_set():
     assert len(presets.digits().evaluate.peaks) >= 7
 
 
+def test_crops_and_flips_are_asked_for_by_flags():
+    assert build(presets.digits()).env.training.family.augmentation is None
+    config = parse("train", ["digits", "--task.crop_padding", "2", "--task.flip"])
+    augmentation = build(config).env.training.family.augmentation
+    assert (augmentation.padding, augmentation.flip) == (2, True)
+
+
 def test_training_tuning_and_report_share_no_random_numbers():
     import jax
 
