@@ -89,6 +89,23 @@ def test_an_official_test_split_cannot_belong_to_several_sets():
         from_arrays(*arrays, test=arrays, num_sets=2)
 
 
+def test_curves_have_few_inputs_and_little_noise():
+    """A straight line through the nearest rows leaves little of most of them."""
+    dataset = sources.load("generated_curves")
+    inputs = np.asarray(dataset.train.inputs).reshape(48, -1, 3)
+    targets = np.asarray(dataset.train.targets).reshape(48, -1)
+    left = []
+    for rows, wanted in zip(inputs, targets, strict=True):
+        distances = np.square(rows[:60, None] - rows[None, 60:]).sum(-1)
+        errors = []
+        for row, target, distance in zip(rows, wanted, distances, strict=False):
+            near = 60 + np.argsort(distance)[:20]
+            known = np.column_stack([rows[near] - row, np.ones(20)])
+            errors.append(np.linalg.lstsq(known, wanted[near], rcond=None)[0][-1] - target)
+        left.append(np.median(np.abs(errors)))
+    assert np.median(left) < 0.15
+
+
 @pytest.mark.parametrize("name", ["generated_classifiers", "generated_functions"])
 def test_generated_sets_differ_in_what_they_are_about_and_in_how_much_of_it_is_chance(name):
     dataset = sources.load(name)

@@ -72,39 +72,6 @@ def waves() -> Table:
     return Table(values[:, :length], values[:, -1], 0)
 
 
-def mixture() -> Table:
-    """6,000 rows of 24 numbers that go together; three classes, two of which are near each other.
-
-    Six hidden standard normal factors are mixed by normal weights of variance 1/6 into the inputs, to which comes
-    noise of deviation 0.5. The class is drawn from logits that are linear in the first three factors (normal weights,
-    deviation 2) plus the product of the fourth and the fifth for the first class.
-    """
-    rng = np.random.default_rng(4)
-    num_rows, num_factors, num_inputs, num_classes = 6_000, 6, 24, 3
-    factors = rng.normal(size=(num_rows, num_factors))
-    weights = rng.normal(size=(num_factors, num_inputs)) / np.sqrt(num_factors)
-    inputs = factors @ weights + rng.normal(0, 0.5, (num_rows, num_inputs))
-    logits = factors[:, :3] @ rng.normal(0, 2, (3, num_classes))
-    logits[:, 0] += factors[:, 3] * factors[:, 4]
-    return Table(inputs.astype(np.float32), drawn(logits, rng), num_classes)
-
-
-def response() -> Table:
-    """6,000 rows of 16 numbers that go together; a number to predict, as much of it noise as signal.
-
-    Inputs are mixed as those of `mixture`, from five factors. The signal is linear in three factors plus the product of
-    the other two, brought to unit variance; the noise is standard normal.
-    """
-    rng = np.random.default_rng(5)
-    num_rows, num_factors, num_inputs = 6_000, 5, 16
-    factors = rng.normal(size=(num_rows, num_factors))
-    weights = rng.normal(size=(num_factors, num_inputs)) / np.sqrt(num_factors)
-    inputs = factors @ weights + rng.normal(0, 0.5, (num_rows, num_inputs))
-    signal = factors[:, :3] @ rng.normal(size=3) + factors[:, 3] * factors[:, 4]
-    targets = signal / signal.std() + rng.normal(size=num_rows)
-    return Table(inputs.astype(np.float32), targets.astype(np.float32), 0)
-
-
 def spirals() -> Table:
     """3,000 points in the plane on three arms of a spiral, under noise; the arm is the class.
 
@@ -153,19 +120,6 @@ def tiles() -> Table:
     points = rng.uniform(-1, 1, (3_000, 2))
     column, row = np.floor(2 * (points + 1)).astype(int).T
     return Table(points.astype(np.float32), (column + row) % 3, 3)
-
-
-def curve() -> Table:
-    """2,000 rows of eight uniform numbers; a smooth number to predict, with very little noise.
-
-    The sine of three times the first, the product of the second and the third, the square of the fourth and half the
-    fifth add up; the other three do not matter. The noise has a deviation of 0.02, the signal one of about 0.9.
-    """
-    rng = np.random.default_rng(12)
-    x = rng.uniform(-1, 1, (2_000, 8))
-    height = np.sin(3 * x[:, 0]) + x[:, 1] * x[:, 2] + x[:, 3] ** 2 + x[:, 4] / 2
-    height = height + rng.normal(0, 0.02, len(x))
-    return Table(x.astype(np.float32), height.astype(np.float32), 0)
 
 
 def formulas() -> Table:

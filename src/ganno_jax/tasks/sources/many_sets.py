@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from ganno_jax.tasks.sources.tables import Table
 
-NUM_SETS, NUM_ROWS, NUM_INPUTS, MOST_CLASSES = 48, 8_192, 16, 8
+NUM_SETS, NUM_ROWS, NUM_INPUTS, FEW_INPUTS, MOST_CLASSES = 48, 8_192, 16, 3, 8
 WIDTH = 16  # of the networks that draw
 
 
@@ -19,7 +19,7 @@ def classifiers() -> Table:
     rng = np.random.default_rng(21)
     inputs, targets = [], []
     for _ in range(NUM_SETS):
-        rows = _inputs(rng)
+        rows = _inputs(rng, NUM_INPUTS)
         num_classes = int(rng.integers(2, MOST_CLASSES + 1))
         logits = _log_uniform(rng, 0.7, 30) * _outputs(rows, num_classes, rng)
         inputs.append(rows)
@@ -33,20 +33,30 @@ def functions() -> Table:
     Inputs and function of a set are drawn as in `_inputs` and `_outputs`. The noise is normal, its deviation between
     0.01 and 2 of that of the function; targets have mean 0 and variance 1 in each set.
     """
-    rng = np.random.default_rng(22)
+    return _regressions(NUM_INPUTS, 0.01, 2, np.random.default_rng(22))
+
+
+def curves() -> Table:
+    """As `functions`, of three numbers and with little noise, 0.003 to 0.3: many passes do no harm."""
+    return _regressions(FEW_INPUTS, 0.003, 0.3, np.random.default_rng(23))
+
+
+def _regressions(
+    num_inputs: int, least_noise: float, most_noise: float, rng: np.random.Generator
+) -> Table:
     inputs, targets = [], []
     for _ in range(NUM_SETS):
-        rows = _inputs(rng)
+        rows = _inputs(rng, num_inputs)
         values = _outputs(rows, 1, rng)[:, 0]
-        values = values + _log_uniform(rng, 0.01, 2) * rng.normal(size=NUM_ROWS)
+        values = values + _log_uniform(rng, least_noise, most_noise) * rng.normal(size=NUM_ROWS)
         inputs.append(rows)
         targets.append(_standard(values))
     return Table(_joined(inputs), _joined(targets), 0, num_sets=NUM_SETS)
 
 
-def _inputs(rng: np.random.Generator) -> Float[np.ndarray, "row input"]:
+def _inputs(rng: np.random.Generator, num_inputs: int) -> Float[np.ndarray, "row input"]:
     """Normal, uniform, signs, heavy tails (the sine hyperbolic of a normal), or two to eight factors and noise."""
-    shape = (NUM_ROWS, NUM_INPUTS)
+    shape = (NUM_ROWS, num_inputs)
     kind = rng.integers(5)
     rows = rng.normal(size=shape)
     if kind == 1:
@@ -57,7 +67,7 @@ def _inputs(rng: np.random.Generator) -> Float[np.ndarray, "row input"]:
         rows = np.sinh(rows)
     elif kind == 4:
         rank = int(rng.integers(2, 9))
-        mixed = rng.normal(size=(NUM_ROWS, rank)) @ rng.normal(size=(rank, NUM_INPUTS))
+        mixed = rng.normal(size=(NUM_ROWS, rank)) @ rng.normal(size=(rank, num_inputs))
         rows = mixed / np.sqrt(rank) + rng.choice([0.1, 0.3, 0.6]) * rows
     return _standard(rows)
 
@@ -70,8 +80,8 @@ def _outputs(
     The layers' weights have a deviation between 0.5 and 4 over the root of the fan-in: smooth functions and rough ones.
     Five random planes cut the space into cells, each of which has normal outputs. All outputs have unit variance.
     """
-    number = int(_log_uniform(rng, 2, NUM_INPUTS + 1))
-    hidden = rows[:, rng.permutation(NUM_INPUTS)[:number]]
+    number = int(_log_uniform(rng, 2, rows.shape[1] + 1))
+    hidden = rows[:, rng.permutation(rows.shape[1])[:number]]
     if rng.random() < 0.2:
         planes = rng.normal(size=(number, 5))
         cells = (hidden @ planes + rng.normal(size=5) > 0) @ (2 ** np.arange(5))
