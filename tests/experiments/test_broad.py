@@ -193,7 +193,7 @@ def test_a_finished_controller_keeps_its_shares_of_the_actions_and_of_the_base()
 def test_horizons_span_two_orders_of_magnitude():
     problems_there = horizons.HORIZONS
     steps = [problem.total_steps for problem in problems_there]
-    assert (min(steps), max(steps)) == (90, 6000)
+    assert (min(steps), max(steps)) == (90, 12_000)
     assert len({problem.name for problem in problems_there}) == len(problems_there)
     assert {problem.num_decisions for problem in problems_there} == {30}
 
