@@ -271,11 +271,10 @@ def _kinds(settings: BroadConfig) -> tuple[Problem, ...]:
     if settings.large:
         there += large_families.LARGE
     for word in settings.kinds:
-        if not any(word in p.name for p in there):
+        if not any(p.is_named([word]) for p in there):
             names = "; ".join(p.name for p in there)
             raise ValueError(f"no kind of problem is named like {word!r}; there are: {names}")
-    words = settings.kinds or ("",)
-    return tuple(p for p in there if any(word in p.name for word in words))
+    return tuple(p for p in there if p.is_named(settings.kinds))
 
 
 def _finished(folder: RunFolder) -> Controller:

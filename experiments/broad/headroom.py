@@ -108,11 +108,11 @@ def measure(problem: Problem, config: BroadExperiment, count: int, mesh: Mesh) -
 def main(words: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kinds", nargs="+", default=[""], help="only names that contain a word")
+    parser.add_argument("--kinds", nargs="+", default=(), help="only names that contain a word")
     parser.add_argument("--trainings", type=int, default=96, help="of each kind, at least 16")
     parser.add_argument("--data_dir", help="folder with the data sets")
     given = parser.parse_args(words)
-    problems = [p for p in HORIZONS if any(word in p.name for word in given.kinds)]
+    problems = [p for p in HORIZONS if p.is_named(given.kinds)]
     if not problems or given.trainings < 2 * NUM_FOLDS:
         parser.error("no kind has such a name, or there are fewer than 16 trainings")
     config = dataclasses.replace(muon(), suite=SuiteConfig(data_dir=given.data_dir))

@@ -1,7 +1,7 @@
 """Training problems as plain values: those that the broad controller learns on, those that the suites ask."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -69,6 +69,10 @@ class Problem:
                 f"the steps must divide into 20 to 60 equal windows; {steps} do not, {nearest} do."
             )
         return replace(self, num_decisions=num_decisions, interval=steps // num_decisions)
+
+    def is_named(self, words: Sequence[str]) -> bool:
+        """Whether one of the words stands in its name; without words it is meant too."""
+        return not words or any(word in self.name for word in words)
 
     @property
     def total_steps(self) -> int:

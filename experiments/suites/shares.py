@@ -107,7 +107,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("controller", help="name of a shipped one, or a file")
     parser.add_argument("--suites", nargs="+", choices=SUITES, default=["development"])
     parser.add_argument("--data_dir", help="folder with the data sets")
-    parser.add_argument("--problems", nargs="+", default=[""], help="only names with such a word")
+    parser.add_argument("--problems", nargs="+", default=(), help="only names with such a word")
     parser.add_argument("--seeds", type=int, default=4, help="tuning runs of each combination")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 1.0])
     parser.add_argument("--sizes", type=float, nargs="+", default=[1.0])
@@ -116,11 +116,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         controller = _checked(given.controller)
         problems = {
-            suite: [
-                problem
-                for problem in problems_of(suite, "small", None)
-                if any(word in problem.name for word in given.problems)
-            ]
+            suite: [p for p in problems_of(suite, "small", None) if p.is_named(given.problems)]
             for suite in given.suites
         }
     except (UserError, ValueError, FileNotFoundError) as error:
