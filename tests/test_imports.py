@@ -291,15 +291,3 @@ def named_by(nodes: Iterable[ast.AST]) -> set[str]:
 def test_the_version_is_that_of_the_package():
     with (ROOT / "pyproject.toml").open("rb") as file:
         assert ganno_jax.__version__ == tomllib.load(file)["project"]["version"]
-
-
-def test_neither_the_import_nor_an_optimizer_of_agents_needs_distrax():
-    """It takes most of the time of an import; a controller in a training loop acts without drawing."""
-    program = (
-        "import sys, jax, jax.numpy as jnp, ganno_jax\n"
-        "optimizer = ganno_jax.optimizer(30)\n"
-        "params = {'dense': {'kernel': jnp.ones((3, 2)), 'bias': jnp.ones(2)}}\n"
-        "jax.eval_shape(lambda p: optimizer.update(p, optimizer.init(p), p, value=1.0), params)\n"
-        "assert 'distrax' not in sys.modules and 'tensorflow_probability' not in sys.modules\n"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)

@@ -1,4 +1,7 @@
-"""Exploration noise that persists from decision to decision."""
+"""Exploration noise that persists from decision to decision; and who needs no distribution."""
+
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -54,3 +57,15 @@ def test_shared_noise_correlates_between_layers_by_its_share_and_keeps_the_margi
         noise = sample_correlated(distribution, jnp.zeros((3, 20_000)), 0.0, key, shared)[0]
         np.testing.assert_allclose(noise.std(1), 1.0, atol=0.02)
         np.testing.assert_allclose(np.corrcoef(noise)[0, 1:], shared, atol=0.03)
+
+
+def test_neither_the_import_nor_an_optimizer_of_agents_needs_distrax():
+    """It takes most of the time of an import; a controller in a training loop acts without drawing."""
+    program = (
+        "import sys, jax, jax.numpy as jnp, ganno_jax\n"
+        "optimizer = ganno_jax.optimizer(30)\n"
+        "params = {'dense': {'kernel': jnp.ones((3, 2)), 'bias': jnp.ones(2)}}\n"
+        "jax.eval_shape(lambda p: optimizer.update(p, optimizer.init(p), p, value=1.0), params)\n"
+        "assert 'distrax' not in sys.modules and 'tensorflow_probability' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
