@@ -243,3 +243,21 @@ def test_accuracy_has_a_panel_per_setting():
     figure = plots.accuracy_over_steps(STEPS, {"decay 0": panel, "decay 1": panel})
     assert [axes.get_title() for axes in figure.axes] == ["decay 0", "decay 1"]
     np.testing.assert_allclose(figure.axes[1].get_lines()[0].get_ydata(), 0.9)
+
+
+def test_a_legend_above_takes_as_many_columns_as_fit_into_the_figure():
+    names = ["Agents (MAPPO)", "Replay of their mean settings", "State-blind agents (40 updates)"]
+    panel = {name: np.full((5, 6), 0.1 * k) for k, name in enumerate(names)}
+    short = {name: np.full((5, 6), 0.1 * k) for k, name in enumerate("abc")}
+    made = {
+        1: plots.accuracy_over_steps(STEPS, {"test": panel}),
+        3: plots.accuracy_over_steps(STEPS, {"test": short}),
+    }
+    made[2] = plots.performance_profiles({"a name of some length": STEPS, "another one": STEPS})
+    for columns, figure in made.items():
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        assert legend._ncols == columns
+        box = legend.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.width

@@ -18,6 +18,7 @@ from ganno_jax.plots.style import (
     GREY,
     PAGE,
     label_ends,
+    legend_above,
     looks,
     others_label,
     styled,
@@ -203,7 +204,7 @@ def performance_profiles(
         axes.plot([], [], color=FAINT, lw=0.7, label=others)
     axes.set(xlabel=xlabel, ylabel="share of runs at or below", ylim=(-0.02, 1.02))
     axes.margins(x=0.01)
-    figure.legend(loc="outside upper center", ncols=2)
+    legend_above(figure, *axes.get_legend_handles_labels())
     return figure
 
 

@@ -17,6 +17,7 @@ from ganno_jax.plots.style import (
     PAGE,
     label_ends,
     layer_colors,
+    legend_above,
     plain_log_ticks,
     styled,
 )
@@ -174,7 +175,7 @@ def _name_layers(figure: Figure, axes: Axes, layer_names: Sequence[str]) -> None
     """A legend above for few layers, names at the line ends for the first and last of many."""
     lines = axes.get_lines()[: len(layer_names)]
     if len(layer_names) <= len(COLORS):
-        figure.legend(lines, layer_names, loc="outside upper center", ncols=min(4, len(lines)))
+        legend_above(figure, lines, layer_names)
         return
     shown = ((lines[0], layer_names[0]), (lines[-1], layer_names[-1]))
     label_ends(axes, [(line.get_ydata()[-1], name, line.get_color()) for line, name in shown])

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, ParamSpec
 import matplotlib
 import matplotlib.style
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -115,6 +116,26 @@ def others_label(looks_of: Mapping[str, Look]) -> str | None:
     """What the legend calls the grey lines, None if there are none."""
     count = sum(not look.named for look in looks_of.values())
     return f"{count} other{'s' if count > 1 else ''}" if count else None
+
+
+def legend_above(figure: Figure, lines: Sequence[Artist], names: Sequence[str]) -> None:
+    """A legend over the whole figure, in up to four columns: as many as its width has room for.
+
+    The figure grows by what more than three rows need, so that its panels keep their height.
+
+    Args:
+      figure: of its final width.
+      lines: what is explained, one for each name.
+      names: of the lines.
+    """
+    for columns in range(min(4, len(names)), 0, -1):
+        legend = figure.legend(lines, names, loc="outside upper center", ncols=columns)
+        box, rows = legend.get_window_extent(), -(-len(names) // columns)
+        if box.width <= figure.bbox.width or columns == 1:
+            more = max(0, rows - 3) / rows * box.height / figure.dpi
+            figure.set_figheight(figure.get_figheight() + more)
+            return
+        legend.remove()
 
 
 def layer_colors(num_layers: int) -> list:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from ganno_jax.plots.style import PAGE, looks, styled
+from ganno_jax.plots.style import PAGE, legend_above, looks, styled
 
 Panel = Mapping[str, tuple[Sequence[str], Float[np.ndarray, "value run"]]]
 
@@ -52,7 +52,5 @@ def sweep_panels(panels: Mapping[str, Panel], ylabel: str = "final log test loss
         axes.set_xlabel(setting)
     for axes in grid[::columns]:
         axes.set_ylabel(ylabel)
-    figure.legend(
-        list(lines.values()), list(lines), loc="outside upper center", ncols=min(4, len(lines))
-    )
+    legend_above(figure, list(lines.values()), list(lines))
     return figure

@@ -14,6 +14,7 @@ from ganno_jax.plots.style import (
     COLUMN,
     PAGE,
     grid_of,
+    legend_above,
     looks,
     others_label,
     styled,
@@ -121,9 +122,7 @@ def accuracy_over_steps(
     shown = {name: handles[name] for name in named}
     if others := others_label(look):
         shown[others] = next(handles[name] for name in names if not look[name].named)
-    figure.legend(
-        shown.values(), shown.keys(), loc="outside upper center", ncols=2 if columns == 1 else 4
-    )
+    legend_above(figure, list(shown.values()), list(shown))
     return figure
 
 
