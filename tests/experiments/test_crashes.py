@@ -1,5 +1,6 @@
 """Kills, damage and attacks: a run goes on bit for bit, or is refused; nothing that a file holds is run."""
 
+import functools
 import io
 import os
 import pickle
@@ -15,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import msgpack
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 import ganno_jax
@@ -33,8 +33,9 @@ from ganno_jax.learners import MAPPO, MAPPOConfig, train_some
 from ganno_jax.tasks import sources
 
 from ..probes import probe_env
+from . import tiny
 from .test_folder import agents
-from .tiny import RUN, numbers
+from .tiny import numbers
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"seed": 0}
@@ -42,15 +43,11 @@ FILES = ("metrics.jsonl", "curve.jsonl")
 
 
 def arguments(place, *more):
-    words = ["train", "digits", *RUN.split(), "--run.folder", str(place)]
-    return [*words, "--evaluate.no_after_training", "--learner.num_updates", "12", *more]
+    few = ("--evaluate.no_after_training", "--learner.num_updates", "12")
+    return tiny.arguments(place, *few, *more)
 
 
-def learned(run):
-    """The final learner state as bytes, leaf by leaf."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        found = checkpointer.restore(run / "checkpoints" / "12" / "state")
-    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(found)]
+learned = functools.partial(tiny.learned, update=12)
 
 
 @pytest.fixture(scope="module")

@@ -26,21 +26,15 @@ from experiments.runs.progress import Bar
 from experiments.step_size import commands as search_commands
 from ganno_jax.checkpoint import Checkpoints
 
-from .tiny import RUN, numbers
+from . import tiny
+from .tiny import assert_one_line, numbers
 
 ROOT = Path(__file__).parents[2]
 ONLY_TRAIN = "--evaluate.no_after_training"
 
 
 def arguments(place, *more):
-    return ["train", "digits", *RUN.split(), "--run.folder", str(place), ONLY_TRAIN, *more]
-
-
-def assert_one_line(capsys, *parts):
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1
-    for part in parts:
-        assert part in error
+    return tiny.arguments(place, ONLY_TRAIN, *more)
 
 
 @contextlib.contextmanager

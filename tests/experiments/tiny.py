@@ -2,6 +2,10 @@
 
 import json
 
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
 from experiments.problems.problem import Problem
 
 TINY = Problem(
@@ -38,3 +42,23 @@ def numbers(run, *files):
         for file in files
         for line in read(run / file)
     ]
+
+
+def learned(run, update=4):
+    """The learner's state after an update as bytes, leaf by leaf."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        found = checkpointer.restore(run / "checkpoints" / str(update) / "state")
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(found)]
+
+
+def arguments(folder, *more):
+    """Words of the command line that make the run there."""
+    return ["train", "digits", *RUN.split(), "--run.folder", str(folder), *more]
+
+
+def assert_one_line(capsys, *parts):
+    """What was printed as an error is one line, in which these stand."""
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    for part in parts:
+        assert part in error
