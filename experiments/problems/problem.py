@@ -15,6 +15,7 @@ from ganno_jax.inner import InnerOptimizer, Training, directions
 from ganno_jax.tasks import (
     CropsAndFlips,
     Dataset,
+    episode_loss,
     from_linen,
     networks,
     reconstruction_error,
@@ -35,7 +36,11 @@ _KINDS: dict[str, type[Distribution]] = {
     "rescaling": LogUniform,
 }
 # How many outputs a network is told to have, where it is not by `num_classes`.
-OUTPUTS = {"autoencoder": None, **dict.fromkeys(("gru", "lstm", "transformer"), "vocab_size")}
+OUTPUTS = {
+    "autoencoder": None,
+    "cart_pole": None,
+    **dict.fromkeys(("gru", "lstm", "transformer"), "vocab_size"),
+}
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,8 @@ def build(
     loss: Callable[..., Any] | None = None  # by the targets: cross-entropy or squared error
     if problem.network["name"] == "autoencoder" and dataset.num_classes:
         loss = reconstruction_error
+    if problem.network["name"] == "cart_pole":
+        loss = episode_loss
     varied = {key: _KINDS[key](*bounds) for key, bounds in problem.varied.items()}
     augmentation = problem.augmentation and CropsAndFlips(**problem.augmentation)
     family = from_linen(

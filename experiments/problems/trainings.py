@@ -85,4 +85,11 @@ TRAININGS = (
         steps=3_600,
         batch_size=64,
     ),
+    _adamw(
+        "cart and pole, policy gradient, 2,000 steps",
+        {"name": "generated_episodes"},
+        {"name": "cart_pole"},
+        steps=2_000,
+        batch_size=16,
+    ),
 )

@@ -29,7 +29,7 @@ SETTINGS = suite_of("trainings", "muon").suite
 def test_trainings_are_of_thousands_of_steps_and_of_medium_scale_alone():
     assert problems_of("trainings", "medium", None) == TRAININGS
     assert min(problem.total_steps for problem in TRAININGS) >= 1_800
-    assert len({problem.name for problem in TRAININGS}) == len(TRAININGS) == 8
+    assert len({problem.name for problem in TRAININGS}) == len(TRAININGS) == 9
     with pytest.raises(UserError, match="no problems of scale small"):
         problems_of("trainings", "small", None)
 

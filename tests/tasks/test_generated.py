@@ -30,6 +30,7 @@ TABLES = {
     "generated_prices": (6_000, (14,), (), 0),
     "generated_discs": (6_000, (12, 12, 1), (), 4),
     "generated_echoes": (5_000, (20,), (20,), 10),
+    "generated_episodes": (8_000, (204,), (), 0),
     "generated_classifiers": (393_216, (16,), (), 8),
     "generated_functions": (393_216, (16,), (), 0),
     "generated_curves": (393_216, (3,), (), 0),

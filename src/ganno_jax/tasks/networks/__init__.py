@@ -12,6 +12,7 @@ from typing import Any
 from flax import linen as nn
 
 from ganno_jax.tasks.networks.autoencoder import Autoencoder
+from ganno_jax.tasks.networks.cart_pole import CartPole
 from ganno_jax.tasks.networks.cnn import CNN, random_cnn
 from ganno_jax.tasks.networks.mixer import Mixer
 from ganno_jax.tasks.networks.mlp import MLP
@@ -37,6 +38,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "lstm": LSTM,
     "transformer": Transformer,
     "autoencoder": Autoencoder,
+    "cart_pole": CartPole,
 }
 
 
@@ -62,6 +64,7 @@ __all__ = [
     "MLP",
     "NETWORKS",
     "Autoencoder",
+    "CartPole",
     "Mixer",
     "ResNet",
     "Tabular",

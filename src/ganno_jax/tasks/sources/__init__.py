@@ -155,7 +155,8 @@ def _table(name: str) -> tuple[ImageArrays, dict[str, int]]:
     """One of `TABLES`, with what `from_arrays` must know of it."""
     table = TABLES[name]()
     arrays = ImageArrays(table.inputs, table.targets, None, None, table.num_classes)
-    kinds = {name: getattr(table, name) for name in ("num_classes", "num_categorical", "num_sets")}
+    passed_on = ("num_classes", "num_categorical", "num_sets", "normalize")
+    kinds = {name: getattr(table, name) for name in passed_on}
     return arrays, kinds
 
 

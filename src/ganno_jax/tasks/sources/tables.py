@@ -17,6 +17,7 @@ class Table(NamedTuple):
     num_classes: int
     num_categorical: int = 0  # first columns that hold ids of categories
     num_sets: int = 1  # see `tasks.Dataset`
+    normalize: bool = True
 
 
 def breast_cancer() -> Table:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ganno_jax.tasks.sources import (
     generated,
+    generated_episodes,
     generated_images,
     generated_sequences,
     many_sets,
@@ -36,6 +37,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "generated_prices": generated.prices,
     "generated_discs": generated_images.discs,
     "generated_echoes": generated_sequences.echoes,
+    "generated_episodes": generated_episodes.episodes,
     "generated_classifiers": many_sets.classifiers,
     "generated_functions": many_sets.functions,
     "generated_curves": many_sets.curves,
