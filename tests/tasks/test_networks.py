@@ -112,6 +112,7 @@ MEMBERS = [
         (12 + 8) + ((8 + 3) * 6 + 6) + (12 + 6 * 12 + 12 + 12 * 6 + 6) + 12 + 70,
     ),
     ("autoencoder", {"features": (3,)}, (2, 4, 4, 1), 16 * 3 + 3 + 3 * 16 + 16),
+    ("cart_pole", {"features": (3,)}, (2, 9, "episode"), (4 * 3 + 3) + (3 + 1)),
 ]
 
 
@@ -123,6 +124,8 @@ def initialize(module, key, x, **options):
 def example(shape):
     if shape[-1] == "table":  # two columns of categories below 2 and numbers
         return image_like(*shape[:2]).at[:, :2].set(1.0)
+    if shape[-1] == "episode":  # a start and chances
+        return image_like(*shape[:2])
     return tokens(*shape, 5) if len(shape) == 2 else image_like(*shape)
 
 
@@ -142,7 +145,7 @@ def test_parameters_are_as_many_as_counted_by_hand_and_outputs_have_their_shape(
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables["params"]))
     y = jax.eval_shape(lambda v: module.apply(v, x, train=False), variables)
     classified = (*shape, 5) if len(shape) == 2 else (shape[0], 10)
-    assert y.shape == (shape if name == "autoencoder" else classified)
+    assert y.shape == {"autoencoder": shape, "cart_pole": (2, 2)}.get(name, classified)
     assert y.dtype == jnp.float32
 
 
