@@ -35,7 +35,7 @@ from ganno_jax.tasks import sources
 from ..probes import probe_env
 from . import tiny
 from .test_folder import agents
-from .tiny import numbers
+from .tiny import ONLY_TRAIN, numbers
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"seed": 0}
@@ -43,8 +43,7 @@ FILES = ("metrics.jsonl", "curve.jsonl")
 
 
 def arguments(place, *more):
-    few = ("--evaluate.no_after_training", "--learner.num_updates", "12")
-    return tiny.arguments(place, *few, *more)
+    return tiny.arguments(place, ONLY_TRAIN, "--learner.num_updates", "12", *more)
 
 
 learned = functools.partial(tiny.learned, update=12)

@@ -27,10 +27,9 @@ from experiments.step_size import commands as search_commands
 from ganno_jax.checkpoint import Checkpoints
 
 from . import tiny
-from .tiny import assert_one_line, numbers
+from .tiny import ONLY_TRAIN, assert_one_line, numbers
 
 ROOT = Path(__file__).parents[2]
-ONLY_TRAIN = "--evaluate.no_after_training"
 
 
 def arguments(place, *more):

@@ -21,19 +21,14 @@ from experiments.runs import folder, session
 from experiments.runs.progress import Bar
 from ganno_jax.checkpoint import Checkpoints
 
-from .tiny import arguments, assert_one_line, learned, numbers, read
+from .tiny import ONLY_TRAIN, arguments, assert_one_line, flip_a_bit, learned, numbers, read
 
 ROOT = Path(__file__).parents[2]
-ONLY_TRAIN = "--evaluate.no_after_training"
 
 
-def flip_a_bit(checkpoint):
-    """In its largest file."""
+def largest_file(checkpoint):
     files = [path for path in (checkpoint / "state").rglob("*") if path.is_file()]
-    largest = max(files, key=lambda path: path.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 1
-    largest.write_bytes(content)
+    return max(files, key=lambda path: path.stat().st_size)
 
 
 @pytest.fixture
@@ -187,7 +182,7 @@ def test_another_run_in_the_folder_is_left_alone(whole, capsys):
 def test_a_damaged_checkpoint_costs_only_what_came_after_the_one_before(whole, tmp_path, capsys):
     shutil.copytree(whole, tmp_path / "digits")
     run = tmp_path / "digits"
-    flip_a_bit(run / "checkpoints" / "4")
+    flip_a_bit(largest_file(run / "checkpoints" / "4"))
     assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 0
     said = capsys.readouterr().out
     assert "checkpoints/4 cannot be read" in said.replace("\n", "")
@@ -200,7 +195,7 @@ def test_a_damaged_checkpoint_costs_only_what_came_after_the_one_before(whole, t
     assert "checkpoints/5 cannot be read (it was written as 4)" in said
     assert learned(run) == learned(whole)
     for number in ("3", "4"):
-        flip_a_bit(run / "checkpoints" / number)
+        flip_a_bit(largest_file(run / "checkpoints" / number))
     assert main(arguments(tmp_path, "--run.resume", ONLY_TRAIN)) == 2
     assert_one_line(capsys, "checkpoints/4 cannot be read", "no older one")
 

@@ -1,4 +1,4 @@
-"""Whole runs of a tiny experiment: what they leave, and that stopping them changes nothing."""
+"""A whole run of a tiny experiment: what it leaves, and what is made of that again."""
 
 import csv
 import dataclasses
@@ -16,10 +16,9 @@ from experiments.configs import presets
 from experiments.run import main
 from experiments.runs.beginning import command_of, resume_command
 
-from .tiny import assert_one_line, read
+from .tiny import assert_one_line, flip_a_bit, read
 
 ROOT = Path(__file__).parents[2]
-ONLY_TRAIN = "--evaluate.no_after_training"
 SUMMARY = {
     *("best_schedule_name", "evaluation_runs", "inner_steps_per_second"),
     *("seconds_total", "seconds_compile"),
@@ -119,9 +118,7 @@ def test_a_run_whose_configuration_is_lost_is_drawn_as_before(whole, tmp_path, c
 def test_evaluate_notices_one_flipped_bit_in_the_state_blind_agents(whole, tmp_path, capsys):
     shutil.copytree(whole, tmp_path / "digits")
     snapshot = tmp_path / "digits" / "snapshots" / "blind_00001.msgpack"
-    content = bytearray(snapshot.read_bytes())
-    content[len(content) // 2] ^= 1
-    snapshot.write_bytes(content)
+    flip_a_bit(snapshot)
     assert main(["evaluate", "digits", "--run.folder", str(tmp_path)]) == 2
     assert_one_line(capsys, "blind_00001.msgpack cannot be read (it is not as it was written)")
 

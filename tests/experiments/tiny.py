@@ -29,6 +29,9 @@ RUN = (
 """Options of `train digits`: four updates in seconds."""
 
 
+ONLY_TRAIN = "--evaluate.no_after_training"
+
+
 def read(path):
     """The lines of a file of metrics."""
     return [json.loads(line) for line in path.read_text().splitlines()]
@@ -62,3 +65,10 @@ def assert_one_line(capsys, *parts):
     assert len(error.splitlines()) == 1
     for part in parts:
         assert part in error
+
+
+def flip_a_bit(file):
+    """In its middle."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
