@@ -9,10 +9,8 @@ from ganno_jax.tasks.networks.mlp import MLP
 
 GRAVITY, CART_MASS, POLE_MASS, HALF_LENGTH = 9.8, 1.0, 0.1, 0.5  # m/s^2, kg, kg, m
 FORCE, SECONDS = 10.0, 0.02  # N, per step
-FARTHEST, STEEPEST = (
-    2.4,
-    0.2094,
-)  # m and rad (12 degrees) from the middle, beyond which the pole has fallen
+# From the middle, beyond which the pole has fallen; 12 degrees.
+FARTHEST, STEEPEST = 2.4, 0.2094  # m, rad
 STATE = 4  # place, speed, angle, angular speed
 
 State = Float[Array, "episode 4"]
@@ -32,9 +30,11 @@ def push(state: State, right: Bool[Array, " episode"]) -> State:
     force = jnp.where(right, FORCE, -FORCE)
     sine, cosine = jnp.sin(angle), jnp.cos(angle)
     mass, moment = CART_MASS + POLE_MASS, POLE_MASS * HALF_LENGTH
-    push = (force + moment * turning**2 * sine) / mass
-    turn = (GRAVITY * sine - cosine * push) / (HALF_LENGTH * (4 / 3 - POLE_MASS * cosine**2 / mass))
-    acceleration = push - moment * turn * cosine / mass
+    pushed = (force + moment * turning**2 * sine) / mass
+    turn = (GRAVITY * sine - cosine * pushed) / (
+        HALF_LENGTH * (4 / 3 - POLE_MASS * cosine**2 / mass)
+    )
+    acceleration = pushed - moment * turn * cosine / mass
     change = jnp.stack([speed, acceleration, turning, turn], -1)
     return state + SECONDS * change
 
@@ -74,15 +74,12 @@ class CartPole(nn.Module):
         """
         policy = MLP(self.features, 1, self.activation, name="policy")
         policy(x[:, :STATE])  # makes the parameters
-        free, variables = policy.clone(parent=None, name=None), policy.variables
-
-        def logits(states: Float[Array, "*step 4"]) -> Float[Array, " *step"]:
-            flat = jnp.asarray(free.apply(variables, states.reshape(-1, STATE)))
-            return flat.reshape(states.shape[:-1])
+        free = policy.clone(parent=None, name=None)
+        acting = jax.lax.stop_gradient(policy.variables)  # no derivative through the episode
 
         def step(carry, chance):
             state, standing = carry
-            right = chance < jax.nn.sigmoid(logits(state))
+            right = chance < jax.nn.sigmoid(jnp.asarray(free.apply(acting, state))[:, 0])
             after = push(state, right)
             after_cost, stands = cost(after)
             standing &= stands
@@ -91,14 +88,14 @@ class CartPole(nn.Module):
             return (after, standing), seen
 
         start = (x[:, :STATE], jnp.ones(len(x), bool))
-        _, seen = jax.lax.scan(step, start, x[:, STATE:].T)
-        states, right, costs, stands = jax.lax.stop_gradient(seen)
+        _, (states, right, costs, stands) = jax.lax.scan(step, start, x[:, STATE:].T)
         share = stands.mean(0)
         if not train:
             return jnp.stack([costs.mean(0), share], -1)
         to_come = jnp.cumsum(costs[::-1], 0)[::-1]
         advantage = to_come - to_come.mean(1, keepdims=True)
-        log_chance = jax.nn.log_sigmoid(jnp.where(right, 1.0, -1.0) * logits(states))
+        logits = policy(states.reshape(-1, STATE)).reshape(right.shape)
+        log_chance = jax.nn.log_sigmoid(jnp.where(right, 1.0, -1.0) * logits)
         # What is done after a fall changes nothing.
         acted = jnp.concatenate([jnp.ones((1, len(x)), bool), stands[:-1]])
         loss = jnp.where(acted, log_chance * advantage, 0.0).mean(0)
