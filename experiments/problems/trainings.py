@@ -1,7 +1,8 @@
 """Real trainings: data at full size, thousands of steps, and the optimizer that a user would take for them.
 
-No setting is chosen by them (docs/trainings.md says what was known when). Fashion-MNIST, CIFAR-10, the text and the generated table are, at other sizes and with other
-networks, in suites that settings were chosen by; controllers learned on small MNIST images (docs/suites.md).
+No setting is chosen by them (docs/trainings.md says what was known when). Fashion-MNIST, CIFAR-10, the text and the
+generated table are, at other sizes and with other networks, in suites that settings were chosen by; controllers learned
+on small MNIST images (docs/suites.md).
 """
 
 from typing import Any
