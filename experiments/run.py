@@ -30,7 +30,7 @@ except ModuleNotFoundError:
 from experiments.configs import presets
 from experiments.configs.broad import SUITES, SuiteExperiment
 from experiments.configs.broad_presets import suite_of
-from experiments.configs.config import PROGRAM, Scale
+from experiments.configs.config import PROGRAM
 from experiments.configs.place import PlaceConfig
 from experiments.configs.registry import AnyConfig, commands_of, takes_processes
 from experiments.configs.values import flags, options
@@ -123,8 +123,9 @@ def parse(command: str, words: Sequence[str]) -> AnyConfig | None:
     wants_help = "-h" in rest or "--help" in rest
     _check_options([] if wants_help else rest, type(make()))
     scale = _value(rest, "--scale")
-    if scale is not None and scale not in typing.get_args(Scale):
-        raise UserError(f"no scale {scale!r}; there are: {', '.join(typing.get_args(Scale))}")
+    scales = typing.get_args(typing.get_type_hints(make)["scale"])
+    if scale is not None and scale not in scales:
+        raise UserError(f"no scale {scale!r} of {name}; there are: {', '.join(scales)}")
     default = make() if scale is None else make(scale)
     if not wants_help:
         default = _begun(command, rest, default)

@@ -16,11 +16,10 @@ from experiments.configs.bounds import (
     SeedNumber,
     Within,
 )
-from experiments.configs.config import NOISY_FEATURES, Scale, Shape, TeamConfig
+from experiments.configs.config import NOISY_FEATURES, AnyScale, Scale, Shape, TeamConfig
 from experiments.configs.place import PlaceConfig
 
 SUITES = ("development", "second", "third", "fourth", "unseen", "trainings")
-SuiteScale = Literal["small", "medium", "paper"]
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ class SuiteExperiment:
     preset: Annotated[str, tyro.conf.Suppress] = "development"
     """Which suite."""
     controller: Annotated[str, tyro.conf.Suppress] = ""
-    scale: SuiteScale = "small"
+    scale: AnyScale = "small"
     """small: minutes to hours on two CPU cores; medium: hours, of real sizes; paper: for an accelerator."""
     suite: SuiteConfig = field(default_factory=SuiteConfig)
     run: PlaceConfig = field(default_factory=PlaceConfig)

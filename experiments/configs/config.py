@@ -33,6 +33,7 @@ from experiments.configs.place import RunConfig
 # As it was started: by its console entry, or from a checkout.
 PROGRAM = "ganno-jax" if Path(sys.argv[0]).stem == "ganno-jax" else "python -m experiments.run"
 Scale = Literal["small", "paper"]
+AnyScale = Literal["small", "medium", "paper"]
 Range = tuple[float, float]
 Shape = Literal[  # of `base_shapes.SHAPES`
     "warmup_cosine", "warmup_linear", "one_cycle", "linear_one_cycle", "flat"
@@ -272,8 +273,8 @@ class Config:
     """An experiment."""
 
     preset: Annotated[str, tyro.conf.Suppress] = "custom"
-    scale: Scale = "small"
-    """small: minutes on two CPU cores; paper: for an accelerator."""
+    scale: AnyScale = "small"
+    """small: minutes on two CPU cores; medium: hours, of real sizes; paper: for an accelerator."""
     seed: SeedNumber = 0
     """Of the agents' training."""
     data: DataConfig = field(default_factory=DataConfig)

@@ -1,6 +1,6 @@
 """Experiments by name. Each is a function of the scale; its docstring states cost and result.
 
-`small` takes minutes on two CPU cores, `paper` is meant for one accelerator.
+`small` takes minutes on two CPU cores, `medium`, where there is one, hours, `paper` is meant for one accelerator.
 """
 
 import dataclasses
@@ -14,12 +14,13 @@ from experiments.configs.config import (
     DataConfig,
     EnvConfig,
     EvaluateConfig,
-    LearnerConfig,
     NetworkConfig,
     OptimizerConfig,
     Scale,
     TaskConfig,
 )
+from experiments.configs.ganno_presets import fashion_cnn, ganno
+from experiments.configs.preset_parts import AGENTS, evaluation, learner
 from experiments.configs.registry import AnyConfig
 from experiments.configs.system_presets import (
     search_cifar,
@@ -29,28 +30,6 @@ from experiments.configs.system_presets import (
     step_size_digits,
     step_size_mnist,
 )
-
-# Real-valued actions with persistent noise: what followed a decision also tells of the noise before it, so the
-# return must be that of the whole training (paid at its end) and the baseline the mean of the group, which shares
-# the training; with returns to go or a critic's values the same noise misleads. Features that show it are hidden.
-_AGENTS = AgentConfig(
-    "relative",
-    alpha=2.0,
-    shape="one_cycle",
-    initial_log_std=-1.6,
-    hidden_features=NOISY_FEATURES,
-)
-
-
-def _learner(num_updates: int, num_envs: int, group_size: int = 8) -> LearnerConfig:
-    return LearnerConfig(
-        num_updates=num_updates,
-        num_envs=num_envs,
-        group_size=group_size,
-        trace_decay=1.0,
-        noise_correlation=0.9,
-        critic_baseline=False,
-    )
 
 
 def digits(scale: Scale = "small") -> Config:
@@ -85,9 +64,9 @@ def digits(scale: Scale = "small") -> Config:
             initial_log_std=-1.0,
             hidden_features=NOISY_FEATURES,
         ),
-        learner=dataclasses.replace(_learner(40, 64), learning_rate=2e-3)
+        learner=dataclasses.replace(learner(40, 64), learning_rate=2e-3)
         if small
-        else dataclasses.replace(_learner(300, 256), learning_rate=1e-3),
+        else dataclasses.replace(learner(300, 256), learning_rate=1e-3),
         evaluate=EvaluateConfig(
             num_runs=256 if small else 1024,
             tuning_runs=20 if small else 128,
@@ -125,13 +104,13 @@ def fashion_mlp(scale: Scale = "paper") -> Config:
             reward="terminal_log_loss",
         ),
         agent=dataclasses.replace(
-            _AGENTS,
+            AGENTS,
             relative_size=0.1,
             sharing=0.75,
             shape="linear_one_cycle",
             initial_log_std=-2.5,
         ),
-        learner=_learner(180, 64) if small else _learner(300, 128),
+        learner=learner(180, 64) if small else learner(300, 128),
         evaluate=EvaluateConfig(
             num_runs=256,
             tuning_runs=32,
@@ -140,38 +119,6 @@ def fashion_mlp(scale: Scale = "paper") -> Config:
             block=32 if small else 256,
             chunk=200 if small else 1000,
         ),
-    )
-
-
-def fashion_cnn(scale: Scale = "paper") -> Config:
-    """A two-layer CNN on Fashion-MNIST, the task of Tessera et al. 2023, arXiv:2311.18598.
-
-    Their nine compounding multipliers: `--agent.actions multipliers --env.reward log_loss`; at small
-    scale they lose to tuned schedules (docs/notes/ablations.md). Small: images of 14x14 pixels, 8 and 16 filters.
-    Cost: small 170 to 240 s on two CPU cores (22 to 33 s compiling); paper not measured yet.
-    Expected result: small -0.37 mean final log validation loss, level with the best tuned schedule, -0.38 (100 steps).
-    """
-    small = scale == "small"
-    return Config(
-        preset="fashion_cnn",
-        scale=scale,
-        data=DataConfig(
-            "fashion_mnist",
-            image_size=14 if small else None,
-            max_examples=12_000 if small else None,
-        ),
-        network=NetworkConfig("cnn", channels=(8, 16) if small else (16, 32)),
-        task=TaskConfig(batch_size=32 if small else 128),
-        optimizer=OptimizerConfig("momentum", initial_rate=(1e-5, 1.0)),
-        env=EnvConfig(
-            num_decisions=20 if small else 50,
-            interval=5 if small else 50,
-            num_reward=128 if small else 2000,
-            reward="terminal_log_loss",
-        ),
-        agent=dataclasses.replace(_AGENTS, relative_size=0.07, sharing=0.75),
-        learner=_learner(30, 16) if small else _learner(300, 128),
-        evaluate=_evaluate(small),
     )
 
 
@@ -198,9 +145,9 @@ def cifar_cnn(scale: Scale = "paper") -> Config:
             num_reward=128 if small else 2000,
             reward="terminal_log_loss",
         ),
-        agent=_AGENTS,
-        learner=_learner(30, 16) if small else _learner(300, 128),
-        evaluate=_evaluate(small),
+        agent=AGENTS,
+        learner=learner(30, 16) if small else learner(300, 128),
+        evaluate=evaluation(small),
     )
 
 
@@ -227,8 +174,8 @@ def cifar_resnet18(scale: Scale = "paper") -> Config:
             num_reward=64 if small else 2000,
             reward="terminal_log_loss",
         ),
-        agent=_AGENTS,
-        learner=_learner(10, 8, group_size=4) if small else _learner(100, 16),
+        agent=AGENTS,
+        learner=learner(10, 8, group_size=4) if small else learner(100, 16),
         evaluate=EvaluateConfig(
             num_runs=8 if small else 32,
             tuning_runs=2 if small else 8,
@@ -240,23 +187,13 @@ def cifar_resnet18(scale: Scale = "paper") -> Config:
     )
 
 
-def _evaluate(small: bool) -> EvaluateConfig:
-    return EvaluateConfig(
-        num_runs=32 if small else 256,
-        tuning_runs=4 if small else 32,
-        curve_every=10 if small else 20,
-        curve_runs=16 if small else 64,
-        block=16 if small else 256,
-        chunk=200 if small else 1000,
-    )
-
-
 PRESETS: dict[str, Callable[..., AnyConfig]] = {
     preset.__name__: preset
     for preset in (
         digits,
         fashion_mlp,
         fashion_cnn,
+        ganno,
         cifar_cnn,
         cifar_resnet18,
         broad,

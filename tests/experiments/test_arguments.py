@@ -25,7 +25,7 @@ BAD = {
     "train digits --lerner.num_updates 3": "the groups of options are: data, network",
     "train digits --foo 3": "no option --foo; there are: --scale, --seed",
     "train digits extra": "extra",
-    "train digits --scale huge": "no scale 'huge'; there are: small, paper",
+    "train digits --scale medium": "no scale 'medium' of digits; there are: small, paper",
     "train digits --seed x": "--seed",
     "train digits --agent.actions jump": "multipliers",
     "train digits --data.name cifar11": "no data set 'cifar11'; there are: digits",
