@@ -19,7 +19,7 @@ from experiments.configs.bounds import (
 from experiments.configs.config import NOISY_FEATURES, AnyScale, Scale, Shape, TeamConfig
 from experiments.configs.place import PlaceConfig
 
-SUITES = ("development", "second", "third", "fourth", "unseen", "trainings")
+SUITES = ("development", "second", "third", "fourth", "fifth", "unseen", "trainings")
 
 
 @dataclass(frozen=True)

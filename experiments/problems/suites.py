@@ -4,6 +4,7 @@ import runpy
 from pathlib import Path
 
 from experiments.problems.development import DEVELOPMENT, PAPER
+from experiments.problems.fifth import FIFTH
 from experiments.problems.files import read_problems
 from experiments.problems.fourth import FOURTH
 from experiments.problems.problem import Problem, build
@@ -19,6 +20,7 @@ SUITES: dict[str, dict[str, tuple[Problem, ...]]] = {
     "second": {"small": SECOND},
     "third": {"small": THIRD},
     "fourth": {"small": FOURTH},
+    "fifth": {"small": FIFTH},
     "unseen": {"small": UNSEEN},
     "trainings": {"medium": TRAININGS},
 }

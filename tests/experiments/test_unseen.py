@@ -1,4 +1,4 @@
-"""The second, the third, the fourth and the unseen suite: what they share with nothing else, and regressions."""
+"""The second to the fifth and the unseen suite: what they share with nothing else, and regressions."""
 
 import dataclasses
 
@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from experiments.problems import broad_families, development, horizons
+from experiments.problems.fifth import FIFTH
 from experiments.problems.fourth import FOURTH
 from experiments.problems.problem import Problem, build
 from experiments.problems.second import SECOND
@@ -18,13 +19,15 @@ from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan, train
 
 WITHOUT_FOLDER = [
     p
-    for p in (*SECOND, *THIRD, *FOURTH, *UNSEEN, *TRAININGS)
+    for p in (*SECOND, *THIRD, *FOURTH, *FIFTH, *UNSEEN, *TRAININGS)
     if p.data["name"] not in ("fashion_mnist", "mnist", "cifar10", "tinyshakespeare")
 ]
 # What the shipped controllers learned on.
 LEARNED = (*broad_families.SMALL, *horizons.HORIZONS)
 SUITES = pytest.mark.parametrize(
-    "suite", [SECOND, THIRD, FOURTH, UNSEEN], ids=["second", "third", "fourth", "unseen"]
+    "suite",
+    [SECOND, THIRD, FOURTH, FIFTH, UNSEEN],
+    ids=["second", "third", "fourth", "fifth", "unseen"],
 )
 
 
@@ -33,11 +36,19 @@ def frozen(value):
 
 
 def test_no_unseen_problem_has_data_or_a_network_of_another_suite():
-    others = (*development.DEVELOPMENT, *SECOND, *THIRD, *FOURTH, *TRAININGS, *LEARNED)
+    others = (*development.DEVELOPMENT, *SECOND, *THIRD, *FOURTH, *FIFTH, *TRAININGS, *LEARNED)
     assert not {frozen(p.data) for p in UNSEEN} & {frozen(p.data) for p in others}
     assert not {frozen(p.network) for p in UNSEEN} & {frozen(p.network) for p in others}
     generated = {p.data["name"] for p in UNSEEN if p.data["name"].startswith("generated")}
     assert not generated & {p.data["name"] for p in others}
+
+
+def test_the_unseen_suite_has_every_kind_of_network_and_data_that_shipped_with_scikit_learn():
+    networks = {problem.network["name"] for problem in UNSEEN}
+    assert {"mlp", "cnn", "resnet14", "mixer", "lstm", "gru", "transformer"} <= networks
+    assert {"tabular", "autoencoder"} <= networks
+    regressions = [p for p in UNSEEN if p.data.get("standardize_targets")]
+    assert {p.data["name"] for p in regressions} == {"generated_impedance", "middle_pixels"}
 
 
 @SUITES

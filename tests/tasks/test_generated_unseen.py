@@ -1,9 +1,12 @@
-"""Generated sets of the unseen suite: each holds what its description says."""
+"""Generated sets of the fifth and the unseen suite: each holds what its description says."""
+
+import collections
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
 from ganno_jax.tasks import sources
+from ganno_jax.tasks.sources.generated_images import GLYPHS
 
 
 def test_the_class_of_a_game_is_who_alone_has_a_line():
@@ -54,3 +57,46 @@ def test_nine_tenths_of_echoes_are_the_symbol_three_before_and_a_few_more_by_luc
     split = sources.load("generated_echoes").train
     right = split.targets[:, 3:] == split.inputs[:, :-3]
     np.testing.assert_allclose(right.mean(), 0.9 + 0.1 / 10, atol=0.006)
+
+
+def test_the_class_of_a_hand_is_how_many_cards_share_a_rank():
+    split = sources.load("generated_hands").train
+    for row, kind in zip(split.inputs[:500].astype(int), split.targets[:500], strict=True):
+        assert len({*zip(row[:5], row[5:], strict=True)}) == 5  # no card twice
+        most = sorted(collections.Counter(row[:5]).values())
+        assert kind == {(1, 1, 1, 1, 1): 0, (1, 1, 1, 2): 1}.get(tuple(most), 2)
+    np.testing.assert_allclose(np.bincount(split.targets) / len(split.targets), 1 / 3, atol=0.03)
+
+
+def test_a_tenth_of_the_variance_of_impedances_is_chance():
+    split = sources.load("generated_impedance").train
+    x1, x2, x3, x4 = split.inputs.astype(float).T
+    left = split.targets - np.sqrt(x1**2 + (x2 * x3 - 1 / (x2 * x4)) ** 2)
+    np.testing.assert_allclose(left.var() / split.targets.var(), 0.1, atol=0.012)
+
+
+def test_the_letter_that_fits_best_at_any_place_is_the_class():
+    split = sources.load("generated_letters").train
+    glyphs = np.array([[mark == "#" for mark in g] for g in GLYPHS], float).reshape(-1, 5, 5)
+    glyphs -= glyphs.mean((1, 2), keepdims=True)
+    windows = np.lib.stride_tricks.sliding_window_view(split.inputs[:400, ..., 0], (5, 5), (1, 2))
+    scores = (
+        np.einsum("nijab,kab->nkij", windows, glyphs)
+        / np.linalg.norm(glyphs, axis=(1, 2))[:, None, None]
+    )
+    assert np.mean(scores.max((2, 3)).argmax(1) == split.targets[:400]) > 0.9
+
+
+def test_six_sevenths_of_sums_are_right_and_a_few_more_by_luck():
+    split = sources.load("generated_sums").train
+    whole = np.concatenate([split.inputs, split.targets[:, -1:]], 1)
+    np.testing.assert_array_equal(whole[:, 1:], split.targets)
+    right = whole[:, 3:] == (whole[:, 2:-1] + whole[:, :-3]) % 7
+    np.testing.assert_allclose(right.mean(), 6 / 7 + 1 / 49, atol=0.006)
+
+
+def test_a_middle_pixel_is_nearly_the_mean_of_those_around_it():
+    split = sources.load("middle_pixels").train
+    around = split.inputs[:, [17, 23, 24, 30]].mean(1)  # above, left, right, below
+    left = split.targets - around
+    assert 0.002 < left.var() / split.targets.var() < 0.05

@@ -229,6 +229,37 @@ def prices() -> Table:
     return Table(x.astype(np.float32), targets.astype(np.float32), 0)
 
 
+def hands() -> Table:
+    """6,000 hands of five cards: five ranks of thirteen, five suits of four; how many cards share a rank is the class.
+
+    The class is 0 where all ranks differ, 1 where exactly two cards share one, else 2; hands are drawn, without putting
+    cards back, until each class has a third of the rows. Suits do not matter.
+    """
+    rng = np.random.default_rng(41)
+    cards = np.argsort(rng.random((60_000, 52)), 1)[:, :5]
+    ranks = cards % 13
+    distinct = (np.diff(np.sort(ranks, 1), axis=1) > 0).sum(1) + 1
+    classes = np.minimum(5 - distinct, 2)
+    rows = np.concatenate([np.flatnonzero(classes == k)[:2_000] for k in range(3)])
+    rows = rng.permutation(rows)
+    ids = np.concatenate([ranks, cards // 13], 1)
+    return Table(ids[rows].astype(np.float32), classes[rows], 3, ids.shape[1])
+
+
+def impedance() -> Table:
+    """4,000 circuits by four numbers; the impedance, a tenth of whose variance is chance.
+
+    The second surface of Friedman 1991, "Multivariate adaptive regression splines" (Annals of Statistics 19):
+    the root of x1^2 + (x2 x3 - 1 / (x2 x4))^2 with x1 in [0, 100], x2 in [40 pi, 560 pi], x3 in [0, 1], x4 in [1, 11].
+    """
+    rng = np.random.default_rng(42)
+    low, high = np.array([[0, 40 * np.pi, 0, 1], [100, 560 * np.pi, 1, 11]])
+    x = rng.uniform(low, high, (4_000, 4))
+    signal = np.hypot(x[:, 0], x[:, 1] * x[:, 2] - 1 / (x[:, 1] * x[:, 3]))
+    targets = signal + rng.normal(0, signal.std() / 3, len(x))
+    return Table(x.astype(np.float32), targets.astype(np.float32), 0)
+
+
 def drawn(logits: Float[np.ndarray, "example class"], rng: np.random.Generator) -> np.ndarray:
     """One class for each row, with the probabilities of its logits."""
     return np.argmax(logits + rng.gumbel(size=logits.shape), 1)

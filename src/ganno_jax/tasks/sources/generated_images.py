@@ -66,6 +66,34 @@ def discs() -> Table:
     return Table(images[..., None].astype(np.float32), classes, 4)
 
 
+GLYPHS = (
+    "#####..#....#....#....#..",
+    "#....#....#....#....#####",
+    "#...#.#.#...#...#.#.#...#",
+    "#####...#...#...#...#####",
+    "#...##...#######...##...#",
+    ".###.#...##...##...#.###.",
+)
+
+
+def letters() -> Table:
+    """6,000 noisy grey images of 12 x 12 with one of six letters of 5 x 5 pixels anywhere in it, which is the class.
+
+    The letters are T, L, X, Z, H and O (`GLYPHS`), their strength is uniform in [0.6, 1.2], the noise on each pixel
+    normal with deviation 0.4.
+    """
+    rng = np.random.default_rng(43)
+    num_images, side = 6_000, 12
+    glyphs = np.array([[mark == "#" for mark in glyph] for glyph in GLYPHS]).reshape(-1, 5, 5)
+    classes = rng.integers(len(glyphs), size=num_images)
+    images = rng.normal(0, 0.4, (num_images, side, side))
+    strengths = rng.uniform(0.6, 1.2, num_images)
+    places = rng.integers(side - 4, size=(num_images, 2))
+    for image, kind, strength, (top, left) in zip(images, classes, strengths, places, strict=True):
+        image[top : top + 5, left : left + 5] += strength * glyphs[kind]
+    return Table(images[..., None].astype(np.float32), classes, len(glyphs))
+
+
 def _gratings(classes: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
     """Plane waves `[image, side, side]` of unit amplitude and random phase."""
     row, column = np.mgrid[:side, :side]

@@ -72,3 +72,18 @@ def echoes() -> Table:
     targets[:, 3:] = symbols[:, :-3]
     wrong = rng.random(targets.shape) < 0.1
     return Table(symbols, np.where(wrong, rng.integers(10, size=targets.shape), targets), 10)
+
+
+def sums() -> Table:
+    """5,000 sequences of 20 symbols out of 7, with the next symbols as targets: sums of earlier ones, modulo 7.
+
+    The next symbol is the last one plus that two places before it, modulo 7; one in seven is uniform instead. The first
+    three are uniform.
+    """
+    rng = np.random.default_rng(44)
+    symbols = rng.integers(7, size=(5_000, 21)).astype(np.int32)
+    kept = rng.random(symbols.shape) >= 1 / 7
+    for place in range(3, symbols.shape[1]):
+        wanted = (symbols[:, place - 1] + symbols[:, place - 3]) % 7
+        symbols[:, place] = np.where(kept[:, place], wanted, symbols[:, place])
+    return Table(symbols[:, :-1], symbols[:, 1:], 7)

@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Float, Num
 
 PATCH = 8  # side of a patch of the photographs
+MIDDLE_PATCH = 7  # of those whose middle is to be told
 PATCH_NOISE = 0.25  # standard deviation of the noise on pixels in [0, 1]
 
 
@@ -48,14 +49,29 @@ def noisy_patches() -> Table:
     The photographs (427 x 640 pixels, a temple and a flower) are cut into 8,480 squares of 8 x 8 that do not
     overlap. Noise is normal with deviation 0.25 of the whole range, fixed for each patch.
     """
+    clean = _patches(PATCH)
+    noise = np.random.default_rng(0).normal(0, PATCH_NOISE, clean.shape)
+    return Table((clean + noise).astype(np.float32), clean, 0)
+
+
+def middle_pixels() -> Table:
+    """11,102 grey patches of 7 x 7 pixels of two photographs; the pixel in the middle from the 48 around it.
+
+    The photographs are those of `noisy_patches`, cut into squares that do not overlap.
+    """
+    patches = _patches(MIDDLE_PATCH).reshape(-1, MIDDLE_PATCH**2)
+    middle = MIDDLE_PATCH**2 // 2
+    return Table(np.delete(patches, middle, 1), patches[:, middle], 0)
+
+
+def _patches(side: int) -> Float[np.ndarray, "patch side side 1"]:
+    """Squares of both photographs that do not overlap, grey, in [0, 1]."""
     from sklearn.datasets import load_sample_images
 
     parts = []
     for image in load_sample_images().images:
         grey = image.astype(np.float32).mean(-1) / 255
-        rows, columns = grey.shape[0] // PATCH, grey.shape[1] // PATCH
-        grey = grey[: rows * PATCH, : columns * PATCH].reshape(rows, PATCH, columns, PATCH)
-        parts.append(grey.swapaxes(1, 2).reshape(-1, PATCH, PATCH, 1))
-    clean = np.concatenate(parts)
-    noise = np.random.default_rng(0).normal(0, PATCH_NOISE, clean.shape)
-    return Table((clean + noise).astype(np.float32), clean, 0)
+        rows, columns = grey.shape[0] // side, grey.shape[1] // side
+        grey = grey[: rows * side, : columns * side].reshape(rows, side, columns, side)
+        parts.append(grey.swapaxes(1, 2).reshape(-1, side, side, 1))
+    return np.concatenate(parts)
