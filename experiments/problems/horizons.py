@@ -12,7 +12,6 @@ from experiments.problems.broad_data import (
     MNIST_5,
     MNIST_7,
     MNIST_8,
-    MNIST_28,
     RESCALED,
 )
 from experiments.problems.generated_kinds import GENERATED
@@ -36,14 +35,6 @@ REAL = (
         batch_size=16,
         interval=200,
         varied={"label_noise": (-0.15, 0.3), "data_fraction": (0.2, 1.0), "weight_scale": _SCALE},
-    ),
-    Problem(
-        "digits, two tanh layers, batches of 16, 210 steps",
-        {"name": "digits"},
-        {"name": "mlp", "features": (48, 32), "activation": "tanh"},
-        batch_size=16,
-        interval=7,
-        varied={"label_noise": (-0.2, 0.2), **_WIDTH, **RESCALED},
     ),
     Problem(
         "wine, MLP 13-16-3, batches of 16, 900 steps",
@@ -103,15 +94,6 @@ REAL = (
         interval=5,
         num_reward=512,
         varied={"label_noise": (-0.2, 0.2), **RESCALED},
-    ),
-    Problem(
-        "MNIST 28x28, MLP 784-24-10, 150 steps",
-        MNIST_28,
-        {"name": "mlp", "features": (24,)},
-        batch_size=32,
-        interval=5,
-        num_reward=256,
-        varied={"label_noise": (-0.2, 0.2), "data_fraction": _SHARE},
     ),
     Problem(
         "MNIST 7x7, autoencoder, 600 steps",
@@ -186,14 +168,6 @@ REAL = (
         batch_size=16,
         interval=4,
         varied={"data_fraction": _SHARE, **RESCALED},
-    ),
-    Problem(
-        "textures, CNN of three layers, batches of 32, 90 steps",
-        {"name": "generated_textures"},
-        {"name": "cnn", "channels": (6, 6, 12), "activation": "gelu"},
-        batch_size=32,
-        interval=3,
-        varied={"weight_scale": _SCALE},
     ),
     Problem(
         "MNIST 8x8, MLP 64-32-10, batches of 32, 9000 steps",
