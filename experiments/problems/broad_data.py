@@ -12,4 +12,3 @@ FEW = {"label_noise": (0.0, 0.2), "data_fraction": (0.1, 1.0), **RESCALED}
 CLASSIFIERS = {"name": "generated_classifiers"}
 FUNCTIONS = {"name": "generated_functions"}
 CURVES = {"name": "generated_curves"}
-RULES = {"name": "generated_rules"}

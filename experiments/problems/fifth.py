@@ -1,6 +1,6 @@
 """The fifth suite: data and networks that neither the development suite nor the three before this one have.
 
-It was the unseen suite until 2026-11-29, when the table of a controller on it led to other trainings to learn on
+It was the unseen suite until 2026-11-29, when its selection splits were asked why agents harm in three problems
 (docs/looks.md). Each problem has the optimizer and the decay that a user would take for it; sizes were chosen by cost.
 """
 

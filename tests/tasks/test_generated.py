@@ -35,7 +35,6 @@ TABLES = {
     "generated_impedance": (4_000, (4,), (), 0),
     "generated_letters": (6_000, (12, 12, 1), (), 6),
     "generated_sums": (5_000, (20,), (20,), 7),
-    "generated_rules": (393_216, (10,), (), 4),
     "generated_episodes": (8_000, (204,), (), 0),
     "generated_classifiers": (393_216, (16,), (), 8),
     "generated_functions": (393_216, (16,), (), 0),
