@@ -31,8 +31,8 @@ from experiments.configs import presets
 from experiments.configs.broad import SUITES, SuiteExperiment
 from experiments.configs.broad_presets import suite_of
 from experiments.configs.config import PROGRAM
+from experiments.configs.experiment_kinds import AnyConfig, commands_of, takes_processes
 from experiments.configs.place import PlaceConfig
-from experiments.configs.registry import AnyConfig, commands_of, takes_processes
 from experiments.configs.values import flags, options
 from experiments.runs import devices, folder, hosts
 from experiments.runs.errors import Interrupted, UserError

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from experiments.agents import evaluation_arrays, needs, training
+from experiments.agents import evaluation_arrays, needs
 from experiments.agents.blind import train_blind
 from experiments.agents.build import Experiment, build, learner_key
-from experiments.agents.entrants import Evaluator
-from experiments.agents.evaluation import assess
+from experiments.agents.compare import assess
+from experiments.agents.compared import Evaluator
+from experiments.agents.train import run_training
 from experiments.agents.updates import Clock, Updates, init, require_planned
 from experiments.configs.config import Config
 from experiments.configs.values import learned_settings
 from experiments.runs import folder as folders
-from experiments.runs import hosts, memory, results, whole_files
-from experiments.runs.beginning import command_of, describe, entered, resume_command, unfinished
+from experiments.runs import hosts, memory, outputs, whole_files
+from experiments.runs.enter import command_of, describe, entered, resume_command, unfinished
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import console, say
@@ -46,7 +47,7 @@ def train(config: Config, arguments: Sequence[str]) -> None:
     message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
     with entered(config, folder, devices, learned_settings), StopRequest(message) as stop:
         evaluator = _evaluator(experiment)
-        trained, updates = training.run_training(experiment, folder, evaluator, clock, stop)
+        trained, updates = run_training(experiment, folder, evaluator, clock, stop)
         if not config.evaluate.after_training:
             say(f"trained; evaluate with: {command_of('evaluate', config)}")
             return
@@ -90,7 +91,7 @@ def plot(config: Config, arguments: Sequence[str]) -> None:
 
     del arguments
     folder = folders.of(config)
-    with results.drawing(folder):
+    with outputs.drawing(folder):
         timing = json.loads(folder.timing.read_text(encoding="utf-8"))
         presented = present.present(folder, lambda: timing)
         _show(folder, presented)
@@ -163,7 +164,7 @@ def _finish(
     say("drawing figures")
     presented = present.present(folder, timing)
     found = {k: v for k, v in presented.summary.items() if isinstance(v, str | int | float)}
-    results.save_controller(folder, trained, experiment.env.num_decisions, {"results": found})
+    outputs.save_controller(folder, trained, experiment.env.num_decisions, {"results": found})
     _show(folder, presented)
 
 

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from experiments.agents import needs
 from experiments.agents.updates import require_finite
-from experiments.broad import head_start, own_kinds
+from experiments.broad import compare, head_start
 from experiments.broad.build import kept_actions, make_direction, make_env, make_learner
 from experiments.configs.bounds import check_bounds, require_within
 from experiments.configs.broad import BroadConfig, BroadExperiment
@@ -20,12 +20,12 @@ from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of
 from experiments.runs import folder as folders
 from experiments.runs import hosts, memory, whole_files
-from experiments.runs.beginning import command, describe, entered, resume_command
+from experiments.runs.enter import command, describe, entered, resume_command
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.memory import Need
+from experiments.runs.outputs import save_controller
 from experiments.runs.progress import Bar, say
-from experiments.runs.results import save_controller
 from experiments.runs.session import Session, mesh_of
 from experiments.runs.signals import StopRequest
 from experiments.runs.streams import stream
@@ -214,7 +214,7 @@ def _learn(
         untrained = _together(learner, _fresh(learner, settings, mesh))
         keys = jax.random.split(stream(settings.seed, "own runs"), settings.own_runs)
         compared = envs[: len(plan.own)]
-        own_kinds.compare(folder, plan.own, compared, policy, untrained, keys, mesh)
+        compare.compare(folder, plan.own, compared, policy, untrained, keys, mesh)
     return controller
 
 

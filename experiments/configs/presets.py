@@ -19,9 +19,9 @@ from experiments.configs.config import (
     Scale,
     TaskConfig,
 )
+from experiments.configs.experiment_kinds import AnyConfig
 from experiments.configs.ganno_presets import fashion_cnn, ganno
 from experiments.configs.preset_parts import AGENTS, evaluation, learner
-from experiments.configs.registry import AnyConfig
 from experiments.configs.system_presets import (
     search_cifar,
     search_digits,

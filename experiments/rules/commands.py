@@ -7,12 +7,12 @@ from typing import Any
 from jax.sharding import Mesh
 
 from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment, learned_settings
-from experiments.rules import comparison as rule_comparison
+from experiments.rules import compare as rule_compare
 from experiments.rules import search as rule_search
 from experiments.rules.present import present
 from experiments.runs import folder as folders
-from experiments.runs import results
-from experiments.runs.beginning import describe, entered, resume_command, unfinished
+from experiments.runs import outputs
+from experiments.runs.enter import describe, entered, resume_command, unfinished
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
@@ -68,10 +68,10 @@ def plot(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
     """Draw figures and report of an evaluated run again."""
     del arguments
     folder = folders.of(config)
-    with results.drawing(folder):
-        comparison = results.stored_rows(folder, "comparison")
-        board = results.stored_rows(folder, "leaderboard")
-        present(config, folder, board, comparison, results.stored_seconds(folder))
+    with outputs.drawing(folder):
+        comparison = outputs.stored_rows(folder, "comparison")
+        board = outputs.stored_rows(folder, "leaderboard")
+        present(config, folder, board, comparison, outputs.stored_seconds(folder))
 
 
 def _check(config: RuleSearchExperiment) -> None:
@@ -179,7 +179,7 @@ def _evaluate(
         for row in board
         if row["rank"] <= (config.search.num_found if row["method"] == board[0]["method"] else 1)
     }
-    total = len(found) + len(rule_comparison.NAMED) + len(rule_comparison.OPTIMIZERS)
+    total = len(found) + len(rule_compare.NAMED) + len(rule_compare.OPTIMIZERS)
     done = []
     with Bar("optimizers compared", total) as bar:
 
@@ -187,7 +187,7 @@ def _evaluate(
             done.append(name)
             bar.show(len(done), name)
 
-        comparison = rule_comparison.compare(config, found, mesh, report)
+        comparison = rule_compare.compare(config, found, mesh, report)
     folder.tables.mkdir(parents=True, exist_ok=True)
     write_csv(board, folder.tables / "leaderboard.csv")
     write_csv(comparison, folder.tables / "comparison.csv")

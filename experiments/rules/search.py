@@ -1,6 +1,6 @@
 """Search of update rules: what a rule is worth on the network searched on, and the leaderboard.
 
-`comparison` compares what was found with optimizers on another network.
+`compare` compares what was found with optimizers on another network.
 """
 
 import math

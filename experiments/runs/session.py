@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from experiments.configs.experiment_kinds import AnyConfig
 from experiments.configs.place import PlaceConfig
-from experiments.configs.registry import AnyConfig
 from experiments.configs.values import to_dict
 from experiments.runs import history, hosts
 from experiments.runs.errors import UserError

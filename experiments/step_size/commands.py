@@ -13,8 +13,8 @@ from experiments.agents import needs
 from experiments.configs.bounds import HIGHEST_RATE, check_bounds, require_within
 from experiments.configs.systems import StepSizeExperiment, learned_settings
 from experiments.runs import folder as folders
-from experiments.runs import memory, results
-from experiments.runs.beginning import describe, entered, resume_command, unfinished
+from experiments.runs import memory, outputs
+from experiments.runs.enter import describe, entered, resume_command, unfinished
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.memory import Need
@@ -86,8 +86,8 @@ def plot(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
     """Draw figures and report of an evaluated run again."""
     del arguments
     folder = folders.of(config)
-    with results.drawing(folder):
-        timing = results.stored_seconds(folder)
+    with outputs.drawing(folder):
+        timing = outputs.stored_seconds(folder)
         present(config, folder, stored(folder), timing)
 
 
@@ -184,7 +184,7 @@ def _leave(config: StepSizeExperiment, folder: RunFolder, thetas: Thetas, second
     for name, theta in thetas.items():
         cost = {"optimizer": name, "seconds": seconds}
         policy = StepSizePolicy(jnp.asarray(theta), by_layer=config.step_size.by_layer)
-        results.save_controller(folder, policy, decisions, cost, name)
+        outputs.save_controller(folder, policy, decisions, cost, name)
         say(f"controller for {name}: {folder.controller_of(name)}  (ganno_jax.load)")
 
 

@@ -12,15 +12,15 @@ from experiments.problems.development import sweeps
 from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of
 from experiments.runs import folder as folders
-from experiments.runs.beginning import command, describe
+from experiments.runs.enter import command, describe
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
 from experiments.runs.signals import StopRequest
 from experiments.suites.cells import Cell, Suite, cost
+from experiments.suites.compare import problem_rows, reference_of
 from experiments.suites.methods import ADAMW, OURS, REFERENCE, chosen
 from experiments.suites.present import present
-from experiments.suites.results import problem_rows, reference_of
 from ganno_jax.baselines import load_weights
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.broad import commands as broad_commands
-from experiments.broad import own_kinds
+from experiments.broad import compare
 from experiments.broad.build import kept_actions, make_actions, make_env
 from experiments.configs import presets
 from experiments.configs.broad import BroadConfig, BroadExperiment
@@ -166,7 +166,7 @@ def test_agents_of_whole_updates_learn_on_many_horizons_and_keep_a_share(
         assert float(space.coupling) == 0.25
     with (tmp_path / "muon" / "tables" / "own_kinds.csv").open() as file:
         (row,) = csv.DictReader(file)
-    assert float(row["best_size"]) in [0.021 * factor for factor in own_kinds.SIZES]
+    assert float(row["best_size"]) in [0.021 * factor for factor in compare.SIZES]
     other = ["--run.name", "other", "--broad.head_start", "8"]
     assert main(["train", "muon", *words.split(), *other]) == 2
     assert "a head start is of one number per agent" in capsys.readouterr().err

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.agents import commands, training, updates
+from experiments.agents import commands, train, updates
 from experiments.agents.updates import Updates
 from experiments.run import main
 from experiments.runs import folder, session
@@ -104,7 +104,7 @@ def test_a_run_beyond_its_plan_is_refused(whole, monkeypatch, capsys):
         state, metadata = session.restore(*given)
         return state.replace(update=state.update + 1), metadata
 
-    for module in (commands, training):
+    for module in (commands, train):
         monkeypatch.setattr(module, "restore", restored)
     assert main(arguments(whole.parent, "--run.resume")) == 2
     assert_one_line(capsys, "has made 5 updates, more than the 4 of its plan")
@@ -119,7 +119,7 @@ def test_a_learner_that_is_not_finite_stops_and_says_since_when(tmp_path, capsys
         state = make(learner, key)
         return state.replace(params=jax.tree.map(lambda w: w * np.inf, state.params))
 
-    monkeypatch.setattr(training, "init", spoilt)
+    monkeypatch.setattr(train, "init", spoilt)
     words = arguments(tmp_path, ONLY_TRAIN)
     assert main(words) == 2
     assert_one_line(capsys, "not finite since update 1: stopped")

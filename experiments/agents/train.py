@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from experiments.agents import entrants
+from experiments.agents import compared
 from experiments.agents.build import Experiment, initial_rates, learner_key, run_keys
 from experiments.agents.snapshots import save_snapshot, snapshot_name
 from experiments.agents.updates import Clock, Updates, init, require_finite, require_planned
@@ -31,7 +31,7 @@ SHOWN = ("return", "entropy", "kl")
 def run_training(
     experiment: Experiment,
     folder: RunFolder,
-    evaluator: entrants.Evaluator,
+    evaluator: compared.Evaluator,
     clock: Clock,
     stop: StopRequest,
 ) -> tuple[AgentPolicy, Updates]:
@@ -135,7 +135,7 @@ def _say_going_on(folder: RunFolder, done: int, config: Config) -> None:
 
 
 def _compile(
-    experiment: Experiment, updates: Updates, evaluator: entrants.Evaluator, state: LearnerState
+    experiment: Experiment, updates: Updates, evaluator: compared.Evaluator, state: LearnerState
 ) -> float:
     """Compile the updates and, beside them, the evaluation; the seconds that both took together."""
     start = time.monotonic()
@@ -161,7 +161,7 @@ def _metadata(experiment: Experiment, clock: Clock) -> dict[str, Any]:
 
 
 def _curve_point(
-    experiment: Experiment, evaluator: entrants.Evaluator, clock: Clock, policy: AgentPolicy
+    experiment: Experiment, evaluator: compared.Evaluator, clock: Clock, policy: AgentPolicy
 ) -> dict[str, float]:
     """Mean final log selection loss of the greedy agents on tuning seeds."""
     config = experiment.config
@@ -183,8 +183,8 @@ def _curve_point(
     }
 
 
-def _entrant(experiment: Experiment, policy: AgentPolicy) -> entrants.Entrant:
-    return entrants.agents(policy, experiment.env.num_decisions, experiment.env.num_layers)
+def _entrant(experiment: Experiment, policy: AgentPolicy) -> compared.Entrant:
+    return compared.agents(policy, experiment.env.num_decisions, experiment.env.num_layers)
 
 
 def _profile(

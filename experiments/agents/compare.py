@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from experiments.agents import entrants
+from experiments.agents import compared
 from experiments.agents.build import Experiment, initial_rates, run_keys
-from experiments.agents.entrants import Entrant, Evaluator
+from experiments.agents.compared import Entrant, Evaluator
 from experiments.agents.tune import tune
 from experiments.runs.progress import Bar, say
 from ganno_jax.evaluation import Curves
@@ -50,7 +50,7 @@ def assess(
     """
     config, env = experiment.config, experiment.env
     shape = (env.num_decisions, env.num_layers)
-    ours = entrants.agents(trained, *shape)
+    ours = compared.agents(trained, *shape)
 
     tuning = tune(experiment, evaluator, ours)
     table = _mean_schedule(experiment, evaluator, ours)
@@ -58,19 +58,19 @@ def assess(
     critic = "MAPPO" if config.agent.critic == "central" else "IPPO"
     contestants = [
         Contestant("agents", f"Agents ({critic})", "agents", None, ours),
-        Contestant("base", "Their base, no agents", "control", None, entrants.neutral(ours)),
+        Contestant("base", "Their base, no agents", "control", None, compared.neutral(ours)),
         Contestant(
-            "replay", "Replay of their mean settings", "control", None, entrants.replay(ours, table)
+            "replay", "Replay of their mean settings", "control", None, compared.replay(ours, table)
         ),
     ]
     if blind is not None:
         policy, updates = blind
         name = f"State-blind agents ({updates} updates)"
-        entrant = entrants.agents(policy, *shape)
+        entrant = compared.agents(policy, *shape)
         contestants.append(Contestant("blind", name, "control", None, entrant))
     contestants += [
         Contestant(
-            name, NAMES[name], "schedule", peak, entrants.tuned(ours, name, peak, forgetting)
+            name, NAMES[name], "schedule", peak, compared.tuned(ours, name, peak, forgetting)
         )
         for name, (peak, forgetting) in tuning.chosen.items()
     ]
@@ -80,12 +80,12 @@ def assess(
             f"{NAMES[name]}, untuned",
             "control",
             None,
-            entrants.tuned(ours, name, 0.0),
+            compared.tuned(ours, name, 0.0),
         )
         for name in dict.fromkeys(("constant", tuning.best))
     ]
     contestants.append(
-        Contestant("random", "Random agents", "control", None, entrants.at_random(ours))
+        Contestant("random", "Random agents", "control", None, compared.at_random(ours))
     )
 
     runs = config.evaluate.num_runs
@@ -155,7 +155,7 @@ def _episodes(
     for name, (policy, run) in chosen.items():
         table = LayerHyperparameters(curves.rates[policy, run], curves.forgetting[policy, run])
         rate = float(curves.initial_rate[policy, run])
-        losses = entrants.losses_by_step(experiment.env, keys[run], rate, table)
+        losses = compared.losses_by_step(experiment.env, keys[run], rate, table)
         arrays[f"{name}_rates"] = np.repeat(table.rates, experiment.env.interval, axis=0)
         arrays[f"{name}_forgetting"] = np.repeat(table.forgetting, experiment.env.interval, axis=0)
         arrays[f"{name}_loss"] = losses
