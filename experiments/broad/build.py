@@ -7,8 +7,8 @@ from jax.sharding import Mesh
 
 from experiments.agents import build as agents
 from experiments.agents import needs
-from experiments.configs.bounds import check_bounds, require_within
 from experiments.configs.broad import BroadConfig, BroadExperiment
+from experiments.configs.checks import check_broad
 from experiments.configs.config import EnvConfig
 from experiments.problems import broad_families, horizons, large_families, random_families
 from experiments.problems.problem import Problem
@@ -81,27 +81,6 @@ def kept_actions(config: BroadConfig, space: RelativeUpdate | WholeUpdate) -> Ac
     return part_of(space, config.action_share, config.size_share, config.forgetting_share)
 
 
-def _check(config: BroadConfig) -> None:
-    """Raise a `ValueError` for a number out of its range."""
-    check_bounds(config, "broad.")
-    require_within({"broad.random_learned": (config.random_learned, 0, config.random_kinds)})
-    if config.random_kinds and not config.head_start:
-        raise ValueError("`broad.random_kinds` needs a head start: --broad.head_start 32.")
-    numbers = ("momentum", "second_decay", "weight_decay")
-    usual = BroadConfig()
-    changed = [name for name in numbers if getattr(config, name) != getattr(usual, name)]
-    if config.direction == usual.direction and changed:
-        raise ValueError(
-            f"`broad.{changed[0]}` is of one direction for all kinds: --broad.direction nadamw."
-        )
-    if config.head_start and config.recurrent:
-        raise ValueError("agents with a memory cannot have a head start: --broad.head_start 0.")
-    if config.head_start and config.actions != "relative":
-        raise ValueError(
-            "a head start is of one number per agent: --broad.head_start 0 or --broad.actions relative."
-        )
-
-
 @dataclass(frozen=True)
 class Plan:
     """What agents of a configuration learn on, and with."""
@@ -122,7 +101,7 @@ def build(config: BroadExperiment, mesh: Mesh) -> Plan:
     """
     settings = config.broad
     try:
-        _check(settings)
+        check_broad(settings)
         own = kinds_of(settings)
         drawn = tuple(random_families.draw(number) for number in range(settings.random_kinds))
         families = (*own, *drawn[: settings.random_learned])

@@ -1,6 +1,7 @@
 """Parts that presets of agents have in common."""
 
-from experiments.configs.config import NOISY_FEATURES, AgentConfig, EvaluateConfig, LearnerConfig
+from experiments.configs.agents import NOISY_FEATURES, AgentConfig, LearnerConfig
+from experiments.configs.config import EvaluateConfig
 
 # Real-valued actions with persistent noise: what followed a decision also tells of the noise before it, so the
 # return must be that of the whole training (paid at its end) and the baseline the mean of the group, which shares

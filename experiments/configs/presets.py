@@ -6,10 +6,9 @@
 import dataclasses
 from collections.abc import Callable
 
+from experiments.configs.agents import NOISY_FEATURES, AgentConfig
 from experiments.configs.broad_presets import broad, muon, nadamw
 from experiments.configs.config import (
-    NOISY_FEATURES,
-    AgentConfig,
     Config,
     DataConfig,
     EnvConfig,

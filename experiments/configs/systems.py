@@ -9,11 +9,25 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.configs.bounds import Count, SeedNumber, SomeCount, Within
+from experiments.configs.bounds import (
+    HIGHEST_PEAK,
+    HIGHEST_RATE,
+    Count,
+    Each,
+    Ladder,
+    Positive,
+    Rising,
+    SeedNumber,
+    Some,
+    SomeCount,
+    Within,
+)
 from experiments.configs.config import DataConfig, NetworkConfig, Range, Scale
 from experiments.configs.place import PlaceConfig
 
 MOST_ROWS = 4  # of a rule, as `rules.MAX_STEPS`
+SomeRates = Annotated[tuple[float, ...], Some(), Each(Positive(HIGHEST_RATE))]
+RisingRates = Annotated[tuple[float, ...], Ladder(HIGHEST_PEAK)]
 
 
 @dataclass(frozen=True)
@@ -24,23 +38,23 @@ class StepSizeConfig:
     """Networks learned on: MLPs of one hidden layer of 8 to 32 units, or random CNNs."""
     family_data: str | None = None
     """Data set learned on, at the image size of the tested one; by default the tested one."""
-    data_fraction: Range = (0.5, 1.0)
+    data_fraction: Annotated[Range, Rising(above=0.0, highest=1.0)] = (0.5, 1.0)
     """Share of the training examples that a task learned on has, uniform, in (0, 1]."""
-    fewest_filters: tuple[int, int, int] = (2, 5, 50)
+    fewest_filters: Annotated[tuple[int, int, int], Each(Within(1))] = (2, 5, 50)
     """Filters of the smallest random CNN."""
-    most_filters: tuple[int, int, int] = (9, 24, 249)
+    most_filters: Annotated[tuple[int, int, int], Each(Within(1))] = (9, 24, 249)
     """Filters of the largest random CNN."""
     controllers: str | None = None
     """Folder of another run: test its controllers instead of a search, and draw its panels too."""
     strategy: Literal["reps", "cmaes", "random"] = "reps"
     """The learner."""
-    initial_rate: Range | None = None
+    initial_rate: Annotated[Range | None, Rising(above=0.0, highest=HIGHEST_RATE)] = None
     """Rate before the first decision, log-uniform, > 0; by default 1e-4 to 0.1, rmsprop 1e-5 to 0.01."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Examples per inner step."""
-    num_steps: int = 600
+    num_steps: Count = 600
     """Inner steps of the longest training."""
-    fewest_steps: int = 300
+    fewest_steps: Count = 300
     """Inner steps of the shortest."""
     by_layer: bool = False
     """A rate for each layer, from the change along its own update, instead of one for all; ours."""
@@ -48,7 +62,7 @@ class StepSizeConfig:
     """Inner steps per decision; 1 is every-step control, as published."""
     limit: SomeCount = None
     """Examples of the batch that the features are taken over; all by default."""
-    num_samples: int = 32
+    num_samples: Count = 32
     """Controllers per iteration."""
     num_tasks: Count = 4
     """Tasks per iteration; every controller is tried on each."""
@@ -56,15 +70,15 @@ class StepSizeConfig:
     """Iterations of the search."""
     num_judged: SomeCount = None
     """Training examples behind the return; all by default."""
-    test_steps: int = 600
+    test_steps: Count = 600
     """Inner steps on the test network."""
-    test_batch_size: int = 64
+    test_batch_size: Count = 64
     """Examples per inner step on the test network (published: 512)."""
     num_runs: Count = 6
     """Seeds from each initial rate, and of every schedule."""
     tuning_runs: Count = 4
     """Seeds on which schedules are tuned; others than the reported ones."""
-    rates: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    rates: SomeRates = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     """Initial rates of the sensitivity figure under momentum; RMSprop starts from a tenth of them."""
     compare: bool = True
     """Also tune and run the handcrafted schedules in the evaluation."""
@@ -114,9 +128,9 @@ class RuleSearchConfig:
     """Rules proposed per update."""
     num_rows: Annotated[int, Within(1, MOST_ROWS)] = 2
     """Rows of a rule, 1 to 4; each combines two operands."""
-    rates: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+    rates: RisingRates = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Learning rates tried with every rule, rising; the best counts."""
-    child_batch_size: int = 64
+    child_batch_size: Count = 64
     """Examples per inner step, in the search and in the comparison."""
     num_steps: Count = 100
     """Inner steps of each training in the search."""

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from experiments.agents.task import load_data, make_network
-from experiments.configs.bounds import HIGHEST_PEAK, check_bounds
+from experiments.configs.checks import check_rules
 from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment
 from experiments.runs import memory
 from experiments.runs.memory import Need
@@ -42,14 +42,7 @@ def check(config: RuleSearchExperiment) -> None:
       UserError: there is not so much memory.
     """
     part = config.search
-    check_bounds(part, "search.")
-    for name in ("network", "compared_network"):
-        check_bounds(getattr(config, name), f"{name}.")
-    in_range = all(0 < rate <= HIGHEST_PEAK for rate in part.rates)
-    if not part.rates or not in_range or list(part.rates) != sorted(part.rates):
-        raise ValueError(
-            f"`search.rates` must be above 0 and rise, to {HIGHEST_PEAK:g} at most; got {part.rates}"
-        )
+    check_rules(config)
     dataset = load_data(config.data)
     examples = dataset.train.num_examples
     if not 1 <= part.child_batch_size <= examples:

@@ -9,7 +9,8 @@ import optax
 
 from experiments.agents import needs
 from experiments.agents.task import load_data, make_network
-from experiments.configs.bounds import HIGHEST_RATE, check_bounds, require_within
+from experiments.configs.bounds import require_within
+from experiments.configs.checks import check_step_size
 from experiments.configs.config import DataConfig
 from experiments.configs.systems import StepSizeConfig, StepSizeExperiment
 from experiments.runs import memory
@@ -103,16 +104,10 @@ def problem(
     """The search for the controller of one optimizer.
 
     Raises:
-      ValueError: steps that are not whole decisions, or options that cannot work.
+      ValueError: options that cannot work.
       FileNotFoundError: the data are not there.
     """
     part = config.step_size
-    for name in ("num_steps", "fewest_steps", "test_steps"):
-        if getattr(part, name) % part.interval:
-            raise ValueError(
-                f"`step_size.{name}` must be whole decisions of {part.interval} steps; "
-                f"got {getattr(part, name)}."
-            )
     training = Training.create(
         training_family(part, config.data),
         optimizer_of(optimizer, initial_rates(part, optimizer)),
@@ -139,43 +134,13 @@ def build(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
     Raises:
       UserError: no optimizer, numbers that cannot work, or data that are not there.
     """
-    if not config.optimizers or len(set(config.optimizers)) < len(config.optimizers):
-        raise UserError(
-            f"`optimizers` needs one or more, each once; got {' '.join(config.optimizers) or 'none'}"
-        )
     part = config.step_size
-    low, high = part.data_fraction
-    if not 0 < low <= high <= 1:
-        raise UserError(
-            f"`step_size.data_fraction` must be a range in (0, 1]; got {low:g} {high:g}"
-        )
-    if not part.rates or not all(0 < rate <= HIGHEST_RATE for rate in part.rates):  # nan neither
-        raise UserError(
-            f"`step_size.rates` must be above 0 and at most {HIGHEST_RATE:g}; got {part.rates}"
-        )
-    low, high = part.initial_rate or (HIGHEST_RATE, HIGHEST_RATE)
-    if not 0 < low <= high <= HIGHEST_RATE:
-        raise UserError(
-            f"`step_size.initial_rate` must be a range above 0, at most {HIGHEST_RATE:g}; got {low:g} {high:g}"
-        )
-    filters = zip(part.fewest_filters, part.most_filters, strict=True)
-    if not all(1 <= fewest <= most for fewest, most in filters):
-        raise UserError(
-            "`step_size.fewest_filters` must be at least 1 and at most `step_size.most_filters` "
-            f"{part.most_filters}; got {part.fewest_filters}"
-        )
     try:
-        check_bounds(part, "step_size.")
-        check_bounds(config.network, "network.")
+        check_step_size(config)
         if part.agents is not None:
             load(part.agents)
         examples = test_family(config).dataset.train.num_examples
-        require_within(
-            {
-                "step_size.test_steps": (part.test_steps, part.interval, math.inf),
-                "step_size.test_batch_size": (part.test_batch_size, 1, examples),
-            }
-        )
+        require_within({"step_size.test_batch_size": (part.test_batch_size, 1, examples)})
         problems = {name: problem(config, name) for name in config.optimizers}
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error

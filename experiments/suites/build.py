@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.configs.bounds import require_within
+from experiments.configs.bounds import check_bounds
 from experiments.configs.broad import SuiteConfig
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
@@ -13,22 +13,11 @@ from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
 from ganno_jax.policies.agents import teams_of
 
-MOST_RUNS = 100_000  # of a cell: it takes weeks
-
 
 def check_suite(settings: SuiteConfig) -> None:
     """Raise a `UserError` for a number that is too small, or a folder of data that is not there."""
-    bounds = {
-        "num_seeds": (3, MOST_RUNS),
-        "tuning_seeds": (1, MOST_RUNS),
-        "peak_factor": (1.01, 1000),
-        "num_trials": (1, MOST_RUNS),
-        "most_kept": (1, MOST_RUNS),
-    }
     try:
-        require_within(
-            {f"suite.{name}": (getattr(settings, name), *ends) for name, ends in bounds.items()}
-        )
+        check_bounds(settings, "suite.")
     except ValueError as error:
         raise UserError(str(error)) from error
     if settings.data_dir is not None and not Path(settings.data_dir).expanduser().is_dir():
