@@ -1,126 +1,139 @@
-"""Training the agents: chunks of updates, and between them logs, evaluations and checkpoints."""
+"""Training agents: chunks of updates, and between them logs, evaluations and checkpoints."""
 
 import contextlib
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import jax
 
 from experiments.agents import compared
-from experiments.agents.build import Experiment, initial_rates, learner_key, run_keys
+from experiments.agents.build import Experiment, learner_key
+from experiments.agents.curve import Curve
 from experiments.agents.snapshots import save_snapshot, snapshot_name
-from experiments.agents.updates import Clock, Updates, init, require_finite, require_planned
+from experiments.agents.updates import LearningClock, Updates, init, require_finite, require_planned
 from experiments.configs.config import Config
-from experiments.configs.values import learned_settings, to_dict
+from experiments.configs.values import learned_settings
 from experiments.runs import history, hosts
 from experiments.runs.folder import RunFolder
-from experiments.runs.logs import Lines, TensorBoard, read_lines
 from experiments.runs.progress import Bar, say
-from experiments.runs.session import restore
+from experiments.runs.session import Saved, Session
 from experiments.runs.signals import StopRequest
-from ganno_jax.checkpoint import Checkpoints, versions
-from ganno_jax.evaluation.bootstrap import bootstrap_interval
-from ganno_jax.evaluation.statistics import log_losses
-from ganno_jax.learners import LearnerState
+from ganno_jax.learners import MAPPO, LearnerState
 from ganno_jax.policies import AgentPolicy
 
 SHOWN = ("return", "entropy", "kl")
 
 
 def run_training(
+    learner: MAPPO,
+    updates: Updates,
+    saved: Saved,
+    total: int,
+    what: str,
+    *,
+    every: int = 0,
+    between_fn: Callable[[], None] = lambda: None,
+    around_fn: Callable[[int], contextlib.AbstractContextManager] = contextlib.nullcontext,
+    clock: LearningClock | None = None,
+) -> AgentPolicy:
+    """Update agents, a chunk at a time, from where they are up to so many updates.
+
+    Args:
+      learner: of the agents.
+      updates: compiled.
+      saved: where the agents are.
+      total: updates in the end.
+      what: is counted, for the bar.
+      every: no chunk goes past a multiple of it; 0 for none.
+      between_fn: called before the first chunk and after each, before a checkpoint.
+      around_fn: entered around a chunk, with the update at which it ends.
+      clock: counts the updates, if given.
+
+    Returns:
+      The agents.
+
+    Raises:
+      UserError: the agents are not finite.
+      Interrupted: somebody asked to stop; a checkpoint was written.
+    """
+    with Bar(what, total, saved.update) as bar:
+        while True:
+            between_fn()
+            saved.pause()
+            if saved.update == total:
+                return learner.policy(saved.state)
+            begun, end = time.monotonic(), updates.end(saved.update, total, every)
+            with around_fn(end):
+                state, rows = updates(learner, saved.state, end - saved.update)
+            spent = time.monotonic() - begun
+            if clock is not None:
+                clock.count(len(rows), spent)
+            speed = updates.inner_steps * len(rows) / spent
+            for row in rows:
+                require_finite(row, saved.update + 1)
+                saved.write("training", row, {"inner_steps_per_second": speed})
+            shown = "  ".join(f"{name} {rows[-1][name]:.3f}" for name in SHOWN if name in rows[-1])
+            saved.state = state
+            bar.show(saved.update, f"{shown}  {speed:,.0f} inner steps/s")
+
+
+def train_agents(
     experiment: Experiment,
     folder: RunFolder,
     evaluator: compared.Evaluator,
-    clock: Clock,
+    clock: LearningClock,
     stop: StopRequest,
 ) -> tuple[AgentPolicy, Updates]:
-    """Train the agents, from the last checkpoint where there is one.
+    """Train the run's agents, from the last checkpoint where there is one.
+
+    Args:
+      experiment: of the run.
+      folder: of the run.
+      evaluator: for the learning curve.
+      clock: of the run.
+      stop: asked between chunks.
 
     Raises:
       UserError: the checkpoint is of another run or beyond the plan, or damaged; the agents are not finite.
       Interrupted: somebody asked to stop; a checkpoint was written.
     """
     config, learner = experiment.config, experiment.learner
+    total, every = config.learner.num_updates, config.evaluate.curve_every
     updates = Updates(experiment)
-    checkpoints = Checkpoints(folder.checkpoints)
-    state = _first_or_last(experiment, updates, checkpoints, clock)
-    done, total = int(state.update), config.learner.num_updates
-    require_planned(done, total, folder)
-    if done:
-        _say_going_on(folder, done, config)
-    metrics, curve = Lines(folder.metrics, done), Lines(folder.curve, done)
-    board = TensorBoard(folder.tensorboard, done)
-    seen = {line["update"] for line in read_lines(folder.curve)}
-    if done == 0:
-        save_snapshot(folder, "agents", 0, learner.policy(state))
-
-    def checkpoint() -> None:
-        checkpoints.save(done, state, _metadata(experiment, clock))
-
-    if done < total:
-        say(f"compiling the training of {config.learner.num_envs} trainings at a time ...")
-        stop.waits = False  # nothing would be lost
-        stop.stop()
-        seconds = _compile(experiment, updates, evaluator, state)
-        clock.compiling += seconds
-        stop.waits = True
-        say(f"compiled in {seconds:.0f} s")
-
-    saved = time.monotonic()
-    every = config.evaluate.curve_every
-    traced = updates.end(updates.end(done, total, every), total, every)  # after the second chunk
-    with contextlib.ExitStack() as stack:
-        for log in (metrics, curve, board, checkpoints):
-            stack.callback(log.close)
-        bar = stack.enter_context(Bar("updates", total, done))
-        while True:
-            known = hosts.largest(done in seen)
-            if every and not known and (done % every == 0 or done == total):
-                line = _curve_point(experiment, evaluator, clock, learner.policy(state))
-                curve.write({"update": done, **line})
-                board.write("evaluation", {"log_loss": line["log_loss"]}, done)
-                if 0 < done < total and not list(folder.snapshots.glob("early_*")):
-                    save_snapshot(folder, "early", done, learner.policy(state))
-            if done == total or stop.agreed():
-                break
-            due = hosts.largest(time.monotonic() - saved >= config.run.checkpoint_every)
-            if done and due:
-                checkpoint()
-                saved = time.monotonic()
-            start = time.monotonic()
-            end = updates.end(done, total, every)
-            with _profile(experiment, folder, end == traced):
-                state, rows = updates(learner, state, end - done)
-            spent = time.monotonic() - start
-            clock.count(len(rows), spent)
-            speed = experiment.steps_per_update * len(rows) / spent
-            for row in rows:
-                done += 1
-                require_finite(row, done)
-                timed = {"inner_steps_per_second": speed, "seconds": clock.now()["total"]}
-                metrics.write({"update": done, **row, **timed})
-                board.write("training", row, done)
-            shown = "  ".join(f"{name} {rows[-1][name]:.3f}" for name in SHOWN if name in rows[-1])
-            bar.show(done, f"{shown}  {speed:,.0f} inner steps/s")
-        checkpoint()
-        if done < total:
+    fresh = updates.place(updates.start(learner, init(learner, learner_key(config))))
+    with Session(folder, config, learned_settings(config), fresh, stop, clock) as session:
+        session.state = updates.place(session.state)
+        require_planned(int(session.state.update), total, folder)
+        if session.update:
+            _say_going_on(folder, session.update, config)
+        else:
+            save_snapshot(folder, "agents", 0, learner.policy(session.state))
+        if session.update < total:
+            say(f"compiling the training of {config.learner.num_envs} trainings at a time ...")
+            stop.waits = False  # nothing would be lost
             stop.stop()
-    save_snapshot(folder, "agents", done, learner.policy(state))
-    return learner.policy(state), updates
-
-
-def _first_or_last(
-    experiment: Experiment, updates: Updates, checkpoints: Checkpoints, clock: Clock
-) -> LearnerState:
-    """Fresh agents, or those of the last checkpoint."""
-    config, learner = experiment.config, experiment.learner
-    state = updates.place(updates.start(learner, init(learner, learner_key(config))))
-    if checkpoints.latest is None:
-        return state
-    state, metadata = restore(checkpoints, learned_settings(config), state)
-    clock.go_on_from(metadata["clock"])
-    return updates.place(state)
+            seconds = _compile(experiment, updates, evaluator, session.state)
+            clock.compiling += seconds
+            stop.waits = True
+            say(f"compiled in {seconds:.0f} s")
+        chunk = updates.end(session.update, total, every)
+        traced = updates.end(chunk, total, every)  # after the second chunk
+        with contextlib.closing(Curve(experiment, folder, evaluator, clock, session)) as curve:
+            trained = run_training(
+                learner,
+                updates,
+                session,
+                total,
+                "updates",
+                every=every,
+                between_fn=curve.point,
+                around_fn=lambda end: _profile(experiment, folder, end == traced),
+                clock=clock,
+            )
+        session.save()
+    save_snapshot(folder, "agents", total, trained)
+    return trained, updates
 
 
 def _say_going_on(folder: RunFolder, done: int, config: Config) -> None:
@@ -128,7 +141,6 @@ def _say_going_on(folder: RunFolder, done: int, config: Config) -> None:
     say(f"going on from update {done} of {config.learner.num_updates}")
     if not hosts.leads():
         return
-    history.say_missing(folder.metrics, range(1, done + 1))
     if config.evaluate.curve_every:
         history.say_missing(folder.curve, range(0, done, config.evaluate.curve_every))
     history.say_damaged(folder.snapshots, [snapshot_name("agents", 0)])
@@ -139,52 +151,16 @@ def _compile(
 ) -> float:
     """Compile the updates and, beside them, the evaluation; the seconds that both took together."""
     start = time.monotonic()
-    settings, learner = experiment.config.evaluate, experiment.learner
+    settings, learner, env = experiment.config.evaluate, experiment.learner, experiment.env
     if not (settings.curve_every or settings.after_training):
         updates.compile(learner, state)
         return time.monotonic() - start
-    entrant = _entrant(experiment, learner.policy(state))
+    policy = compared.agents(learner.policy(state), env.num_decisions, env.num_layers)
     with ThreadPoolExecutor(1) as pool:
-        evaluation = pool.submit(evaluator.compile, entrant)
+        evaluation = pool.submit(evaluator.compile, policy)
         updates.compile(learner, state)
         evaluation.result()
     return time.monotonic() - start
-
-
-def _metadata(experiment: Experiment, clock: Clock) -> dict[str, Any]:
-    return {
-        "settings": learned_settings(experiment.config),
-        "config": to_dict(experiment.config),
-        "versions": versions(),
-        "clock": clock.now(),
-    }
-
-
-def _curve_point(
-    experiment: Experiment, evaluator: compared.Evaluator, clock: Clock, policy: AgentPolicy
-) -> dict[str, float]:
-    """Mean final log selection loss of the greedy agents on tuning seeds."""
-    config = experiment.config
-    runs = config.evaluate.curve_runs
-    before = evaluator.seconds_compile  # a run resumed at its end compiles here
-    curves = evaluator(
-        [_entrant(experiment, policy)],
-        run_keys(config, runs, report=False),
-        initial_rates(config, runs),
-    )
-    clock.compiling += evaluator.seconds_compile - before
-    losses = log_losses(curves.selection_loss[0], experiment.chance_loss, curves.diverged[0])
-    interval = bootstrap_interval(losses, num_resamples=2000)
-    return {
-        "log_loss": interval.estimate,
-        "lower": interval.lower,
-        "upper": interval.upper,
-        "seconds": clock.now()["total"],
-    }
-
-
-def _entrant(experiment: Experiment, policy: AgentPolicy) -> compared.Entrant:
-    return compared.agents(policy, experiment.env.num_decisions, experiment.env.num_layers)
 
 
 def _profile(

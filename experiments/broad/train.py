@@ -92,7 +92,7 @@ def learn(
                     session.record("broad", {"team": team, **row}, {"learners": states})
                     bar.show(session.update, "  ".join(f"{n} {row[n]:.3f}" for n in SHOWN))
         session.save()
-        seconds = session.seconds
+        seconds = session.clock.seconds
     cost = {
         "problems": [p.name for p in families],
         "inner_steps": steps * total,  # without those of a head start

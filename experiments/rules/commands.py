@@ -39,7 +39,7 @@ def train(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
             for name in rule_search.names_of(config.search):
                 rule_search.go_on(config.search, name, session, judge)
             session.save()
-            states, seconds = session.state, session.seconds
+            states, seconds = session.state, session.clock.seconds
         stop.waits = False  # what was found is saved: from here on a stop loses evaluations only
         _evaluate(config, folder, mesh, judge, states, seconds)
 
@@ -54,7 +54,7 @@ def evaluate(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
     with folders.held(folder), StopRequest(message) as stop:
         stop.waits = False
         with rule_search.session_of(config, folder, stop) as session:
-            states, seconds = session.state, session.seconds
+            states, seconds = session.state, session.clock.seconds
         if not all(
             rule_search.is_done(config.search, name, state) for name, state in states.items()
         ):
@@ -98,7 +98,8 @@ def _evaluate(
     """Leaderboard, comparison, and all that is drawn from them."""
     begun = time.monotonic()
     board = []
-    for name, state in states.items():
+    for name in rule_search.names_of(config.search):
+        state = states[name]
         method = config.search.method if name == "search" else "random"
         key = rule_search.key_of(config.search, name)
         budget = rule_search.budget_of(config.search, name)

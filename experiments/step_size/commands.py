@@ -46,7 +46,7 @@ def train(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
                 for name in problems:
                     search.go_on(config, name, problems[name], session, mesh)
                 session.save()
-                thetas, seconds = search.thetas_of(problems, session.state), session.seconds
+                thetas, seconds = search.thetas_of(problems, session.state), session.clock.seconds
             _leave(config, folder, thetas, seconds)
         stop.waits = False  # the controllers are saved: from here on a stop loses evaluations only
         _evaluate(config, folder, mesh, thetas, seconds)
@@ -64,7 +64,7 @@ def evaluate(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
             _evaluate(config, folder, mesh, controllers_of(config), 0.0)
             return
         with search.session_of(config, folder, problems, stop) as session:
-            states, seconds = session.state, session.seconds
+            states, seconds = session.state, session.clock.seconds
         done = min(int(state.iteration) for state in states.values())
         if done < config.step_size.num_iterations:
             stands = f"at iteration {done} of {config.step_size.num_iterations}"
