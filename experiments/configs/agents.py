@@ -21,8 +21,6 @@ from experiments.configs.bounds import (
 Shape = Literal[  # of `base_shapes.SHAPES`
     "warmup_cosine", "warmup_linear", "one_cycle", "linear_one_cycle", "flat"
 ]
-
-
 # Features in which the agents would read their own persistent noise as a property of the training.
 NOISY_FEATURES = (
     "rate",

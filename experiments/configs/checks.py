@@ -5,7 +5,8 @@ import math
 from experiments.configs.bounds import check_bounds, require_within
 from experiments.configs.broad import BroadConfig
 from experiments.configs.config import Config, OptimizerConfig
-from experiments.configs.systems import RuleSearchExperiment, StepSizeExperiment
+from experiments.configs.rules import RuleSearchExperiment
+from experiments.configs.step_size import StepSizeExperiment
 from ganno_jax.policies.schedules import SCHEDULES
 
 _WITHOUT_MOMENTUM = ("sgd", "rmsprop")

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from experiments.agents.task import load_data, make_network
 from experiments.configs.checks import check_rules
-from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment
+from experiments.configs.rules import RuleSearchConfig, RuleSearchExperiment
 from experiments.runs import memory
 from experiments.runs.memory import Need
 from experiments.runs.streams import stream
@@ -28,8 +28,6 @@ METHODS = {
     "evolution": rules.RegularizedEvolution,
     "random": rules.RandomSearch,
 }
-
-
 CHUNK = 250  # examples at a time outside of training
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from jax.sharding import Mesh
 
-from experiments.configs.systems import RuleSearchExperiment, learned_settings
+from experiments.configs.rules import RuleSearchExperiment, learned_settings
 from experiments.rules import build
 from experiments.rules import compare as rule_compare
 from experiments.rules import search as rule_search

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment
+from experiments.configs.rules import RuleSearchConfig, RuleSearchExperiment
 from experiments.rules.search import names_of
 from experiments.runs import outputs
 from experiments.runs.folder import RunFolder

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment, learned_settings
+from experiments.configs.rules import RuleSearchConfig, RuleSearchExperiment, learned_settings
 from experiments.rules.build import Judge, method_of
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say

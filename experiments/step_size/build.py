@@ -12,7 +12,7 @@ from experiments.agents.task import load_data, make_network
 from experiments.configs.bounds import require_within
 from experiments.configs.checks import check_step_size
 from experiments.configs.config import DataConfig
-from experiments.configs.systems import StepSizeConfig, StepSizeExperiment
+from experiments.configs.step_size import StepSizeConfig, StepSizeExperiment
 from experiments.runs import memory
 from experiments.runs.errors import UserError
 from experiments.runs.memory import Need
@@ -29,11 +29,7 @@ from ganno_jax.tasks import TaskFamily, from_linen, networks
 from ganno_jax.tasks.distributions import Constant, Distribution, LogUniform, Uniform, WholeShares
 
 STRATEGIES = {"reps": REPS, "cmaes": CMAES, "random": RandomSearch}
-
-
 START = (0.0, 0.0, 0.0, 0.0, math.log(0.01))
-
-
 DEVIATIONS = (0.1, 0.3, 0.3, 0.3, 1.0)  # ours: the features are of the order of 10, 3, 1, 1 and 1
 
 

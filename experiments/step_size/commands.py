@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from experiments.configs.systems import StepSizeExperiment, learned_settings
+from experiments.configs.step_size import StepSizeExperiment, learned_settings
 from experiments.runs import folder as folders
 from experiments.runs import outputs
 from experiments.runs.enter import describe, entered, resume_command, unfinished

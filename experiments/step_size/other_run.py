@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.configs.systems import StepSizeExperiment
+from experiments.configs.step_size import StepSizeExperiment
 from experiments.runs import folder as folders
 from experiments.runs import outputs
 from experiments.runs.errors import UserError

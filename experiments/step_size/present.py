@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.configs.systems import StepSizeExperiment
+from experiments.configs.step_size import StepSizeExperiment
 from experiments.runs import outputs, whole_files
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments.configs.systems import StepSizeExperiment, learned_settings
+from experiments.configs.step_size import StepSizeExperiment, learned_settings
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
 from experiments.runs.session import Session, require_finite
@@ -32,7 +32,7 @@ def run_search(
     """Go on with a search until it has done so many iterations.
 
     Args:
-      what: from `problem`.
+      what: one of `build`.
       state: from its `init`, or of an earlier search.
       num_iterations: in all.
       mesh: devices.

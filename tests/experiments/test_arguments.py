@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments.configs import broad, config, systems
+from experiments.configs import agents, broad, config, rules, step_size
 from experiments.run import _condensed, main, parse
 from experiments.runs import whole_files
 from experiments.runs.errors import UserError
@@ -226,7 +226,7 @@ UNITS = [
 ]
 
 
-@pytest.mark.parametrize("module", [config, broad, systems])
+@pytest.mark.parametrize("module", [agents, config, broad, step_size, rules])
 def test_the_help_of_every_count_says_of_what(module):
     classes = [
         node

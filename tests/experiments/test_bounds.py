@@ -12,7 +12,8 @@ from experiments.configs.agents import AgentConfig, LearnerConfig, LearnerFlags
 from experiments.configs.bounds import Rising, check_bounds
 from experiments.configs.broad import BroadConfig, SuiteConfig
 from experiments.configs.config import Config, EvaluateConfig
-from experiments.configs.systems import MOST_ROWS, RuleSearchConfig, StepSizeConfig
+from experiments.configs.rules import MOST_ROWS, RuleSearchConfig
+from experiments.configs.step_size import StepSizeConfig
 from ganno_jax import rules
 from ganno_jax.learners import MAPPOConfig
 

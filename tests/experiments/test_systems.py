@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.configs import system_presets
+from experiments.configs import step_size_presets
 from experiments.rules import compare as rule_compare
 from experiments.run import main
 from experiments.runs.folder import RunFolder
@@ -59,7 +59,7 @@ def few_optimizers(monkeypatch):
 def test_no_two_seeds_and_purposes_share_a_training():
     keys = []
     for seed in (0, 1):
-        config = system_presets.step_size_digits()
+        config = step_size_presets.step_size_digits()
         part = dataclasses.replace(config.step_size, seed=seed)
         config = dataclasses.replace(config, step_size=part)
         test = step_size_evaluation.Test(config, "momentum", None, None)
