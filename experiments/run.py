@@ -31,8 +31,8 @@ from experiments.configs import presets
 from experiments.configs.broad import SUITES, SuiteExperiment
 from experiments.configs.broad_presets import suite_of
 from experiments.configs.config import PROGRAM
+from experiments.configs.experiment_kinds import AnyConfig, commands_of, takes_processes
 from experiments.configs.place import PlaceConfig
-from experiments.configs.registry import AnyConfig, commands_of, takes_processes
 from experiments.configs.values import flags, options
 from experiments.runs import devices, folder, hosts
 from experiments.runs.errors import Interrupted, UserError
@@ -191,9 +191,9 @@ def _parse(
         raise UserError(_condensed(shown.getvalue())) from None
 
 
-def _check_options(words: Sequence[str], kind: type) -> None:
+def _check_options(words: Sequence[str], config_type: type) -> None:
     """Name what exists where an option of a type of configuration does not."""
-    known = options(kind)
+    known = options(config_type)
     for word in words:
         if not word.startswith("--"):
             continue
@@ -202,7 +202,7 @@ def _check_options(words: Sequence[str], kind: type) -> None:
         if group not in known:
             groups = ", ".join(group for group in known if group)
             raise UserError(f"no option {word}; the groups of options are: {groups}")
-        negative = option.startswith("no_") and f"{group}.{option[3:]}" in flags(kind)
+        negative = option.startswith("no_") and f"{group}.{option[3:]}" in flags(config_type)
         if option not in known[group] and not negative:
             there = ", ".join(f"--{group}.{o}" if group else f"--{o}" for o in known[group])
             raise UserError(f"no option {word}; there are: {there}")

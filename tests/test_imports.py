@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import ganno_jax
+from experiments.configs.experiment_kinds import KINDS
 
 PACKAGE = Path(ganno_jax.__file__).parent
 ROOT = Path(__file__).parents[1]
@@ -61,6 +62,8 @@ FOLDERS = {
     "rules": (*_SHARED, "agents"),
 }
 Defined = ast.ClassDef | ast.FunctionDef
+# What every kind of experiment has, one of each.
+ALIKE = ({"build"}, {"train", "search"}, {"compare"}, {"present"}, {"commands"})
 ENTRIES = {"run", "__init__", "__main__"}  # the only modules of experiments in no folder
 
 
@@ -210,6 +213,14 @@ def test_every_module_of_the_experiments_is_the_entry_or_lies_in_a_folder():
     assert {path.stem for path in EXPERIMENTS.glob("*.py")} <= ENTRIES
     folders = {path.relative_to(EXPERIMENTS).parts[:-1] for path in EXPERIMENTS.rglob("*.py")}
     assert folders - {()} == {(folder,) for folder in FOLDERS}
+
+
+def test_kinds_of_experiment_are_alike_inside():
+    folders = {EXPERIMENTS / module.split(".")[1] for _, module in KINDS.values()}
+    assert len(folders) == len(KINDS)
+    for folder in folders:
+        there = {path.stem for path in folder.glob("*.py")}
+        assert not [names for names in ALIKE if len(names & there) != 1], folder
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -12,9 +12,10 @@ from jax.sharding import Mesh
 from jaxtyping import Float, PRNGKeyArray
 
 from experiments.agents.task import make_family
+from experiments.configs.agents import LearnerConfig, TeamConfig
 from experiments.configs.broad import BroadConfig
 from experiments.configs.checks import check
-from experiments.configs.config import Config, EnvConfig, LearnerConfig, TeamConfig
+from experiments.configs.config import Config, EnvConfig
 from experiments.runs import hosts
 from ganno_jax.env import Env, Mapping, actions, base_shapes, rewards, whole_update
 from ganno_jax.inner import Training, directions

@@ -1,39 +1,33 @@
 """What the commands do once the arguments are understood."""
 
 import json
-import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from rich.markup import escape
-
-from experiments.agents import evaluation_arrays, needs, training
+from experiments.agents import evaluation_arrays, needs
 from experiments.agents.blind import train_blind
 from experiments.agents.build import Experiment, build, learner_key
-from experiments.agents.entrants import Evaluator
-from experiments.agents.evaluation import assess
-from experiments.agents.updates import Clock, Updates, init, require_planned
+from experiments.agents.compare import assess
+from experiments.agents.compared import Evaluator
+from experiments.agents.train import train_agents
+from experiments.agents.updates import LearningClock, Updates, init, require_planned
 from experiments.configs.config import Config
 from experiments.configs.values import learned_settings
 from experiments.runs import folder as folders
-from experiments.runs import hosts, memory, results, whole_files
-from experiments.runs.beginning import command_of, describe, entered, resume_command, unfinished
+from experiments.runs import hosts, memory, outputs, whole_files
+from experiments.runs.enter import command_of, describe, entered, resume_command, unfinished
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
-from experiments.runs.progress import console, say
+from experiments.runs.progress import say
 from experiments.runs.session import restore
 from experiments.runs.signals import StopRequest
 from ganno_jax.checkpoint import Checkpoints
-from ganno_jax.evaluation.tables import format_table
 from ganno_jax.policies import AgentPolicy
-
-if TYPE_CHECKING:
-    from experiments.agents import present
 
 
 def train(config: Config, arguments: Sequence[str]) -> None:
     """Train, evaluate, write everything."""
-    clock = Clock()
+    clock = LearningClock()
     folder = folders.claim(config)
     evaluates = config.evaluate.after_training or config.evaluate.curve_every > 0
     experiment = _build(config, learns=True, evaluates=evaluates)
@@ -46,7 +40,7 @@ def train(config: Config, arguments: Sequence[str]) -> None:
     message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
     with entered(config, folder, devices, learned_settings), StopRequest(message) as stop:
         evaluator = _evaluator(experiment)
-        trained, updates = training.run_training(experiment, folder, evaluator, clock, stop)
+        trained, updates = train_agents(experiment, folder, evaluator, clock, stop)
         if not config.evaluate.after_training:
             say(f"trained; evaluate with: {command_of('evaluate', config)}")
             return
@@ -60,7 +54,7 @@ def train(config: Config, arguments: Sequence[str]) -> None:
 def evaluate(config: Config, arguments: Sequence[str]) -> None:
     """Evaluate the agents of a finished run again."""
     del arguments
-    clock = Clock()
+    clock = LearningClock()
     folder = folders.of_process(config)
     experiment = _build(config, learns=config.num_blind_updates > 0, evaluates=True)
     checkpoints = Checkpoints(folder.checkpoints)
@@ -73,7 +67,7 @@ def evaluate(config: Config, arguments: Sequence[str]) -> None:
     if int(state.update) < config.learner.num_updates:
         stands = f"at update {int(state.update)} of {config.learner.num_updates}"
         raise unfinished(config, folder, stands)
-    clock.go_on_from(metadata["clock"])
+    clock.go_on_from(metadata)
     message = "stopped; the run is as it was before."
     with folders.held(folder), StopRequest(message) as stop:
         stop.waits = False
@@ -90,10 +84,9 @@ def plot(config: Config, arguments: Sequence[str]) -> None:
 
     del arguments
     folder = folders.of(config)
-    with results.drawing(folder):
+    with outputs.drawing(folder):
         timing = json.loads(folder.timing.read_text(encoding="utf-8"))
-        presented = present.present(folder, lambda: timing)
-        _show(folder, presented)
+        _say_place(folder, present.present(folder, lambda: timing))
 
 
 def _build(config: Config, *, learns: bool, evaluates: bool) -> Experiment:
@@ -121,7 +114,11 @@ def _evaluator(experiment: Experiment) -> Evaluator:
 
 
 def _blind(
-    experiment: Experiment, folder: RunFolder, updates: Updates, clock: Clock, stop: StopRequest
+    experiment: Experiment,
+    folder: RunFolder,
+    updates: Updates,
+    clock: LearningClock,
+    stop: StopRequest,
 ) -> tuple[AgentPolicy, int]:
     """State-blind agents, and for how many updates they learned."""
     count = experiment.config.num_blind_updates
@@ -134,7 +131,7 @@ def _finish(
     evaluator: Evaluator,
     trained: AgentPolicy,
     blind: tuple[AgentPolicy, int] | None,
-    clock: Clock,
+    clock: LearningClock,
 ) -> None:
     """Evaluate, write and show."""
     # its figures take a second to import: not before the training
@@ -150,31 +147,24 @@ def _finish(
     describe(experiment.config, folder, list(experiment.mesh.devices.flat))
 
     def timing() -> dict[str, float]:
-        spent = clock.now()
-        steps = experiment.steps_per_update * spent["updates"]
+        steps = experiment.steps_per_update * clock.updates
         values = {
-            "inner_steps_per_second": steps / max(spent["updating"], 1e-9),
-            "seconds_total": spent["total"],
-            "seconds_compile": spent["compiling"],
+            "inner_steps_per_second": steps / max(clock.updating, 1e-9),
+            "seconds_total": clock.seconds,
+            "seconds_compile": clock.compiling,
         }
         whole_files.write_json(folder.timing, values)
         return values
 
     say("drawing figures")
-    presented = present.present(folder, timing)
-    found = {k: v for k, v in presented.summary.items() if isinstance(v, str | int | float)}
-    results.save_controller(folder, trained, experiment.env.num_decisions, {"results": found})
-    _show(folder, presented)
+    numbers = present.present(folder, timing)
+    found = {k: v for k, v in numbers.items() if isinstance(v, str | int | float)}
+    outputs.save_controller(folder, trained, experiment.env.num_decisions, {"results": found})
+    _say_place(folder, numbers)
 
 
-def _show(folder: RunFolder, presented: "present.Presented") -> None:
-    """The table, the result in words, and where everything is."""
-    out = console()
-    out.print(format_table(presented.rows, "Every policy in the same runs"))
-    out.print(escape(presented.headline))
-    seconds = presented.summary["seconds_total"]
-    say(f"{seconds:.0f} s in all, {presented.summary['seconds_compile']:.0f} s of them compiling")
+def _say_place(folder: RunFolder, numbers: Mapping[str, Any]) -> None:
+    """How long it took, and where the agents are."""
+    seconds, compiling = numbers["seconds_total"], numbers["seconds_compile"]
+    say(f"{seconds:.0f} s in all, {compiling:.0f} s of them compiling")
     say(f"agents:  {folder.controller}  (ganno_jax.load)")
-    say(f"figures: {folder.figures}{os.sep}")
-    say(f"tables:  {folder.tables}{os.sep}  and {folder.summary}")
-    say(f"report:  {folder.report}")

@@ -1,6 +1,5 @@
 """Tables, figures, report and summary of a finished run, from what it stored. No JAX work."""
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +21,7 @@ from experiments.agents.evaluation_arrays import (
 )
 from experiments.agents.figures import draw
 from experiments.runs.folder import RunFolder
-from experiments.runs.report import write_report
-from experiments.runs.whole_files import write_json
+from experiments.runs.outputs import finish
 from ganno_jax.evaluation.bootstrap import paired_difference
 from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.evaluation.headline import headline
@@ -31,22 +29,16 @@ from ganno_jax.evaluation.statistics import worst_decile
 from ganno_jax.evaluation.tables import Row, summarize
 
 
-@dataclasses.dataclass(frozen=True)
-class Presented:
-    """What the last lines on the terminal are made from."""
-
-    rows: list[Row]
-    headline: str
-    summary: dict[str, Any]
-
-
-def present(folder: RunFolder, timing_fn: Callable[[], Mapping[str, float]]) -> Presented:
-    """Write tables, figures, `summary.json` and `report.html`.
+def present(folder: RunFolder, timing_fn: Callable[[], Mapping[str, float]]) -> dict[str, Any]:
+    """Write tables, figures, `summary.json` and `report.html`, and show the result.
 
     Args:
       folder: of a run whose arrays are stored.
       timing_fn: called once all else is done: seconds_total, seconds_compile,
         inner_steps_per_second.
+
+    Returns:
+      The numbers of the summary.
     """
     arrays = stored(folder)
     description = json.loads(folder.config.read_text(encoding="utf-8"))
@@ -64,30 +56,20 @@ def present(folder: RunFolder, timing_fn: Callable[[], Mapping[str, float]]) -> 
     sentence = headline(rows, ours, against(arrays, results, best))
     timing = dict(timing_fn())
     numbers: dict[str, Any] = {**_numbers(arrays, best), **timing}
-    write_json(folder.summary, {"headline": sentence, **numbers})
-    intervals = {k: v for k, v in numbers.items() if isinstance(v, list)}
-    shown = numbers | {k: f"{low:.4f} to {high:.4f}" for k, (low, high) in intervals.items()}
-    write_report(
-        folder.path,
-        f"ganno_jax: {description['config']['preset']} ({folder.path.name})",
-        {"headline": sentence, **shown},
-        [
-            (
-                "Every policy in the same runs: the agents and what their gain is judged by, then schedules and "
-                f"others, best on top. Differences are to {names[best]}, the schedule that tuning chose.",
-                rows,
-            ),
-            (
-                "Tuning: mean final log selection loss at each peak rate, over as many tuning seeds as successive "
-                "halving gave it.",
-                _wide(tuning),
-            ),
-        ],
-        figures,
-        description,
-        _notes(arrays, description),
-    )
-    return Presented(rows, sentence, numbers)
+    tables = [
+        (
+            "Every policy in the same runs: the agents and what their gain is judged by, then schedules and "
+            f"others, best on top. Differences are to {names[best]}, the schedule that tuning chose.",
+            rows,
+        ),
+        (
+            "Tuning: mean final log selection loss at each peak rate, over as many tuning seeds as successive "
+            "halving gave it.",
+            _wide(tuning),
+        ),
+    ]
+    finish(folder, sentence, numbers, tables, figures, _notes(arrays, description))
+    return numbers
 
 
 def _ordered(rows: Sequence[Row], arrays: Arrays) -> list[Row]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments.agents import entrants
+from experiments.agents import compared
 from experiments.agents.build import Experiment, initial_rates, run_keys
-from experiments.agents.entrants import Entrant, Evaluator
+from experiments.agents.compared import ComparedPolicy, Evaluator
 from experiments.runs.progress import Bar, say
 from ganno_jax.evaluation import Rung, successive_halving
 from ganno_jax.evaluation.statistics import log_losses
@@ -51,18 +51,18 @@ class Tuning:
         }
 
 
-def tune(experiment: Experiment, evaluator: Evaluator, ours: Entrant) -> Tuning:
+def tune(experiment: Experiment, evaluator: Evaluator, ours: ComparedPolicy) -> Tuning:
     """Every schedule at every peak with few seeds, the best with more, finalists with all tuning seeds.
 
     Args:
       experiment: whose trainings they are.
       evaluator: of its env.
-      ours: an entrant that the schedules' are made from.
+      ours: the agents, of which the schedules are made.
     """
     config = experiment.config
     forgettings = config.evaluate.forgettings or (0.0,)
     grid = tuple(itertools.product(config.evaluate.peaks, forgettings))
-    settings = [entrants.tuned(ours, name, *setting) for name in TUNED for setting in grid]
+    settings = [compared.tuned(ours, name, *setting) for name in TUNED for setting in grid]
     runs = config.evaluate.tuning_runs
     keys, rates = run_keys(config, runs, report=False), initial_rates(config, runs)
     rungs = rungs_of(len(settings), runs)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from experiments.agents.build import Experiment
+from experiments.runs.clock import Clock
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from ganno_jax.env.mesh import AXIS, to_mesh
@@ -16,33 +18,32 @@ from ganno_jax.learners import MAPPO, LearnerState, train_some
 
 
 @dataclasses.dataclass
-class Clock:
-    """Where the time of a run went, in seconds, over all its sessions."""
+class LearningClock(Clock):
+    """Where the time of a training of agents went, in seconds, over all its sittings."""
 
-    total: float = 0.0  # of earlier sessions
     compiling: float = 0.0
     updating: float = 0.0
     updates: int = 0  # those timed in `updating`
-    started: float = dataclasses.field(default_factory=time.monotonic)
 
     def count(self, updates: int, seconds: float) -> None:
         """Add updates and what they took."""
         self.updates += updates
         self.updating += seconds
 
-    def now(self) -> dict[str, float]:
-        """As it is stored."""
-        total = self.total + time.monotonic() - self.started
-        return {
-            "total": total,
+    def kept(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        spent = {
+            "total": self.seconds,
             "compiling": self.compiling,
             "updating": self.updating,
             "updates": self.updates,
         }
+        return {"clock": spent}
 
-    def go_on_from(self, earlier: dict[str, float]) -> None:
-        """Add what earlier sessions took."""
-        self.total += earlier["total"]
+    def go_on_from(self, metadata: Mapping[str, Any]) -> None:
+        """Add what a checkpoint kept."""
+        earlier = metadata["clock"]
+        self.earlier += earlier["total"]
         self.compiling += earlier["compiling"]
         self.updating += earlier["updating"]
         self.updates += int(earlier["updates"])
@@ -64,6 +65,7 @@ class Updates:
     def __init__(self, experiment: Experiment):
         config = experiment.config
         self.longest = min(config.run.updates_per_call, config.learner.num_updates)
+        self.inner_steps = experiment.steps_per_update  # of all trainings in an update
         self._mesh = experiment.mesh
         self._program: Any = None
         self.seconds_compile = 0.0

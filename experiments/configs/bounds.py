@@ -12,6 +12,7 @@ WIDEST_ALPHA = 50.0  # whose exponential is finite, as controller files have it
 WIDEST, MOST_MEMBERS = 16_384, 1_000  # networks and teams, likewise
 LARGEST_SIZE = 1000.0  # of an update against its weights
 MANY = 1e6
+MOST_RUNS = 100_000  # of a cell of a suite: it takes weeks
 MOST = 10**9  # of anything that is counted: below what a counter of 32 bits holds
 
 
@@ -55,13 +56,15 @@ class BelowOne:
 
 @dataclass(frozen=True)
 class Rising:
-    """Two numbers, the second not below the first."""
+    """Two numbers, where there are some, the second not below the first."""
 
     lowest: float = -math.inf
     above: float = -math.inf
     highest: float = math.inf
 
-    def check(self, name: str, value: tuple[float, float]) -> None:
+    def check(self, name: str, value: tuple[float, float] | None) -> None:
+        if value is None:
+            return
         require_range(name, value, lowest=self.lowest, above=self.above, highest=self.highest)
 
 
@@ -74,6 +77,29 @@ class Each:
     def check(self, name: str, value: tuple[float, ...] | None) -> None:
         for number, one in enumerate(value or ()):
             self.bound.check(f"{name}[{number}]", one)
+
+
+@dataclass(frozen=True)
+class Some:
+    """Several numbers, at least one."""
+
+    def check(self, name: str, value: tuple[float, ...]) -> None:
+        if not value:
+            raise ValueError(f"`{name}` needs one number or more; got none.")
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Numbers above 0, at least one, each above the one before or equal to it."""
+
+    highest: float
+
+    def check(self, name: str, value: tuple[float, ...]) -> None:
+        within = all(0 < number <= self.highest for number in value)  # nan neither
+        if not value or not within or list(value) != sorted(value):
+            raise ValueError(
+                f"`{name}` must be above 0 and rise, to {self.highest:g} at most; got {value}"
+            )
 
 
 @dataclass(frozen=True)

@@ -5,25 +5,28 @@ from typing import Annotated, Literal
 
 import tyro
 
+from experiments.configs.agents import NOISY_FEATURES, LearnerFlags, Shape, TeamConfig
 from experiments.configs.bounds import (
     HIGHEST_LEARNING_RATE,
     LARGEST_SIZE,
     MOST_MEMBERS,
+    MOST_RUNS,
     WIDEST,
     WIDEST_ALPHA,
     BelowOne,
+    Count,
     Positive,
     SeedNumber,
     Within,
 )
-from experiments.configs.config import NOISY_FEATURES, AnyScale, Scale, Shape, TeamConfig
+from experiments.configs.config import AnyScale, Scale
 from experiments.configs.place import PlaceConfig
 
 SUITES = ("development", "second", "third", "fourth", "fifth", "unseen", "trainings")
 
 
 @dataclass(frozen=True)
-class BroadConfig(TeamConfig):
+class BroadConfig(LearnerFlags, TeamConfig):
     """The agents and their learner; problems are those of `problems.broad_families`, and some drawn at random."""
 
     actions: Literal["relative", "whole"] = "relative"
@@ -50,22 +53,18 @@ class BroadConfig(TeamConfig):
     """Trainings per problem under ten constant actions each, to which agents are fitted before they learn; 0: none."""
     random_kinds: Annotated[int, Within(0)] = 0
     """Further problems, drawn at random, that the head start takes a quarter as many trainings of."""
-    random_learned: int = 0
+    random_learned: Annotated[int, Within(0)] = 0
     """So many of them are learned on after the head start too, like the other problems."""
-    num_envs: int = 32
+    num_envs: Count = 32
     """Trainings per problem and update."""
-    group_size: int = 8
+    group_size: Count = 8
     """Trainings that share task, initialization and batches; must divide `num_envs`."""
     learning_rate: Annotated[float, Positive(HIGHEST_LEARNING_RATE)] = 2e-3
     """Of the learner's Adam, > 0."""
-    num_minibatches: int = 8
+    num_minibatches: Count = 8
     """Minibatches per epoch; must divide `num_envs`."""
-    noise_fall: Annotated[float, Within(0, 25)] = 0.0
-    """How much the log standard deviation of the exploration noise falls over the training, >= 0."""
     noise_correlation: Annotated[float, Within(0, 0.999)] = 0.9
     """Of successive exploration noise, [0, 1)."""
-    noise_shared: Annotated[float, Within(0, 1)] = 0.0
-    """Share of the exploration noise that all layers of a training have in common, [0, 1]."""
     action_share: Annotated[float, Within(1e-6, 1)] = 1.0
     """Of the agents' log actions that the finished controller keeps, (0, 1]; less stays closer to the base."""
     size_share: Annotated[float, Positive(LARGEST_SIZE)] = 1.0
@@ -104,15 +103,15 @@ class BroadConfig(TeamConfig):
 class Effort:
     """How many runs stand behind every number of a suite."""
 
-    num_seeds: int = 10
+    num_seeds: Annotated[int, Within(3, MOST_RUNS)] = 10
     """Reported runs per method and problem, >= 3."""
-    tuning_seeds: int = 20
+    tuning_seeds: Annotated[int, Within(1, MOST_RUNS)] = 20
     """Runs of each of the last candidates where a method is tuned; others than the reported ones."""
-    peak_factor: float = 1.8
+    peak_factor: Annotated[float, Within(1.01, 1000)] = 1.8
     """Peak rates are at most this factor apart around the best one, > 1."""
-    num_trials: int = 100
+    num_trials: Annotated[int, Within(1, MOST_RUNS)] = 100
     """Random settings of NAdamW."""
-    most_kept: int = 8
+    most_kept: Annotated[int, Within(1, MOST_RUNS)] = 8
     """Settings that go on from one round of tuning to the next, at most; few where a training takes minutes."""
 
 

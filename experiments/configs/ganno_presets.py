@@ -2,14 +2,13 @@
 
 import dataclasses
 
+from experiments.configs.agents import AgentConfig, LearnerConfig
 from experiments.configs.config import (
-    AgentConfig,
     AnyScale,
     Config,
     DataConfig,
     EnvConfig,
     EvaluateConfig,
-    LearnerConfig,
     NetworkConfig,
     OptimizerConfig,
     TaskConfig,

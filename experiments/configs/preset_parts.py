@@ -1,6 +1,7 @@
-"""Parts that presets of agents have in common."""
+"""Parts that presets have in common."""
 
-from experiments.configs.config import NOISY_FEATURES, AgentConfig, EvaluateConfig, LearnerConfig
+from experiments.configs.agents import NOISY_FEATURES, AgentConfig, LearnerConfig
+from experiments.configs.config import DataConfig, EvaluateConfig
 
 # Real-valued actions with persistent noise: what followed a decision also tells of the noise before it, so the
 # return must be that of the whole training (paid at its end) and the baseline the mean of the group, which shares
@@ -36,3 +37,8 @@ def evaluation(small: bool) -> EvaluateConfig:
         block=16 if small else 256,
         chunk=200 if small else 1000,
     )
+
+
+def images(name: str, small: bool, size: int) -> DataConfig:
+    """A data set whole, or fewer examples of so many pixels a side."""
+    return DataConfig(name, image_size=size, max_examples=6000) if small else DataConfig(name)

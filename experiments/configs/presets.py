@@ -6,10 +6,9 @@
 import dataclasses
 from collections.abc import Callable
 
+from experiments.configs.agents import NOISY_FEATURES, AgentConfig
 from experiments.configs.broad_presets import broad, muon, nadamw
 from experiments.configs.config import (
-    NOISY_FEATURES,
-    AgentConfig,
     Config,
     DataConfig,
     EnvConfig,
@@ -19,17 +18,11 @@ from experiments.configs.config import (
     Scale,
     TaskConfig,
 )
+from experiments.configs.experiment_kinds import AnyConfig
 from experiments.configs.ganno_presets import fashion_cnn, ganno
 from experiments.configs.preset_parts import AGENTS, evaluation, learner
-from experiments.configs.registry import AnyConfig
-from experiments.configs.system_presets import (
-    search_cifar,
-    search_digits,
-    search_fashion,
-    step_size_cifar,
-    step_size_digits,
-    step_size_mnist,
-)
+from experiments.configs.rule_presets import search_cifar, search_digits, search_fashion
+from experiments.configs.step_size_presets import step_size_cifar, step_size_digits, step_size_mnist
 
 
 def digits(scale: Scale = "small") -> Config:

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment
+from experiments.configs.rules import RuleSearchConfig, RuleSearchExperiment
 from experiments.rules.search import names_of
-from experiments.runs import results
+from experiments.runs import outputs
 from experiments.runs.folder import RunFolder
 from experiments.runs.logs import read_lines
 from experiments.runs.progress import say
@@ -64,7 +64,7 @@ def present(
         f"{config.search.num_runs} seeds."
     )
     caption = "On the network that no rule was searched on, best test accuracy on top"
-    results.finish(
+    outputs.finish(
         folder,
         headline,
         numbers,

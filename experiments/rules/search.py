@@ -1,192 +1,29 @@
-"""Search of update rules: what a rule is worth on the network searched on, and the leaderboard.
-
-`comparison` compares what was found with optimizers on another network.
-"""
+"""Search of update rules: its streams and budgets, going on with one, and the leaderboard of what was found."""
 
 import math
-from collections.abc import Sequence
+import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
-from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
-from experiments.agents.task import load_data, make_network
-from experiments.configs.bounds import HIGHEST_PEAK, check_bounds
-from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment
-from experiments.runs import memory
-from experiments.runs.memory import Need
+from experiments.configs.rules import RuleSearchConfig, RuleSearchExperiment, learned_settings
+from experiments.rules.build import Judge, method_of
+from experiments.runs.folder import RunFolder
+from experiments.runs.progress import Bar, say
+from experiments.runs.session import Session, require_finite
+from experiments.runs.signals import StopRequest
 from experiments.runs.streams import stream
 from ganno_jax import rules
-from ganno_jax.env.mesh import AXIS
-from ganno_jax.platforms import platform
 from ganno_jax.rules import search
-from ganno_jax.rules.language import ROW
-from ganno_jax.tasks import Dataset, Split, Task, from_linen
 
-METHODS = {
-    "ppo": rules.PPO,
-    "reinforce": rules.Reinforce,
-    "evolution": rules.RegularizedEvolution,
-    "random": rules.RandomSearch,
-}
-CHUNK = 250  # examples at a time outside of training
+States = dict[str, Any]  # by name: "search" and, where there is one, "control"
 
 
-def check(config: RuleSearchExperiment) -> None:
-    """Say what cannot work.
-
-    Raises:
-      ValueError: an option, what it needs and what came.
-      FileNotFoundError: the data are not there.
-      UserError: there is not so much memory.
-    """
-    part = config.search
-    check_bounds(part, "search.")
-    for name in ("network", "compared_network"):
-        check_bounds(getattr(config, name), f"{name}.")
-    in_range = all(0 < rate <= HIGHEST_PEAK for rate in part.rates)
-    if not part.rates or not in_range or list(part.rates) != sorted(part.rates):
-        raise ValueError(
-            f"`search.rates` must be above 0 and rise, to {HIGHEST_PEAK:g} at most; got {part.rates}"
-        )
-    dataset = load_data(config.data)
-    examples = dataset.train.num_examples
-    if not 1 <= part.child_batch_size <= examples:
-        raise ValueError(
-            f"`search.child_batch_size` must be between 1 and the {examples} training examples; "
-            f"got {part.child_batch_size}"
-        )
-    searched, compared = (
-        _weights(make_network(network, dataset), dataset)
-        for network in (config.network, config.compared_network)
-    )
-    runs = max(len(part.rates) * part.tuning_runs, part.num_runs)
-    memory.require(
-        Need("the weights of a network (network)", searched),
-        Need(f"the weights of {runs:,} networks (search.num_runs, tuning_runs)", runs * compared),
-        Need(
-            f"an archive of {part.budget:,} rules (search.budget)",
-            part.budget * 4 * (3 + ROW * part.num_rows),
-            on_host=True,
-        ),
-    )
-
-
-def _weights(network: nn.Module, dataset: Dataset) -> int:
-    """Bytes of a network's parameters."""
-    family = from_linen(network, dataset)
-
-    def params() -> Any:
-        key = jax.random.key(0)
-        return family.sample(key).init(key)[0]
-
-    return memory.size_of(jax.eval_shape(params))
-
-
-def child_of(config: RuleSearchExperiment) -> rules.Child:
-    """The network searched on, scored by its validation accuracy.
-
-    Raises:
-      ValueError: the network keeps a state besides its parameters, which a rule does not train.
-    """
-    part, dataset = config.search, load_data(config.data)
-    family = from_linen(make_network(config.network, dataset), dataset)
-    data, task = family.dataset, family.sample(stream(part.seed, "task"))
-    if jax.eval_shape(task.init, jax.random.key(0))[1]:
-        raise ValueError(
-            f"network {config.network.name!r} keeps statistics of its batches, so it cannot be "
-            "searched on; give it --network.norm group"
-        )
-    count = min(part.num_validation or data.validation.num_examples, data.validation.num_examples)
-
-    def loss_fn(params, key):
-        shape, last = (part.child_batch_size,), data.train.num_examples
-        batch = data.gather(data.train, jax.random.randint(key, shape, 0, last))
-        return task.loss(params, {}, batch, key)[0]
-
-    def score_fn(params):
-        return measure(data, task, params, {}, data.validation, count)[1]
-
-    return rules.Child(lambda key: task.init(key)[0], loss_fn, score_fn)
-
-
-def measure(
-    data: Dataset, task: Task, params: Any, model_state: Any, split: Split, num_examples: int
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean loss and accuracy over the first examples of a split, in pieces that bound the memory."""
-    size = min(CHUNK, num_examples)
-
-    def of(rows: Int[Array, " example"]) -> Float[Array, " 2"]:
-        key = jax.random.key(0)  # nothing is random outside of training
-        loss, (_, metrics) = task.loss(params, model_state, data.gather(split, rows), key, False)
-        return jnp.stack([loss, metrics["accuracy"]])
-
-    whole = num_examples // size * size
-    sums = size * jax.lax.map(of, jnp.arange(whole).reshape(-1, size)).sum(axis=0)
-    if whole < num_examples:
-        sums += (num_examples - whole) * of(jnp.arange(whole, num_examples))
-    return sums[0] / num_examples, sums[1] / num_examples
-
-
-class Judge:
-    """Fitness of rules on the network searched on, spread over the devices."""
-
-    def __init__(self, config: RuleSearchExperiment, mesh: Mesh):
-        part, child = config.search, child_of(config)
-        self.chunk_size = mesh.size * (2 if platform() == "cpu" else part.batch_size)
-        rates = jnp.asarray(part.rates, jnp.float32)
-
-        def share(tables, key):
-            keys = jax.random.split(key, part.num_seeds)
-            if part.sweep_steps:
-                return rules.sweep_population(
-                    child,
-                    tables,
-                    rates,
-                    keys,
-                    sweep_steps=part.sweep_steps,
-                    num_steps=part.num_steps,
-                )
-            scores = rules.train_population(child, tables, rates, keys, num_steps=part.num_steps)
-            scores = scores.mean(axis=2)
-            return scores.max(axis=1), scores.argmax(axis=1)
-
-        split, whole = PartitionSpec(AXIS), PartitionSpec()
-        self._judge = jax.jit(
-            jax.shard_map(
-                share, mesh=mesh, in_specs=(split, whole), out_specs=split, check_vma=False
-            )
-        )
-
-    def fitness(self, tables, key: PRNGKeyArray) -> Float[Array, " rule"]:
-        """Mean validation accuracy at the best rate; minus infinity where that diverges."""
-        return self._judge(tables, key)[0]
-
-    def best_rates(self, tables: np.ndarray, key: PRNGKeyArray, rates: Sequence[float]) -> list:
-        """The rate at which each rule has its fitness; the lowest of equals."""
-        found = []
-        for start in range(0, len(tables), self.chunk_size):
-            chunk = tables[start : start + self.chunk_size]
-            missing = self.chunk_size - len(chunk)
-            filled = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
-            best = np.asarray(self._judge(jnp.asarray(filled), key)[1])[: len(chunk)]
-            found += [rates[index] for index in best]
-        return found
-
-
-def method_of(config: RuleSearchConfig, name: str) -> rules.Method:
-    """The searching method of that name; an evolution's population is four batches, and 64 rules at least."""
-    sizes = {"population_size": max(64, 4 * config.batch_size)} if name == "evolution" else {}
-    return METHODS[name](num_steps=config.num_rows, batch_size=config.batch_size, **sizes)
-
-
-def key_of(config: RuleSearchConfig, *, control: bool = False) -> PRNGKeyArray:
-    """Of the search or of its control."""
-    return stream(config.seed, "control" if control else "search")
+def key_of(config: RuleSearchConfig, name: str) -> PRNGKeyArray:
+    """Of one of the searches."""
+    return stream(config.seed, name)
 
 
 def fitness_key(key: PRNGKeyArray) -> PRNGKeyArray:
@@ -229,3 +66,70 @@ def leaderboard(
         }
         for record, table, rate in zip(records, tables, rates, strict=True)
     ]
+
+
+def session_of(config: RuleSearchExperiment, folder: RunFolder, stop: StopRequest) -> Session:
+    """Where the searches are, fresh ones in a new run."""
+    return Session(folder, config, learned_settings(config), _fresh(config.search), stop)
+
+
+def _method(config: RuleSearchConfig, name: str) -> rules.Method:
+    return method_of(config, config.method if name == "search" else "random")
+
+
+def budget_of(config: RuleSearchConfig, name: str) -> int:
+    """Rules that one of the searches evaluates."""
+    return config.budget if name == "search" else control_budget(config)
+
+
+def _fresh(config: RuleSearchConfig) -> States:
+    """Searches that have not begun."""
+    return {
+        name: search.init(_method(config, name), budget_of(config, name), key_of(config, name))
+        for name in names_of(config)
+    }
+
+
+def is_done(config: RuleSearchConfig, name: str, state: search.SearchState) -> bool:
+    """Whether one of the searches has used its budget, or proposes what is known too often."""
+    budget = budget_of(config, name)
+    most = 10 * -(-budget // config.batch_size)  # as in `search.run`
+    return int(state.archive.size) >= budget or int(state.num_updates) >= most
+
+
+def go_on(config: RuleSearchConfig, name: str, session: Session, judge: Judge) -> None:
+    """Go on with one of the searches until it is done."""
+    state = session.state[name]
+    if is_done(config, name, state):
+        return
+    method, budget = _method(config, name), budget_of(config, name)
+    label = "rules" if name == "search" else "rules of random search"
+    start, begun = int(state.archive.size), time.monotonic()
+    if start:
+        say(f"going on from rule {start} of {budget}")
+    with Bar(label, budget, start) as bar:
+
+        def on_update(state: search.SearchState, metrics: dict[str, float]) -> None:
+            params = getattr(state.method, "params", ())  # evolution has none
+            require_finite(params, "the proposer's weights", f"update {int(state.num_updates)}")
+            size = int(state.archive.size)
+            best = search.leaderboard(state, 1)
+            reward = best[0]["fitness"] if best else 0.0
+            counts = {"evaluated": size, "proposed": int(state.num_proposed), "best": reward}
+            speed = (size - start) / (time.monotonic() - begun)
+            text = best[0]["rule"] if best else "none alive"
+            bar.show(min(size, budget), f"{speed:.0f} rules/s  best {reward:.3f}: {text}")
+            session.record(name, counts | metrics, session.state | {name: state})
+
+        search.run(
+            method,
+            judge.fitness,
+            key_of(config, name),
+            budget=budget,
+            state=state,
+            chunk_size=judge.chunk_size,
+            on_update=on_update,
+        )
+    size = int(session.state[name].archive.size)
+    if size < budget:
+        say(f"stopped at {size} of {budget} {label}: the proposals repeat what is known")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.configs.registry import AnyConfig, stored
+from experiments.configs.experiment_kinds import AnyConfig, stored
 from experiments.configs.values import to_dict
 from experiments.runs import hosts, rescued
 from experiments.runs.errors import UserError

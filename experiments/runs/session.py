@@ -1,17 +1,19 @@
-"""One sitting of a search: metrics, TensorBoard, checkpoints, and stopping in order."""
+"""One sitting of a run: metrics, TensorBoard, checkpoints, and stopping in order."""
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from experiments.configs.experiment_kinds import AnyConfig
 from experiments.configs.place import PlaceConfig
-from experiments.configs.registry import AnyConfig
 from experiments.configs.values import to_dict
 from experiments.runs import history, hosts
+from experiments.runs.clock import Clock
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.logs import Lines, TensorBoard
@@ -88,15 +90,101 @@ def _require_ours(metadata: Mapping[str, Any], settings: Mapping[str, Any], what
         raise UserError(str(error)) from error
 
 
-class Session:
-    """Keeps what a search says of itself, and its state.
+class Saved:
+    """The state of something that learns, update by update, and the checkpoints that keep it.
+
+    Args:
+      checkpoints: their folder.
+      config: of the run; says how often checkpoints are written, which keep it.
+      settings: what is found depends on these; a checkpoint made with others is refused.
+      state: a fresh one, a pytree; replaced by that of the newest checkpoint where there is one.
+      stop: asked after every chunk of updates.
+      clock: of the run, if checkpoints are to keep its time.
+
+    Raises:
+      UserError: the checkpoint is of other settings or libraries, or damaged.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Path,
+        config: AnyConfig,
+        settings: Mapping[str, Any],
+        state: Any,
+        stop: StopRequest,
+        clock: Clock | None = None,
+    ):
+        self.state, self.update = state, 0
+        self._config, self._settings, self._stop = config, plain(settings), stop  # as JSON has them
+        self._clock, self._saved = clock, time.monotonic()
+        self._checkpoints = Checkpoints(checkpoints)
+        if self._checkpoints.latest is not None:
+            self.state, metadata = restore(self._checkpoints, self._settings, state)
+            self.update = self._checkpoints.latest
+            if clock is not None:
+                clock.go_on_from(metadata)
+
+    def write(self, group: str, row: Mapping[str, Any], beside: Mapping[str, Any]) -> None:
+        """Count an update.
+
+        Args:
+          group: of its numbers.
+          row: its numbers.
+          beside: what the metrics say besides.
+        """
+        del group, row, beside
+        self.update += 1
+
+    def record(self, group: str, row: Mapping[str, Any], state: Any) -> None:
+        """`write` the numbers of an update, take the state after it, then `pause`."""
+        self.write(group, row, {"of": group})
+        self.state = state
+        self.pause()
+
+    def pause(self) -> None:
+        """Keep the state where that is due; stop here if somebody asked.
+
+        Raises:
+          Interrupted: somebody asked; the state is saved.
+        """
+        due = hosts.largest(time.monotonic() - self._saved >= self._config.run.checkpoint_every)
+        if self._stop.agreed() or due:
+            self.save()
+        self._stop.stop()
+
+    def save(self) -> None:
+        """Write a checkpoint of the state, unless there is one of this update."""
+        metadata = {
+            "settings": self._settings,
+            "config": plain(to_dict(self._config)),
+            "versions": versions(),
+            **({} if self._clock is None else self._clock.kept()),
+        }
+        if self.update:
+            self._checkpoints.save(self.update, self.state, metadata)
+        self._saved = time.monotonic()
+
+    def close(self) -> None:
+        """Finish what is being written."""
+        self._checkpoints.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class Session(Saved):
+    """One sitting of a run: its state and checkpoints, its metrics and TensorBoard.
 
     Args:
       folder: of the run.
-      config: of the run; says how often checkpoints are written, which keep it.
-      settings: what is found depends on these; a checkpoint made with others is refused.
-      state: fresh states by name, pytrees; replaced by the newest checkpoint where there is one.
-      stop: asked after every record.
+      config: as in `Saved`.
+      settings: as in `Saved`.
+      state: as in `Saved`.
+      stop: as in `Saved`.
+      clock: of the run.
 
     Raises:
       UserError: the checkpoint is of other settings or libraries, or damaged.
@@ -107,56 +195,35 @@ class Session:
         folder: RunFolder,
         config: AnyConfig,
         settings: Mapping[str, Any],
-        state: dict[str, Any],
+        state: Any,
         stop: StopRequest,
+        clock: Clock | None = None,
     ):
-        self.state, self.update = state, 0
-        self._config, self._settings, self._stop = config, plain(settings), stop  # as JSON has them
-        self._start, self._earlier = time.monotonic(), 0.0
-        self._saved = self._start
-        self._checkpoints = Checkpoints(folder.checkpoints)
-        if self._checkpoints.latest is not None:
-            restored, metadata = restore(self._checkpoints, self._settings, state)
-            self.state = {name: restored[name] for name in state}  # a pytree sorts its names
-            self.update, self._earlier = self._checkpoints.latest, metadata["seconds"]
-            history.say_missing(folder.metrics, range(1, self.update + 1))
+        self.clock = Clock() if clock is None else clock
+        super().__init__(folder.checkpoints, config, settings, state, stop, self.clock)
+        history.say_missing(folder.metrics, range(1, self.update + 1))
         self._lines = Lines(folder.metrics, self.update)
         self._board = TensorBoard(folder.tensorboard, self.update)
 
-    @property
-    def seconds(self) -> float:
-        """Of all sittings."""
-        return self._earlier + time.monotonic() - self._start
+    def write(self, group: str, row: Mapping[str, Any], beside: Mapping[str, Any]) -> None:
+        """Count an update and keep its numbers, in the metrics and for TensorBoard.
 
-    def record(self, group: str, row: Mapping[str, Any], state: Any) -> None:
-        """Keep the numbers of an update, sometimes the state; stop here if somebody asked.
-
-        Raises:
-          Interrupted: somebody asked; the state is saved.
+        Args:
+          group: of its numbers.
+          row: its numbers.
+          beside: what the metrics say besides.
         """
-        self.update, self.state = self.update + 1, state
-        self._lines.write({"update": self.update, "of": group, **row, "seconds": self.seconds})
-        self._board.write(group, row, self.update)
-        due = hosts.largest(time.monotonic() - self._saved >= self._config.run.checkpoint_every)
-        if self._stop.agreed() or due:
-            self.save()
-        self._stop.stop()
+        super().write(group, row, beside)
+        line = {"update": self.update, **row, **beside, "seconds": self.clock.seconds}
+        self._lines.write(line)
+        self.show(group, row)
 
-    def save(self) -> None:
-        """Write a checkpoint of the state."""
-        metadata = {
-            "settings": self._settings,
-            "config": plain(to_dict(self._config)),
-            "versions": versions(),
-            "seconds": self.seconds,
-        }
-        if self.update:
-            self._checkpoints.save(self.update, self.state, metadata)
-        self._saved = time.monotonic()
+    def show(self, group: str, values: Mapping[str, Any]) -> None:
+        """Add values at this update for TensorBoard."""
+        self._board.write(group, values, self.update)
 
-    def __enter__(self) -> "Session":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for log in (self._lines, self._board, self._checkpoints):
+    def close(self) -> None:
+        """Finish what is being written."""
+        for log in (self._lines, self._board):
             log.close()
+        super().close()

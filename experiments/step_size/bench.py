@@ -10,9 +10,9 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, PRNGKeyArray
 
-from experiments.configs.systems import StepSizeExperiment
+from experiments.configs.step_size import StepSizeExperiment
 from experiments.runs.streams import stream
-from experiments.step_size.search import environment
+from experiments.step_size.build import environment
 from ganno_jax import evaluation
 from ganno_jax.env import Env
 from ganno_jax.evaluation.statistics import log_losses

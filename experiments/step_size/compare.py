@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.step_size.bench import Test
-from experiments.step_size.search import environment
+from experiments.step_size.build import environment
 from ganno_jax import evaluation
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller

@@ -15,10 +15,10 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from experiments.configs.systems import StepSizeExperiment
+from experiments.configs.step_size import StepSizeExperiment
 from experiments.step_size.bench import Test
+from experiments.step_size.build import initial_rates, optimizer_of, test_family
 from experiments.step_size.compare import compare
-from experiments.step_size.search import initial_rates, optimizer_of, test_family
 from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.inner import Training
 from ganno_jax.plots import save

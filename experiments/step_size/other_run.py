@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.configs.systems import StepSizeExperiment
+from experiments.configs.step_size import StepSizeExperiment
 from experiments.runs import folder as folders
-from experiments.runs import results
+from experiments.runs import outputs
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from ganno_jax.policies.step_size import WEIGHTS
@@ -33,7 +33,7 @@ def controllers_of(config: StepSizeExperiment) -> Thetas:
     if other.step_size.by_layer != config.step_size.by_layer:
         option = "by_layer" if other.step_size.by_layer else "no_by_layer"
         raise UserError(f"the controllers in {folder.path} need --step_size.{option}")
-    rows = {row["optimizer"]: row for row in results.stored_rows(folder, "controllers")}
+    rows = {row["optimizer"]: row for row in outputs.stored_rows(folder, "controllers")}
     missing = [name for name in config.optimizers if name not in rows]
     if missing:
         raise UserError(f"{folder.path} has no controller for {missing[0]}")

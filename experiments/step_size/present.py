@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.configs.systems import StepSizeExperiment
-from experiments.runs import results, whole_files
+from experiments.configs.step_size import StepSizeExperiment
+from experiments.runs import outputs, whole_files
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import say
@@ -114,7 +114,7 @@ def present(
         "controllers are those of Adriaensen et al. 2022, arXiv:2205.13881.",
     ]
     headline = " ".join(sentences)
-    results.finish(folder, headline, {**numbers, **timing}, tables, figures, notes, shown)
+    outputs.finish(folder, headline, {**numbers, **timing}, tables, figures, notes, shown)
     for name in ("search", "evaluation"):
         say(f"{timing.get(f'seconds_{name}', 0.0):.0f} s of {name}")
 

@@ -21,7 +21,6 @@ from experiments.configs.broad import Effort
 from experiments.problems.problem import Problem
 from experiments.problems.suites import training_of
 from experiments.runs.whole_files import json_of, plain, read_with_digest, write_with_digest
-from experiments.suites.bench import Bench, Info
 from experiments.suites.methods import (
     BASE,
     BLIND,
@@ -33,6 +32,7 @@ from experiments.suites.methods import (
     learner_seed,
     methods,
 )
+from experiments.suites.train import Bench, Info
 from ganno_jax.baselines import LearnedWeights
 from ganno_jax.controller_files import fingerprint
 from ganno_jax.controllers import Controller

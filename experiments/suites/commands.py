@@ -2,37 +2,32 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import jax
 
-from experiments.configs.bounds import require_within
 from experiments.configs.broad import SuiteConfig, SuiteExperiment
 from experiments.problems.development import sweeps
 from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of
 from experiments.runs import folder as folders
-from experiments.runs.beginning import command, describe
+from experiments.runs.enter import command, describe
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
 from experiments.runs.signals import StopRequest
+from experiments.suites.build import build, check_suite, controller_of, names_of
 from experiments.suites.cells import Cell, Suite, cost
-from experiments.suites.methods import ADAMW, OURS, REFERENCE, chosen
+from experiments.suites.compare import problem_rows, reference_of
+from experiments.suites.methods import OURS, REFERENCE
 from experiments.suites.present import present
-from experiments.suites.results import problem_rows, reference_of
-from ganno_jax.baselines import load_weights
-from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
-from ganno_jax.policies.agents import teams_of
 
-MOST_RUNS = 100_000  # of a cell: it takes weeks
 OF_SWEEPS = (OURS, REFERENCE)
 
 
 def evaluate(config: SuiteExperiment, arguments: Sequence[str]) -> None:
     """The suite for one controller; cells that are finished are read from the folder."""
-    controller = _load(config.controller)
+    controller = controller_of(config.controller)
     check_suite(config.suite)
     problems = problems_of(config.preset, config.scale, config.suite.problems)
     folder = folders.of(config)
@@ -49,7 +44,7 @@ def plot(config: SuiteExperiment, arguments: Sequence[str]) -> None:
     """Tables, figures and report from the cells that are finished."""
     del arguments
     problems = problems_of(config.preset, config.scale, config.suite.problems)
-    controller = _load(config.controller)
+    controller = controller_of(config.controller)
     present_stored(folders.of(config), controller, config.suite, config.preset, problems)
 
 
@@ -65,8 +60,8 @@ def examine(
     Raises:
       UserError: no data set of the problems is there.
     """
-    suite = _suite(folder, controller, settings)
-    names = _names(suite, settings)
+    suite = build(folder, controller, settings)
+    names = names_of(suite, settings)
     axes = sweeps() if settings.sweeps else {}
     varied = [problem for values in axes.values() for problem in values.values()]
     _say_cost(suite, title, problems, names, varied)
@@ -104,8 +99,8 @@ def present_stored(
     Raises:
       UserError: nothing is.
     """
-    suite = _suite(folder, controller, settings)
-    names = _names(suite, settings)
+    suite = build(folder, controller, settings)
+    names = names_of(suite, settings)
     outdated = sum(suite.outdated(problem, names) for problem in problems)
     if outdated:
         say(
@@ -124,49 +119,6 @@ def present_stored(
         for axis, values in along.items()
     }
     present(folder, title, found, {axis: values for axis, values in whole.items() if values})
-
-
-def check_suite(settings: SuiteConfig) -> None:
-    """Raise a `UserError` for a number that is too small, or a folder of data that is not there."""
-    bounds = {
-        "num_seeds": (3, MOST_RUNS),
-        "tuning_seeds": (1, MOST_RUNS),
-        "peak_factor": (1.01, 1000),
-        "num_trials": (1, MOST_RUNS),
-        "most_kept": (1, MOST_RUNS),
-    }
-    try:
-        require_within(
-            {f"suite.{name}": (getattr(settings, name), *ends) for name, ends in bounds.items()}
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    if settings.data_dir is not None and not Path(settings.data_dir).expanduser().is_dir():
-        raise UserError(f"there is no folder {settings.data_dir} (--suite.data_dir)")
-
-
-def _suite(folder: RunFolder, controller: Controller, settings: SuiteConfig) -> Suite:
-    if not teams_of(controller.policy):
-        raise UserError("a suite examines agents; this is a step-size controller")
-    try:
-        return Suite(
-            folder.path / "cells",
-            controller,
-            settings.data_dir,
-            settings,
-            None if settings.blind is None else _load(settings.blind),
-            [_load(file) for file in settings.more],
-            None if settings.velo is None else load_weights(Path(settings.velo).expanduser()),
-        )
-    except (ValueError, FileNotFoundError) as error:
-        raise UserError(str(error)) from error
-
-
-def _names(suite: Suite, settings: SuiteConfig) -> tuple[str, ...]:
-    try:
-        return chosen(suite.methods, settings.methods, REFERENCE if settings.schedules else ADAMW)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def _say_cost(
@@ -190,13 +142,6 @@ def _say_cost(
         f"{title} suite: {len(problems)} problems with {len(names)} methods{more}; about {trainings:,} trainings, "
         f"{steps / 1e6:,.1f} million inner steps in all, without what is finished"
     )
-
-
-def _load(name: str) -> Controller:
-    try:
-        return load(name)
-    except (ValueError, FileNotFoundError) as error:
-        raise UserError(str(error)) from error
 
 
 class _Counter:

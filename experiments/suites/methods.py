@@ -16,7 +16,6 @@ import ganno_jax
 from experiments.configs.broad import Effort
 from experiments.problems.problem import ADAM_PEAKS, Problem
 from experiments.suites import rivals
-from experiments.suites.bench import Bench, Method
 from experiments.suites.settings import (
     DECOUPLED_DECAYS,
     Settings,
@@ -27,6 +26,7 @@ from experiments.suites.settings import (
     rates_grid,
     schedules_grid,
 )
+from experiments.suites.train import Bench, Method
 from ganno_jax.baselines import (
     LEARNING_RATE_FREE,
     LearnedWeights,

@@ -6,10 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.runs.folder import RunFolder
-from experiments.runs.results import finish
+from experiments.runs.outputs import finish
 from experiments.suites.cells import Cell
-from experiments.suites.methods import BLIND, OURS
-from experiments.suites.results import (
+from experiments.suites.compare import (
     differences,
     finals,
     headline,
@@ -19,6 +18,7 @@ from experiments.suites.results import (
     reference_of,
     shown,
 )
+from experiments.suites.methods import BLIND, OURS
 from ganno_jax import plots
 from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.evaluation.tables import Row

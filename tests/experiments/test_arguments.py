@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments.configs import broad, config, systems
+from experiments.configs import agents, broad, config, rules, step_size
 from experiments.run import _condensed, main, parse
 from experiments.runs import whole_files
 from experiments.runs.errors import UserError
@@ -74,7 +74,7 @@ BAD = {
     "train step_size_digits --step_size.test_batch_size 50000": (
         "`step_size.test_batch_size` must be at least 1 and at most"
     ),
-    "train step_size_digits --step_size.initial_rate -1 1": "must be a range above 0",
+    "train step_size_digits --step_size.initial_rate -1 1": "must be a range low to high, above 0",
     "train step_size_digits --step_size.fewest_filters 9 9 999": "at most `step_size.most_filters`",
     "train step_size_digits --step_size.num_judged 0": "`step_size.num_judged` must be at least 1",
     "train step_size_digits --step_size.seed -1": "`step_size.seed` must be from 0 to 2**32 - 1",
@@ -113,7 +113,7 @@ BAD = {
     "train nadamw --broad.weight_decay 1e30": "at least 0 and at most 100; got 1e+30",
     "train search_digits --search.rates 0.1 1e30": "must be above 0 and rise, to 1000 at most",
     "train search_digits --search.rates nan": "must be above 0 and rise, to 1000 at most",
-    "train step_size_digits --step_size.rates inf": "must be above 0 and at most 10; got (inf,)",
+    "train step_size_digits --step_size.rates inf": "must be above 0 and at most 10; got inf",
     "train step_size_digits --step_size.initial_rate 1e30 1e30": "at most 10; got 1e+30 1e+30",
     "train digits --run.checkpoint_every inf": "at least 0 seconds, and finite; got inf",
     "train digits --optimizer.name sgd --optimizer.momentum 0.5": "'sgd' takes no `optimizer.momentum`; got 0.5",
@@ -226,7 +226,7 @@ UNITS = [
 ]
 
 
-@pytest.mark.parametrize("module", [config, broad, systems])
+@pytest.mark.parametrize("module", [agents, config, broad, step_size, rules])
 def test_the_help_of_every_count_says_of_what(module):
     classes = [
         node

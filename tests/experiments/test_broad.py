@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from experiments.broad import commands as broad_commands
-from experiments.broad import own_kinds
-from experiments.broad.build import kept_actions, make_actions, make_env
+from experiments.broad import compare
+from experiments.broad.build import kept_actions, kinds_of, make_actions, make_env
 from experiments.configs import presets
 from experiments.configs.broad import BroadConfig, BroadExperiment
 from experiments.configs.values import to_dict
@@ -18,6 +18,7 @@ from experiments.problems import broad_families, horizons, large_families, rando
 from experiments.problems.problem import build
 from experiments.run import main, parse
 from experiments.runs.errors import UserError
+from experiments.runs.session import Session
 from ganno_jax.controller_files import load
 from ganno_jax.env.whole_update import WholeUpdate
 from ganno_jax.inner import Direction
@@ -85,7 +86,7 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
     assert any(jax.tree.leaves(differs))
 
     stopped = [*words, "--broad.num_updates", "2", "--run.name", "parts"]
-    record = broad_commands.Session.record
+    record = Session.record
 
     def stop_after_three(self, *arguments):
         record(self, *arguments)
@@ -94,7 +95,7 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
             raise UserError("stopped here")
 
     with monkeypatch.context() as patch:
-        patch.setattr(broad_commands.Session, "record", stop_after_three)
+        patch.setattr(Session, "record", stop_after_three)
         assert main(["train", "broad", *stopped]) == 2
     assert main(["train", "broad", *stopped, "--run.resume", "--broad.own_runs", "0"]) == 0
     parts = load(tmp_path / "parts" / "agents.controller")
@@ -166,7 +167,7 @@ def test_agents_of_whole_updates_learn_on_many_horizons_and_keep_a_share(
         assert float(space.coupling) == 0.25
     with (tmp_path / "muon" / "tables" / "own_kinds.csv").open() as file:
         (row,) = csv.DictReader(file)
-    assert float(row["best_size"]) in [0.021 * factor for factor in own_kinds.SIZES]
+    assert float(row["best_size"]) in [0.021 * factor for factor in compare.SIZES]
     other = ["--run.name", "other", "--broad.head_start", "8"]
     assert main(["train", "muon", *words.split(), *other]) == 2
     assert "a head start is of one number per agent" in capsys.readouterr().err
@@ -275,14 +276,14 @@ def test_a_problem_drawn_at_random_is_the_same_again_and_differs_from_the_next()
 
 
 def test_kinds_are_chosen_by_words_in_their_names():
-    chosen = broad_commands._kinds(BroadConfig(kinds=("RMSprop", "tanh layers, Adam")))
+    chosen = kinds_of(BroadConfig(kinds=("RMSprop", "tanh layers, Adam")))
     assert {p.optimizer for p in chosen} == {"rmsprop", "adam"}
     with pytest.raises(ValueError, match="no kind of problem is named like 'LSTM'; there are: dig"):
-        broad_commands._kinds(BroadConfig(kinds=("LSTM",)))
+        kinds_of(BroadConfig(kinds=("LSTM",)))
 
 
 def test_the_large_kinds_are_asked_for_and_take_as_many_decisions_as_the_others():
-    large = broad_commands._kinds(BroadConfig(large=True))[len(broad_families.SMALL) :]
+    large = kinds_of(BroadConfig(large=True))[len(broad_families.SMALL) :]
     assert large == large_families.LARGE
     assert {p.num_decisions for p in large} == {p.num_decisions for p in broad_families.SMALL}
     steps = [p.total_steps for p in large]

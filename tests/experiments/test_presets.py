@@ -8,7 +8,7 @@ import pytest
 from experiments.agents.build import build, initial_rates, learner_key, run_keys
 from experiments.configs import presets
 from experiments.configs.config import Config
-from experiments.configs.registry import stored
+from experiments.configs.experiment_kinds import stored
 from experiments.configs.values import from_dict, learned_settings, to_dict
 from experiments.run import main, parse
 

@@ -23,7 +23,7 @@ from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.logs import Lines
 from experiments.runs.progress import Bar
-from experiments.step_size import commands as search_commands
+from experiments.step_size import search
 from ganno_jax.checkpoint import Checkpoints
 
 from . import tiny
@@ -208,13 +208,11 @@ def test_a_search_that_is_not_finite_stops_and_says_since_when(monkeypatch):
             weights = np.full(5, np.nan if number == 2 else 1.0)
             report(row, SimpleNamespace(strategy=weights, iteration=number + 1))
 
-    monkeypatch.setattr(search_commands.search, "run_search", run_search)
+    monkeypatch.setattr(search, "run_search", run_search)
     with pytest.raises(
         UserError, match="weights for momentum are not finite since iteration 3: stopped"
     ):
-        search_commands._search(
-            parse("train", ["step_size_digits"]), "momentum", problem, session, None
-        )
+        search.go_on(parse("train", ["step_size_digits"]), "momentum", problem, session, None)
     assert len(recorded) == 2  # what is not finite is not kept
 
 

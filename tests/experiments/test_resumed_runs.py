@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.agents import commands, training, updates
+from experiments.agents import commands, train, updates
 from experiments.agents.updates import Updates
 from experiments.run import main
 from experiments.runs import folder, session
@@ -50,7 +50,14 @@ def stopping(monkeypatch):
     return stopping
 
 
-@pytest.mark.parametrize("stop, per_call", [(2, "1"), pytest.param(1, "3", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "stop, per_call",
+    [
+        (2, "1"),
+        pytest.param(1, "3", marks=pytest.mark.slow),
+        pytest.param(4, "1", marks=pytest.mark.slow),  # after the last update
+    ],
+)
 def test_a_stopped_run_says_how_to_go_on_and_ends_as_if_it_had_not_stopped(
     whole, tmp_path, stopping, capsys, stop, per_call
 ):
@@ -100,11 +107,13 @@ def test_no_chunk_goes_past_an_evaluation_or_the_end():
 
 
 def test_a_run_beyond_its_plan_is_refused(whole, monkeypatch, capsys):
+    restore = session.restore
+
     def restored(*given):
-        state, metadata = session.restore(*given)
+        state, metadata = restore(*given)
         return state.replace(update=state.update + 1), metadata
 
-    for module in (commands, training):
+    for module in (commands, session):
         monkeypatch.setattr(module, "restore", restored)
     assert main(arguments(whole.parent, "--run.resume")) == 2
     assert_one_line(capsys, "has made 5 updates, more than the 4 of its plan")
@@ -119,7 +128,7 @@ def test_a_learner_that_is_not_finite_stops_and_says_since_when(tmp_path, capsys
         state = make(learner, key)
         return state.replace(params=jax.tree.map(lambda w: w * np.inf, state.params))
 
-    monkeypatch.setattr(training, "init", spoilt)
+    monkeypatch.setattr(train, "init", spoilt)
     words = arguments(tmp_path, ONLY_TRAIN)
     assert main(words) == 2
     assert_one_line(capsys, "not finite since update 1: stopped")

@@ -14,7 +14,7 @@ import pytest
 
 from experiments.configs import presets
 from experiments.run import main
-from experiments.runs.beginning import command_of, resume_command
+from experiments.runs.enter import command_of, resume_command
 
 from .tiny import assert_one_line, flip_a_bit, read
 

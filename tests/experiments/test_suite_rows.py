@@ -4,15 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.suites.cells import Cell
-from experiments.suites.methods import (
-    BASE,
-    BLIND,
-    OURS,
-    REFERENCE,
-    REPLAY,
-    learner_seed,
-)
-from experiments.suites.results import (
+from experiments.suites.compare import (
     LEARNERS,
     finals,
     headline,
@@ -20,6 +12,14 @@ from experiments.suites.results import (
     overall,
     overview,
     problem_rows,
+)
+from experiments.suites.methods import (
+    BASE,
+    BLIND,
+    OURS,
+    REFERENCE,
+    REPLAY,
+    learner_seed,
 )
 from ganno_jax.evaluation.optax_loop import LoopResult
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.configs import system_presets
-from experiments.rules import comparison as rule_comparison
+from experiments.configs import step_size_presets
+from experiments.rules import compare as rule_compare
 from experiments.run import main
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar
@@ -51,15 +51,15 @@ STEP_SIZE = (
 @pytest.fixture
 def few_optimizers(monkeypatch):
     """The comparison compiles a program for each."""
-    monkeypatch.setattr(rule_comparison, "NAMED", {"sign_sgd": "sign(g)"})
-    few = {name: rule_comparison.OPTIMIZERS[name] for name in ("SGD", "Adam")}
-    monkeypatch.setattr(rule_comparison, "OPTIMIZERS", few)
+    monkeypatch.setattr(rule_compare, "NAMED", {"sign_sgd": "sign(g)"})
+    few = {name: rule_compare.OPTIMIZERS[name] for name in ("SGD", "Adam")}
+    monkeypatch.setattr(rule_compare, "OPTIMIZERS", few)
 
 
 def test_no_two_seeds_and_purposes_share_a_training():
     keys = []
     for seed in (0, 1):
-        config = system_presets.step_size_digits()
+        config = step_size_presets.step_size_digits()
         part = dataclasses.replace(config.step_size, seed=seed)
         config = dataclasses.replace(config, step_size=part)
         test = step_size_evaluation.Test(config, "momentum", None, None)

@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Float, Int, PRNGKeyArray
 
 from ganno_jax.env.environment import Env
 from ganno_jax.env.mapping import Mapping
 from ganno_jax.evaluation.evaluate import evaluate
+from ganno_jax.evaluation.halving import Rung, successive_halving
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.policies.bank import ScheduleBank
 from ganno_jax.policies.feedback import ReduceOnPlateau
@@ -28,6 +29,8 @@ def tune_schedules(
 ) -> tuple[dict[str, float], Float[np.ndarray, "schedule peak"]]:
     """The best peak of every schedule, and of reduce-on-plateau, by mean final log selection loss.
 
+    Successive halving of a single rung: every schedule needs its best peak, so every peak meets every seed.
+
     Args:
       env: whose trainings are tuned on.
       keys: tuning runs; keep them apart from the reported ones.
@@ -41,20 +44,30 @@ def tune_schedules(
       Peak by name, and the whole table of mean final log selection losses.
     """
     names = (*SCHEDULES, "plateau")
-    grid = [(s, p) for s in range(len(SCHEDULES)) for p in peaks]
-    bank = ScheduleBank(
-        jnp.asarray([s for s, _ in grid]), jnp.asarray([p for _, p in grid], jnp.float32)
-    )
-    by_schedule = evaluate(
-        env, bank, keys, mesh, num_policies=len(grid), mapping=mapping, chunk=chunk
-    )
-    plateau = jax.vmap(lambda peak: ReduceOnPlateau(peak=peak))(jnp.asarray(peaks, jnp.float32))
-    plateau = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(peaks), *jnp.shape(x)[1:])), plateau)
-    by_plateau = evaluate(
-        env, plateau, keys, mesh, num_policies=len(peaks), mapping=mapping, chunk=chunk
-    )
-    losses = np.concatenate([by_schedule.selection_loss, by_plateau.selection_loss])
-    diverged = np.concatenate([by_schedule.diverged, by_plateau.diverged])
-    table = log_losses(losses, chance_loss, diverged).mean(-1).reshape(len(names), len(peaks))
+
+    def run(
+        settings: Int[np.ndarray, " setting"], seeds: Int[np.ndarray, " seed"]
+    ) -> Float[np.ndarray, "setting seed"]:
+        schedule, place = np.divmod(settings, len(peaks))
+        peak = jnp.asarray(peaks, jnp.float32)[place]
+        by_plateau = schedule == len(SCHEDULES)
+        plateaus = jax.vmap(lambda peak: ReduceOnPlateau(peak=peak))(peak[by_plateau])
+        schedules = ScheduleBank(jnp.asarray(schedule[~by_plateau]), peak[~by_plateau])
+        losses = np.empty((settings.size, seeds.size))
+        for policies, rows in ((schedules, ~by_plateau), (plateaus, by_plateau)):
+            curves = evaluate(
+                env,
+                policies,
+                keys[seeds],
+                mesh,
+                num_policies=int(rows.sum()),
+                mapping=mapping,
+                chunk=chunk,
+            )
+            losses[rows] = log_losses(curves.selection_loss, chance_loss, curves.diverged)
+        return losses
+
+    found = successive_halving(run, len(names) * len(peaks), (Rung(len(keys)),))
+    table = found.means.reshape(len(names), len(peaks))
     best = {name: float(peaks[int(np.argmin(row))]) for name, row in zip(names, table, strict=True)}
     return best, table

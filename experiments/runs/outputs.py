@@ -1,4 +1,4 @@
-"""What the runs of the other systems leave in the end: summary, report, and the last lines."""
+"""What a run leaves in the end: controller file, summary, report, and the last lines."""
 
 import contextlib
 import datetime
@@ -101,6 +101,19 @@ def stored_seconds(folder: RunFolder) -> dict[str, float]:
     return {name: value for name, value in summary.items() if name.startswith("seconds_")}
 
 
+def _is_tile(value: Any) -> bool:
+    """Whether a number of the summary is shown in the report too: a number, a text, or the ends of an interval."""
+    if isinstance(value, list | tuple):
+        return len(value) == 2 and all(isinstance(end, float) for end in value)
+    return isinstance(value, int | float | str)
+
+
+def _tile(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return f"{value[0]:.4f} to {value[1]:.4f}"
+    return value
+
+
 def finish(
     folder: RunFolder,
     headline: str,
@@ -123,7 +136,7 @@ def finish(
     """
     description = json.loads(folder.config.read_text(encoding="utf-8"))
     whole_files.write_json(folder.summary, {"headline": headline, **numbers})
-    tiles = {k: v for k, v in numbers.items() if isinstance(v, int | float | str)}
+    tiles = {name: _tile(value) for name, value in numbers.items() if _is_tile(value)}
     title = f"ganno_jax: {description['config']['preset']} ({folder.path.name})"
     write_report(
         folder.path, title, {"headline": headline, **tiles}, tables, figures, description, notes

@@ -36,7 +36,7 @@ AGENTS, SCHEDULE, PLATEAU, RANDOM, REPLAY, BASE = range(6)
 
 
 @struct.dataclass
-class Entrant:
+class ComparedPolicy:
     """A policy of any kind; what its kind does not use is there for the structure only."""
 
     kind: Int[Array, "..."]
@@ -53,7 +53,7 @@ class Entrant:
         return self.agents.init(observation), ReduceOnPlateau().init(observation)
 
     def act(self, state: Any, observation: Observation, key: PRNGKeyArray) -> tuple[Any, Decision]:
-        """What this entrant's kind decides; where the agents set forgetting too, so do the others."""
+        """What this policy's kind decides; where the agents set forgetting too, so do the others."""
         memory, plateau = state
         memory, by_agents = self.agents.act(memory, observation, key)
         peak = jnp.where(self.peak > 0, self.peak, observation.initial_rate)
@@ -85,9 +85,9 @@ class Entrant:
         return LayerHyperparameters(rates, 2 * self.forgetting * rates / peak)
 
 
-def agents(policy: AgentPolicy, num_decisions: int, num_layers: int) -> Entrant:
+def agents(policy: AgentPolicy, num_decisions: int, num_layers: int) -> ComparedPolicy:
     """The agents; the others are made from it by the functions below."""
-    return Entrant(
+    return ComparedPolicy(
         kind=np.int32(AGENTS),
         agents=jax.tree.map(np.asarray, policy),
         schedule=np.int32(0),
@@ -99,7 +99,7 @@ def agents(policy: AgentPolicy, num_decisions: int, num_layers: int) -> Entrant:
     )
 
 
-def tuned(base: Entrant, name: str, peak: float, forgetting: float = 0.0) -> Entrant:
+def tuned(base: ComparedPolicy, name: str, peak: float, forgetting: float = 0.0) -> ComparedPolicy:
     """A schedule of `SCHEDULES`, or "plateau", at a peak rate (0: each run's initial one) and a forgetting."""
     numbers = {"peak": np.float32(peak), "forgetting": np.float32(forgetting)}
     if name == "plateau":
@@ -108,23 +108,23 @@ def tuned(base: Entrant, name: str, peak: float, forgetting: float = 0.0) -> Ent
     return base.replace(kind=np.int32(SCHEDULE), schedule=index, **numbers)
 
 
-def at_random(base: Entrant) -> Entrant:
+def at_random(base: ComparedPolicy) -> ComparedPolicy:
     """Agents that act at random."""
     return base.replace(kind=np.int32(RANDOM))
 
 
-def neutral(base: Entrant) -> Entrant:
+def neutral(base: ComparedPolicy) -> ComparedPolicy:
     """What the agents stand on: their action space with the action that changes nothing."""
     return base.replace(kind=np.int32(BASE))
 
 
-def replay(base: Entrant, table: LayerHyperparameters) -> Entrant:
+def replay(base: ComparedPolicy, table: LayerHyperparameters) -> ComparedPolicy:
     """The open-loop replay of a table of hyperparameters `[decision, layer]`."""
     return base.replace(kind=np.int32(REPLAY), table=jax.tree.map(np.float32, table))
 
 
 class Evaluator:
-    """Every entrant in every run, `block` trainings at a time through one compiled program.
+    """Every policy in every run, `block` trainings at a time through one compiled program.
 
     Args:
       env: whose trainings they are.
@@ -145,37 +145,37 @@ class Evaluator:
 
     def __call__(
         self,
-        entrants: Sequence[Entrant],
+        policies: Sequence[ComparedPolicy],
         keys: PRNGKeyArray,
         initial_rates: Float[np.ndarray, " run"],
         done_fn: Callable[[int], None] = lambda done: None,
     ) -> Curves:
-        """Curves `[entrant, run, ...]`, host arrays.
+        """Curves `[policy, run, ...]`, host arrays.
 
         Args:
-          entrants: of one structure.
-          keys: one per run: run r of all entrants is the same training.
+          policies: of one structure.
+          keys: one per run: run r of all policies is the same training.
           initial_rates: one per run.
           done_fn: told the number of trainings done, after each block.
         """
-        num_runs, total = keys.shape[0], keys.shape[0] * len(entrants)
+        num_runs, total = keys.shape[0], keys.shape[0] * len(policies)
         rows = np.arange(-(-total // self._block) * self._block) % total
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *entrants)
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *policies)
         data = np.asarray(jax.random.key_data(keys))
         rates = np.asarray(initial_rates, np.float32)
         parts = []
         for start in range(0, len(rows), self._block):
-            policies, runs = np.divmod(rows[start : start + self._block], num_runs)
-            block = jax.tree.map(lambda x, chosen=policies: x[chosen], stacked)
+            numbers, runs = np.divmod(rows[start : start + self._block], num_runs)
+            block = jax.tree.map(lambda x, chosen=numbers: x[chosen], stacked)
             part = self._run(block, jax.random.wrap_key_data(data[runs]), rates[runs])
             parts.append(to_host(part))
             done_fn(min(start + self._block, total))
         curves = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:total], *parts)
-        return jax.tree.map(lambda x: x.reshape(len(entrants), num_runs, *x.shape[1:]), curves)
+        return jax.tree.map(lambda x: x.reshape(len(policies), num_runs, *x.shape[1:]), curves)
 
-    def compile(self, entrant: Entrant) -> None:
-        """Compile ahead for entrants that look like this one. May run in a thread of its own."""
-        block = jax.tree.map(lambda x: np.stack([x] * self._block), entrant)
+    def compile(self, policy: ComparedPolicy) -> None:
+        """Compile ahead for policies that look like this one. May run in a thread of its own."""
+        block = jax.tree.map(lambda x: np.stack([x] * self._block), policy)
         keys = jax.random.split(jax.random.key(0), self._block)
         self._compile(block, keys, np.ones(self._block, np.float32))
 
@@ -193,7 +193,7 @@ class Evaluator:
 @partial(jax.jit, static_argnames=("mesh", "mapping", "chunk"))
 def _evaluate_block(
     env: Env,
-    entrants: Entrant,
+    policies: ComparedPolicy,
     keys: PRNGKeyArray,
     initial_rates: Float[Array, " row"],
     *,
@@ -201,16 +201,16 @@ def _evaluate_block(
     mapping: Mapping,
     chunk: int | None,
 ) -> Curves:
-    def share(env: Env, entrants: Entrant, keys: PRNGKeyArray, rates: Array) -> Curves:
-        def one(entrant: Entrant, key: PRNGKeyArray, rate: Array) -> Curves:
-            return run_training(env, entrant, key, rate, chunk)
+    def share(env: Env, policies: ComparedPolicy, keys: PRNGKeyArray, rates: Array) -> Curves:
+        def one(policy: ComparedPolicy, key: PRNGKeyArray, rate: Array) -> Curves:
+            return run_training(env, policy, key, rate, chunk)
 
-        return map_trainings(one, mapping, entrants, keys, rates)
+        return map_trainings(one, mapping, policies, keys, rates)
 
     whole, split = PartitionSpec(), PartitionSpec(AXIS)
     return jax.shard_map(
         share, mesh=mesh, in_specs=(whole, split, split, split), out_specs=split, check_vma=False
-    )(env, entrants, keys, initial_rates)
+    )(env, policies, keys, initial_rates)
 
 
 @jax.jit

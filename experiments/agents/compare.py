@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from experiments.agents import entrants
+from experiments.agents import compared
 from experiments.agents.build import Experiment, initial_rates, run_keys
-from experiments.agents.entrants import Entrant, Evaluator
+from experiments.agents.compared import ComparedPolicy, Evaluator
 from experiments.agents.tune import tune
 from experiments.runs.progress import Bar, say
 from ganno_jax.evaluation import Curves
@@ -21,14 +21,14 @@ NAMES = {**DISPLAY_NAMES, "plateau": "Reduce on plateau"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Contestant:
+class ReportedPolicy:
     """A policy of the report."""
 
     key: str  # such as "one_cycle"
     name: str  # such as "One-cycle"
     kind: str  # agents, schedule, control
     peak: float | None
-    entrant: Entrant
+    policy: ComparedPolicy
 
 
 def assess(
@@ -50,55 +50,55 @@ def assess(
     """
     config, env = experiment.config, experiment.env
     shape = (env.num_decisions, env.num_layers)
-    ours = entrants.agents(trained, *shape)
+    ours = compared.agents(trained, *shape)
 
     tuning = tune(experiment, evaluator, ours)
     table = _mean_schedule(experiment, evaluator, ours)
 
     critic = "MAPPO" if config.agent.critic == "central" else "IPPO"
-    contestants = [
-        Contestant("agents", f"Agents ({critic})", "agents", None, ours),
-        Contestant("base", "Their base, no agents", "control", None, entrants.neutral(ours)),
-        Contestant(
-            "replay", "Replay of their mean settings", "control", None, entrants.replay(ours, table)
+    reported = [
+        ReportedPolicy("agents", f"Agents ({critic})", "agents", None, ours),
+        ReportedPolicy("base", "Their base, no agents", "control", None, compared.neutral(ours)),
+        ReportedPolicy(
+            "replay", "Replay of their mean settings", "control", None, compared.replay(ours, table)
         ),
     ]
     if blind is not None:
-        policy, updates = blind
+        sees_nothing, updates = blind
         name = f"State-blind agents ({updates} updates)"
-        entrant = entrants.agents(policy, *shape)
-        contestants.append(Contestant("blind", name, "control", None, entrant))
-    contestants += [
-        Contestant(
-            name, NAMES[name], "schedule", peak, entrants.tuned(ours, name, peak, forgetting)
+        policy = compared.agents(sees_nothing, *shape)
+        reported.append(ReportedPolicy("blind", name, "control", None, policy))
+    reported += [
+        ReportedPolicy(
+            name, NAMES[name], "schedule", peak, compared.tuned(ours, name, peak, forgetting)
         )
         for name, (peak, forgetting) in tuning.chosen.items()
     ]
-    contestants += [
-        Contestant(
+    reported += [
+        ReportedPolicy(
             f"{name}_untuned",
             f"{NAMES[name]}, untuned",
             "control",
             None,
-            entrants.tuned(ours, name, 0.0),
+            compared.tuned(ours, name, 0.0),
         )
         for name in dict.fromkeys(("constant", tuning.best))
     ]
-    contestants.append(
-        Contestant("random", "Random agents", "control", None, entrants.at_random(ours))
+    reported.append(
+        ReportedPolicy("random", "Random agents", "control", None, compared.at_random(ours))
     )
 
     runs = config.evaluate.num_runs
-    say(f"evaluating {len(contestants)} policies in the same {runs} runs on fresh seeds")
+    say(f"evaluating {len(reported)} policies in the same {runs} runs on fresh seeds")
     keys, rates = run_keys(config, runs, report=True), initial_rates(config, runs)
-    with Bar("evaluation runs", len(contestants) * runs) as bar:
-        curves = evaluator([c.entrant for c in contestants], keys, rates, bar.show)
+    with Bar("evaluation runs", len(reported) * runs) as bar:
+        curves = evaluator([one.policy for one in reported], keys, rates, bar.show)
     return {
         **_curve_arrays(curves),
-        "keys": np.array([c.key for c in contestants]),
-        "names": np.array([c.name for c in contestants]),
-        "kinds": np.array([c.kind for c in contestants]),
-        "peaks": np.array([np.nan if c.peak is None else c.peak for c in contestants]),
+        "keys": np.array([one.key for one in reported]),
+        "names": np.array([one.name for one in reported]),
+        "kinds": np.array([one.kind for one in reported]),
+        "peaks": np.array([np.nan if one.peak is None else one.peak for one in reported]),
         "chance_loss": np.array(experiment.chance_loss),
         "steps": np.arange(env.num_decisions + 1) * env.interval,
         "layers": np.array(env.training.layers.names),
@@ -106,12 +106,12 @@ def assess(
         "mean_forgetting": np.asarray(table.forgetting),
         **tuning.arrays(),
         "shapes": _shapes(env.total_steps),
-        **_episodes(experiment, contestants, curves, keys),
+        **_episodes(experiment, reported, curves, keys),
     }
 
 
 def _mean_schedule(
-    experiment: Experiment, evaluator: Evaluator, ours: Entrant
+    experiment: Experiment, evaluator: Evaluator, ours: ComparedPolicy
 ) -> LayerHyperparameters:
     """What remains of the agents when nobody looks at the training, from the tuning seeds."""
     config = experiment.config
@@ -135,10 +135,10 @@ def _shapes(total_steps: int) -> np.ndarray:
 
 
 def _episodes(
-    experiment: Experiment, contestants: Sequence[Contestant], curves: Curves, keys: jax.Array
+    experiment: Experiment, reported: Sequence[ReportedPolicy], curves: Curves, keys: jax.Array
 ) -> dict[str, np.ndarray]:
     """Single runs, with the training loss of every inner step, found by repeating them."""
-    names = [c.key for c in contestants]
+    names = [one.key for one in reported]
     ours, before = names.index("agents"), names.index("base")
     middle = curves.initial_rate.shape[1] // 2
     spikes = [find_spike(losses) for losses in curves.train_loss[ours]]
@@ -155,7 +155,7 @@ def _episodes(
     for name, (policy, run) in chosen.items():
         table = LayerHyperparameters(curves.rates[policy, run], curves.forgetting[policy, run])
         rate = float(curves.initial_rate[policy, run])
-        losses = entrants.losses_by_step(experiment.env, keys[run], rate, table)
+        losses = compared.losses_by_step(experiment.env, keys[run], rate, table)
         arrays[f"{name}_rates"] = np.repeat(table.rates, experiment.env.interval, axis=0)
         arrays[f"{name}_forgetting"] = np.repeat(table.forgetting, experiment.env.interval, axis=0)
         arrays[f"{name}_loss"] = losses

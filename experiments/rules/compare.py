@@ -17,8 +17,8 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from experiments.agents.task import load_data, make_network
-from experiments.configs.systems import RuleSearchExperiment
-from experiments.rules.search import measure
+from experiments.configs.rules import RuleSearchExperiment
+from experiments.rules.build import measure
 from experiments.runs.streams import stream
 from ganno_jax import rules
 from ganno_jax.env.mapping import map_trainings

@@ -8,15 +8,12 @@ from jax.sharding import Mesh
 from jaxtyping import Float, PRNGKeyArray
 
 from experiments.problems.problem import Problem
-from experiments.runs import hosts
-from experiments.runs.folder import RunFolder
-from experiments.runs.progress import Bar, say
+from experiments.runs.progress import Bar
 from ganno_jax.env import Env
 from ganno_jax.env.whole_update import WholeUpdate
 from ganno_jax.evaluation import Curves
 from ganno_jax.evaluation import evaluate as run_policies
 from ganno_jax.evaluation.bootstrap import paired_difference
-from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.evaluation.tables import Row
 from ganno_jax.policies import OpenLoop
@@ -27,21 +24,19 @@ SIZES = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 
 
 def compare(
-    folder: RunFolder,
     families: Sequence[Problem],
     envs: Sequence[Env],
     trained: Agents,
     untrained: Agents,
     keys: PRNGKeyArray,
     mesh: Mesh,
-) -> None:
-    """Write `own_kinds.csv`: a row per problem, its losses means of final log selection losses.
+) -> list[Row]:
+    """A row per problem, its losses means of final log selection losses.
 
     Columns `to_...` are paired differences of the trained agents to the untrained ones, to these at the best of
     `SIZES` (chosen in the same runs, which favours it), and to the replay of the trained agents' mean schedule.
 
     Args:
-      folder: of the run.
       families: the problems.
       envs: of the problems.
       trained: the agents.
@@ -56,20 +51,7 @@ def compare(
             rows.append({"problem": problem.name} | row)
             bar.show(number + 1, f"{problem.name}: {row['to_untrained']:+.3f}")
             jax.clear_caches()  # a program per problem, and only so many can be kept (see `suites.cells`)
-    if not hosts.leads():
-        return
-    folder.tables.mkdir(exist_ok=True)
-    write_csv(rows, folder.tables / "own_kinds.csv")
-    means = {
-        name: np.mean([row[name] for row in rows])
-        for name in ("trained", "untrained", "best_size_loss", "mean_schedule")
-    }
-    say(
-        f"final log loss on the problems that it learned on: {means['trained']:.3f}, untrained "
-        f"{means['untrained']:.3f}, untrained with the best size for each {means['best_size_loss']:.3f}, replay of "
-        f"the mean schedule {means['mean_schedule']:.3f} "
-        f"({len(keys)} fresh runs of each; {folder.tables / 'own_kinds.csv'})"
-    )
+    return rows
 
 
 def _compare(env: Env, trained: Agents, untrained: Agents, keys: PRNGKeyArray, mesh: Mesh) -> Row:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from experiments.configs.config import PROGRAM
-from experiments.configs.registry import AnyConfig
+from experiments.configs.experiment_kinds import AnyConfig
 from experiments.runs import folder as folders
 from experiments.runs import hosts, whole_files
 from experiments.runs.errors import UserError

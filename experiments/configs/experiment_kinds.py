@@ -10,7 +10,8 @@ from typing import Any
 
 from experiments.configs.broad import BroadExperiment, SuiteExperiment
 from experiments.configs.config import Config
-from experiments.configs.systems import RuleSearchExperiment, StepSizeExperiment
+from experiments.configs.rules import RuleSearchExperiment
+from experiments.configs.step_size import StepSizeExperiment
 from experiments.configs.values import from_dict
 
 AnyConfig = Config | StepSizeExperiment | RuleSearchExperiment | BroadExperiment | SuiteExperiment
