@@ -37,7 +37,7 @@ class BroadConfig(TeamConfig):
     sharing: Annotated[float, Within(0, 1)] = 0.75
     """Of the denominator of relative updates, [0, 1]: 0 each layer's own, 1 their geometric mean for all."""
     hidden: Annotated[int, Within(1, WIDEST)] = 128
-    """Width of the agents' networks."""
+    """Units of each layer of the agents' networks."""
     initial_log_std: float = -2.0
     """Of the exploration noise."""
     hidden_features: tuple[str, ...] = NOISY_FEATURES
@@ -51,7 +51,7 @@ class BroadConfig(TeamConfig):
     random_kinds: Annotated[int, Within(0)] = 0
     """Further problems, drawn at random, that the head start takes a quarter as many trainings of."""
     random_learned: int = 0
-    """So many of them are learned on after the head start too, like the other problems."""
+    """Problems among them that are learned on after the head start too."""
     num_envs: int = 32
     """Trainings per problem and update."""
     group_size: int = 8
@@ -59,7 +59,7 @@ class BroadConfig(TeamConfig):
     learning_rate: Annotated[float, Positive(HIGHEST_LEARNING_RATE)] = 2e-3
     """Of the learner's Adam, > 0."""
     num_minibatches: int = 8
-    """Minibatches per epoch; must divide `num_envs`."""
+    """Minibatches per pass over a rollout; must divide `num_envs`."""
     noise_fall: Annotated[float, Within(0, 25)] = 0.0
     """How much the log standard deviation of the exploration noise falls over the training, >= 0."""
     noise_correlation: Annotated[float, Within(0, 0.999)] = 0.9
