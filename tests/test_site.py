@@ -58,6 +58,15 @@ def is_elsewhere(request):
     return not request.url.startswith(("file:", "data:", "blob:"))
 
 
+def test_the_reference_says_of_a_field_what_its_comment_says(site, browser):
+    page = browser.new_page()
+    page.goto((site / "reference" / "learners.html").as_uri())
+    settings = page.locator(".doc-class", has=page.locator("[id='ganno_jax.learners.MAPPOConfig']"))
+    said = settings.locator("li", has_text="learning_rate").first.inner_text()
+    assert "of Adam, falling linearly to zero over num_updates; default 0.001." in said
+    assert "no default" in page.locator("li", has_text="envs (tuple").first.inner_text()
+
+
 def test_the_search_finds_a_word_and_its_page(site, browser):
     page = browser.new_page(viewport=LAPTOP)
     page.goto((site / "index.html").as_uri())
