@@ -15,7 +15,7 @@ run: $(READY)
 test: $(DEV_READY)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-test-slow: $(DEV_READY)
+test-slow: $(DEV_READY) $(DOCS_READY)
 	$(BIN)/python -m pytest -m slow
 
 check: $(DEV_READY)

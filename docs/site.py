@@ -1,9 +1,14 @@
-"""Hook of the documentation site: files outside of docs/ become pages that links lead to, and equations MathML."""
+"""Hook of the documentation site: public names must be in the reference, files outside of docs/ become pages that
+links lead to, and equations MathML.
+"""
 
 import html
+import json
+import logging
 import re
 from pathlib import Path
 
+import public_names
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
@@ -12,7 +17,8 @@ OUTSIDE = {
     "../benchmarks/README.md": "benchmarks.md",
     **{
         f"../examples/{path.name}": f"examples/{path.stem}.md"
-        for path in sorted((ROOT / "examples").glob("*.py"))
+        for path in sorted((ROOT / "examples").iterdir())
+        if path.suffix in (".py", ".ipynb")
     },
 }
 
@@ -23,16 +29,28 @@ _EQUATION = re.compile(
 )
 
 
+def on_pre_build(**_) -> None:
+    """Warn of public names that the reference does not show, with which a strict build fails."""
+    for complaint in public_names.not_shown(ROOT):
+        logging.getLogger("mkdocs.hooks.site").warning(complaint)
+
+
 def on_files(files: Files, config) -> Files:
     """Add a page for each file outside of the folder."""
     for link, page in OUTSIDE.items():
-        text = (ROOT / "docs" / link).resolve().read_text(encoding="utf-8")
-        if link.endswith(".py"):
-            text = f"# {Path(link).name}\n\n```python\n{text}```\n"
-        else:
-            text = re.sub(r"\]\(\.\./docs/", "](", text)
-        files.append(File.generated(config, page, content=text))
+        path = (ROOT / "docs" / link).resolve()
+        files.append(File.generated(config, page, content=_as_page(path)))
     return files
+
+
+def _as_page(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return f"# {path.name}\n\n```python\n{text}```\n"
+    if path.suffix == ".ipynb":
+        cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+        return "\n\n".join(f"```python\n{c}\n```" if kind == "code" else c for kind, c in cells)
+    return re.sub(r"\]\(\.\./docs/", "](", text)
 
 
 def on_page_markdown(markdown: str, page, **_) -> str:
@@ -47,7 +65,9 @@ def on_page_content(content: str, **_) -> str:
     """Equations as MathML, which browsers draw themselves: no script, no request to another host."""
 
     def drawn(found: re.Match[str]) -> str:
-        display = "block" if found["open"] == "[" else "inline"
-        return convert(html.unescape(found["tex"]), display=display)
+        if found["open"] == "[":
+            math = convert(html.unescape(found["tex"]), display="block")
+            return f'<div class="equation">{math}</div>'
+        return convert(html.unescape(found["tex"]))
 
     return _EQUATION.sub(drawn, content)

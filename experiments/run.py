@@ -25,7 +25,10 @@ from typing import NoReturn
 try:
     import tyro
 except ModuleNotFoundError:
-    sys.exit("tyro is not installed; pip install '.[experiments]' in the checkout brings it.")
+    sys.exit(
+        "tyro is not installed; pip install 'ganno-jax[experiments]' brings it, "
+        "in a checkout pip install '.[experiments]'."
+    )
 
 from experiments.configs import presets
 from experiments.configs.broad import SUITES, SuiteExperiment
@@ -219,7 +222,10 @@ def _value(words: Sequence[str], option: str) -> str | None:
 
 
 def _condensed(box: str) -> str:
-    """What tyro draws a box around, up to the first rule below the title, as one line."""
+    """What tyro draws a box around, up to the first rule below the title, as one line.
+
+    It tells what is wrong in this form only: on stderr, then `SystemExit`.
+    """
     title_in_frame = (
         "╭" in box
     )  # else the title stands above a rule of dashes: no Unicode on this terminal

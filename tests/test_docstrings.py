@@ -74,3 +74,24 @@ def test_what_is_missing_or_made_up_is_named(section, missing):
     assert isinstance(function, ast.FunctionDef)
     function.body.insert(0, ast.Expr(ast.Constant(f"Do it.\n\n{section}")))
     assert unexplained(function, is_method=False) == missing
+
+
+def undocumented(body: list[ast.stmt], owner: str = "") -> list[str]:
+    """Public classes, functions and methods of a module or class that say nothing of themselves."""
+    found = []
+    for node in body:
+        if isinstance(node, ast.ClassDef | Function) and not node.name.startswith("_"):
+            inner = node.body if isinstance(node, ast.ClassDef) else []
+            found += [] if ast.get_docstring(node) else [owner + node.name]
+            found += undocumented(inner, f"{owner}{node.name}.")
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_public_class_function_and_method_has_a_docstring(path):
+    assert undocumented(ast.parse(path.read_text()).body) == []
+
+
+def test_what_has_no_docstring_is_named():
+    text = "class A:\n  def b(self): ...\n  def _c(self): ...\ndef d():\n  'Do it.'\n"
+    assert undocumented(ast.parse(text).body) == ["A", "A.b"]

@@ -60,7 +60,7 @@ class TeamConfig:
     recurrent: bool = False
     """GRU memories instead of feed-forward networks."""
     hidden: Annotated[int, Within(1, WIDEST)] = 64
-    """Width of the agents' networks."""
+    """Units of each layer of the agents' networks."""
     initial_log_std: float = -0.7
     """Log standard deviation of real-valued actions at the start."""
     hidden_features: tuple[str, ...] = ()

@@ -40,7 +40,7 @@ class BroadConfig(LearnerFlags, TeamConfig):
     sharing: Annotated[float, Within(0, 1)] = 0.75
     """Of the denominator of relative updates, [0, 1]: 0 each layer's own, 1 their geometric mean for all."""
     hidden: Annotated[int, Within(1, WIDEST)] = 128
-    """Width of the agents' networks."""
+    """Units of each layer of the agents' networks."""
     initial_log_std: float = -2.0
     """Of the exploration noise."""
     hidden_features: tuple[str, ...] = NOISY_FEATURES
@@ -54,7 +54,7 @@ class BroadConfig(LearnerFlags, TeamConfig):
     random_kinds: Annotated[int, Within(0)] = 0
     """Further problems, drawn at random, that the head start takes a quarter as many trainings of."""
     random_learned: Annotated[int, Within(0)] = 0
-    """So many of them are learned on after the head start too, like the other problems."""
+    """Problems among them that are learned on after the head start too."""
     num_envs: Count = 32
     """Trainings per problem and update."""
     group_size: Count = 8
@@ -62,7 +62,7 @@ class BroadConfig(LearnerFlags, TeamConfig):
     learning_rate: Annotated[float, Positive(HIGHEST_LEARNING_RATE)] = 2e-3
     """Of the learner's Adam, > 0."""
     num_minibatches: Count = 8
-    """Minibatches per epoch; must divide `num_envs`."""
+    """Minibatches per pass over a rollout; must divide `num_envs`."""
     noise_correlation: Annotated[float, Within(0, 0.999)] = 0.9
     """Of successive exploration noise, [0, 1)."""
     action_share: Annotated[float, Within(1e-6, 1)] = 1.0

@@ -87,7 +87,7 @@ class TaskConfig:
     width: Annotated[Range, Rising(above=0.0, highest=1.0)] = (1.0, 1.0)
     """Share of hidden units in use, uniform, in (0, 1]."""
     crop_padding: Annotated[int, Within(0, 64)] = 0
-    """Training images are moved by up to so many pixels, anew in each step, >= 0."""
+    """Pixels by which training images are moved at most, anew in each step, >= 0."""
     flip: bool = False
     """Half of the training images are mirrored, anew in each step."""
 

@@ -22,9 +22,9 @@ class PlaceConfig:
     coordinator: str | None = None
     """host:port of the first of several processes that run as one, or auto: ask the cluster."""
     num_processes: int | None = None
-    """How many processes there are, unless the cluster says."""
+    """Processes that run as one, unless the cluster says."""
     process_id: int | None = None
-    """Which of them this one is, from 0, unless the cluster says."""
+    """Number of this process among them, from 0, unless the cluster says."""
 
 
 @dataclass(frozen=True)

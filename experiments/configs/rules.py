@@ -40,7 +40,7 @@ class RuleSearchConfig:
     num_steps: Count = 100
     """Inner steps of each training in the search."""
     sweep_steps: Annotated[int, Within(0)] = 0
-    """If above 0, each rule first trains so many steps at every rate, then `num_steps` at the best."""
+    """Steps that each rule first trains at every rate, to take `num_steps` at the best alone; 0: none."""
     num_validation: SomeCount = None
     """Validation examples behind the reward; all by default."""
     num_seeds: Count = 1

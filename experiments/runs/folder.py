@@ -150,7 +150,7 @@ def held(folder: RunFolder) -> Iterator[None]:
             _make(place)
             file = stack.enter_context((place / ".lock").open("a"))
             kept.append(os.fstat(file.fileno()))
-            try:
+            try:  # not `filelock`, which does not show its file: by that a moved folder is noticed
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UserError(

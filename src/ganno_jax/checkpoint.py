@@ -29,6 +29,7 @@ except ModuleNotFoundError as error:
     raise extras.missing(error) from error
 
 LIBRARIES = ("ganno-jax", "jax", "jaxlib", "flax", "optax")
+"""Whose versions stand in a checkpoint."""
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Learned optimizers against numbers recorded from their authors' code (`golden/README.md`)."""
 
 import functools
-import pathlib
 
 import jax
 import numpy as np
@@ -12,32 +11,7 @@ from ganno_jax.baselines import celo_adam, shipped_weights, velo
 from ganno_jax.baselines.weights import weights_from_tree
 
 from .problem import quick_jit
-
-GOLDEN = pathlib.Path(__file__).parent / "golden"
-
-
-def read(name):
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        return {key: file[key] for key in file.files}
-
-
-def under(arrays, prefix):
-    """The arrays below a path, by the rest of their names, which sort like the original tree."""
-    return {k[len(prefix) + 1 :]: v for k, v in arrays.items() if k.startswith(prefix + "/")}
-
-
-def nested(flat):
-    tree = {}
-    for path, array in flat.items():
-        top, _, rest = path.partition("/")
-        if top == "ff_mod_stack":
-            tree.setdefault(top, {}).setdefault("~", {})[rest.removeprefix("~/")] = array
-        elif top == "lstm_init_state":
-            tree.setdefault(top, {})[rest] = array
-        else:
-            layer, _, name = rest.rpartition("/")
-            tree.setdefault(top, {}).setdefault(layer, {})[name] = array
-    return tree
+from .recorded import nested, read, under
 
 
 @pytest.fixture(scope="module")

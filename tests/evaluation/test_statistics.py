@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from ganno_jax.evaluation.bootstrap import (
     bootstrap_interval,
@@ -78,6 +79,13 @@ def test_interquartile_mean_moves_and_scales_with_its_data():
     )
 
 
+@pytest.mark.parametrize("num_runs", [1, 3, 4, 7, 32, 37])
+def test_interquartile_mean_is_the_trimmed_mean_of_scipy(num_runs):
+    values = np.random.default_rng(num_runs).standard_cauchy((3, num_runs))
+    expected = scipy.stats.trim_mean(values, 0.25, axis=-1)
+    np.testing.assert_allclose(interquartile_mean(values), expected)
+
+
 def test_worst_decile_is_the_mean_of_the_lowest_tenth():
     scores = np.array([0.9, 0.1, 0.8, 0.7, 0.95, 0.3, 0.6, 0.85, 0.92, 0.5, 0.91])
     np.testing.assert_allclose(worst_decile(scores), 0.2)  # ceil(11 / 10) = 2 runs: 0.1 and 0.3
@@ -101,6 +109,23 @@ def test_bootstrap_of_the_mean_has_the_plug_in_standard_error():
     # Percentiles of 20 000 resamples vary by about 1.5% of the half width.
     np.testing.assert_allclose(interval.upper - interval.estimate, half, rtol=0.06)
     np.testing.assert_allclose(interval.estimate - interval.lower, half, rtol=0.06)
+
+
+@pytest.mark.parametrize("statistic", [np.mean, np.median, interquartile_mean, worst_decile])
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_an_interval_is_the_percentile_bootstrap_of_scipy(statistic, level):
+    values = np.random.default_rng(0).exponential(size=37)
+    ours = bootstrap_interval(values, statistic, seed=3, num_resamples=999, level=level)
+    theirs = scipy.stats.bootstrap(
+        (values,),
+        statistic,
+        n_resamples=999,
+        confidence_level=level,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(3),  # it draws the same indices
+    ).confidence_interval
+    np.testing.assert_allclose([ours.lower, ours.upper], [theirs.low, theirs.high])
 
 
 def test_bootstrap_intervals_of_normal_data_cover_the_mean():

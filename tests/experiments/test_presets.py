@@ -27,6 +27,30 @@ def test_help_and_list_name_defaults_costs_and_results(capsys, monkeypatch):
     assert main(["--help"]) == 0
 
 
+@pytest.mark.parametrize(
+    "words, shown",
+    [
+        ("evaluate digits", "--evaluate.num_runs INT"),
+        ("plot broad", "--broad.num_updates INT"),
+        ("train step_size_digits", "--step_size.num_samples INT"),
+        ("train search_digits", "--search.budget INT"),
+        ("evaluate muon --suite unseen", "--suite.num_seeds INT"),
+        ("plot some/file.controller --suite development", "--suite.data_dir"),
+    ],
+)
+def test_every_command_has_a_help_of_its_own(words, shown, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for flag in ("-h", "--help"):
+        assert main([*words.split(), flag]) == 0
+        said = capsys.readouterr()
+        command, name = words.split()[:2]
+        usage = f"{command} {'CONTROLLER' if '--suite' in words else name}"
+        assert usage in said.out.splitlines()[0]
+        assert shown in said.out
+        assert "(default: " in said.out
+        assert said.err == ""
+
+
 @pytest.mark.parametrize("scale", ["small", "paper"])
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_presets_survive_the_way_through_json(name, scale):

@@ -217,3 +217,4 @@ LEARNING_RATE_FREE: dict[str, LearningRateFree] = dict(
         ),
     ]
 )
+"""By name the methods, each at its authors' defaults; the entry says which."""

@@ -38,6 +38,7 @@ class ControlState(NamedTuple):
 
     @property
     def layer_names(self) -> tuple[str, ...]:
+        """In the order of every array by layer."""
         return self.outline.layers
 
     @property

@@ -15,7 +15,8 @@ from ganno_jax.env.base_shapes import shape_ahead
 from ganno_jax.env.observation import Observation
 from ganno_jax.inner.hyperparameters import Decision
 
-RATES = ("rates",)  # what an action space sets that sets learning rates alone
+RATES = ("rates",)
+"""What an action space sets that sets learning rates alone."""
 
 
 class ActionSpace(Protocol):
@@ -74,6 +75,7 @@ class RateMultipliers:
 
     @property
     def num_actions(self) -> int:
+        """Factors to choose from."""
         return len(self.factors)
 
     @property

@@ -147,6 +147,7 @@ class Env:
 
     @property
     def num_layers(self) -> int:
+        """Each with an agent of its own."""
         return self.training.num_layers
 
     @property

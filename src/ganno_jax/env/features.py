@@ -15,6 +15,7 @@ from ganno_jax.inner.layers import KINDS, LayerMap
 from ganno_jax.inner.statistics import Summary
 
 FEATURE_VERSION = 4
+"""Rises when a feature is added or means something else; a controller file says which version its agents saw."""
 
 
 @struct.dataclass
@@ -124,6 +125,7 @@ LAYER_FEATURES: dict[str, Callable[[Window], Float[Array, " layer"]]] = {
 """What each layer has of its own."""
 
 FEATURES = (*GLOBAL_FEATURES, *LAYER_FEATURES)
+"""Names of the features in the order of the observation's last axis."""
 
 
 def compute(window: Window) -> Float[Array, "layer feature"]:

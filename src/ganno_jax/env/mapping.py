@@ -12,6 +12,7 @@ from jaxtyping import Int
 from ganno_jax.platforms import platform
 
 Mapping = Literal["vmap", "map", "auto"] | int
+"""How trainings are computed: side by side, one after another, whichever suits the device, or so many at a time."""
 
 AT_ONCE = 2**16
 """Numbers in the states of trainings that `auto` runs side by side on a CPU: 256 KiB of float32."""

@@ -50,6 +50,7 @@ class RewardContext:
 
 
 ReplayFn = Callable[[Float[Array, "inner_step layer"]], Outcome]
+"""What the window would have come to at other rates: the same weights and batches, played again."""
 
 
 class Reward(Protocol):

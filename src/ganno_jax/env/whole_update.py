@@ -204,6 +204,7 @@ def with_factors(
 
 
 REFERENCE_STEPS = 600
+"""Inner steps of the training for which `relative_size` is said."""
 
 
 def known_log_ratios(

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 
 from ganno_jax.evaluation.statistics import require_finite
 
-CHUNK = 2**22  # numbers held at once while resampling
+CHUNK = 2**22
+"""Numbers held at once while resampling."""
 
 Statistic = Callable[..., np.ndarray]
 """Called as `statistic(samples, axis=-1)`, such as `np.mean`, `np.median`, `interquartile_mean`."""

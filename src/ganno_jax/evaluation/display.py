@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 Row = dict[str, Any]
+"""One policy of a table, by column; `tables.summarize` says which columns there are."""
 MISSING = "\N{EN DASH}"
 MIN_TEXT = 20  # characters: columns of text may be folded to this, not further
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 LOWEST_LOSS = 1e-8
+"""Below it losses count as this, so that their logarithms stay finite."""
 
 
 def log_losses(

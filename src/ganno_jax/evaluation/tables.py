@@ -94,6 +94,7 @@ class PolicyResult:
 
     @property
     def num_runs(self) -> int:
+        """Length of every array by run."""
         return self.final_loss.shape[0]
 
 

@@ -72,7 +72,8 @@ def _lion(h: Hyperparameters) -> optax.GradientTransformation:
 
 
 DirectionFn = Callable[[Hyperparameters], optax.GradientTransformation]
-# Name, direction, and whether weight decay is decoupled (added to the direction) or L2 (added to the gradient).
+"""Makes a direction of its settings, as an Optax transformation without a learning rate."""
+
 DIRECTIONS: dict[str, tuple[DirectionFn, bool]] = {
     "sgd": (_sgd, False),
     "momentum": (_momentum, False),
@@ -85,6 +86,7 @@ DIRECTIONS: dict[str, tuple[DirectionFn, bool]] = {
     "lion": (_lion, True),
     "muon": (_muon, True),
 }
+"""By name the direction, and whether weight decay is decoupled (added to the direction) or L2 (to the gradient)."""
 
 
 @struct.dataclass

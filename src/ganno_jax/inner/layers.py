@@ -25,6 +25,7 @@ from ganno_jax.inner.splits import Layout, Split
 from ganno_jax.inner.stacks import find_stacks, layers_in_order
 
 KINDS = ("dense", "conv", "norm", "other")
+"""What a layer can be."""
 _ATTRIBUTES = (jax.tree_util.GetAttrKey, jax.tree_util.SequenceKey)
 
 
@@ -48,6 +49,7 @@ class LayerMap:
 
     @property
     def num_layers(self) -> int:
+        """Length of every array by layer."""
         return len(self.names)
 
     @property

@@ -26,17 +26,18 @@ from ganno_jax.inner.split_muon import nesterov, orthogonalize_split
 from ganno_jax.inner.splits import Layout
 from ganno_jax.inner.stacks import stack_axes
 
-NADAM_MOMENTUM = 0.9  # of what is no matrix
-ROUTES = ("muon", "nadam")
-# Of x, x^3 and x^5 for a singular value x, one polynomial for each iteration: each is the odd one of degree five
-# that is nearest to 1 on the interval to which those before it bring [0.01, 1], by linear programming. The three end in
-# [0.73, 1.27]; they train as well as five equal iterations of Jordan's, at three fifths of the cost.
+NADAM_MOMENTUM = 0.9
+"""First-moment decay of what is no matrix."""
 POLYNOMIALS = (
     (8.09337, -23.62043, 17.44615),
     (3.63659, -2.72193, 0.53655),
     (2.6613, -1.97715, 0.45262),
 )
-SMALLEST = 0.01  # singular value, as a share of the matrix's norm, that is brought near 1
+"""Of x, x^3 and x^5 for a singular value x, one polynomial for each iteration: each is the odd one of degree five
+that is nearest to 1 on the interval to which those before it bring [0.01, 1], by linear programming. The three end in
+[0.73, 1.27]; they train as well as five equal iterations of Jordan's, at three fifths of the cost."""
+SMALLEST = 0.01
+"""Singular value, as a share of the matrix's norm, that is brought near 1."""
 
 
 def route(path: tuple[str, ...], shape: tuple[int, ...], stack_axes: int = 0) -> tuple[str, str]:

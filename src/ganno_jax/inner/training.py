@@ -44,8 +44,7 @@ class Training:
     optimizer: InnerOptimizer
     batch_size: int = struct.field(pytree_node=False)
     layers: LayerMap
-    # What step-size controllers see (`inner.example_statistics`): off, taken once per window in its last step; the
-    # change along each layer's own update; over the first so many examples of the batch only.
+    # What step-size controllers see (`inner.example_statistics`): off or on; along each layer's update; of how many.
     example_features: bool = struct.field(pytree_node=False, default=False)
     example_features_by_layer: bool = struct.field(pytree_node=False, default=False)
     example_features_limit: int | None = struct.field(pytree_node=False, default=None)
@@ -86,6 +85,7 @@ class Training:
 
     @property
     def num_layers(self) -> int:
+        """Of the inner network."""
         return self.layers.num_layers
 
     def steps_per_epoch(self, task: Task) -> Float[Array, ""]:

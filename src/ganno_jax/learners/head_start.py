@@ -33,8 +33,10 @@ from ganno_jax.learners.mappo import MAPPO, LearnerState
 from ganno_jax.policies.networks import empty_memory
 from ganno_jax.policies.normalizer import deviation_sums
 
-TEMPERATURE = 0.3  # tau, in units of the return
+TEMPERATURE = 0.3
+"""$\\tau$, in units of the return."""
 WEIGHT_DECAY = 1e-3
+"""Of the fit, decoupled, per unit of its learning rate."""
 
 
 @struct.dataclass

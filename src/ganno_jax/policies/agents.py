@@ -133,6 +133,7 @@ class Ensemble:
 
     @property
     def num_members(self) -> int:
+        """Teams of agents."""
         return self.members.feature_mask.shape[0]
 
     def split(self) -> list[AgentPolicy]:
@@ -205,6 +206,7 @@ class Ensemble:
 
 
 Agents = TypeVar("Agents", AgentPolicy, Ensemble)
+"""One team or several, of which a function returns as many as it was given."""
 
 
 def as_one(teams: Sequence[AgentPolicy]) -> AgentPolicy | Ensemble:

@@ -31,6 +31,7 @@ WEIGHTS = (
     "uncertainty_disagreement",  # of u2
     "bias",  # log rate at zero features
 )
+"""What each of the five numbers of a controller weighs."""
 
 
 @struct.dataclass
@@ -175,11 +176,6 @@ def perturbed(
     return np.asarray(theta) * factors
 
 
-# Ten controllers that Adriaensen et al. 2022 (JAIR 75) found with SMAC for this feature set, five per optimizer: a
-# re-implementation of Daniel et al., whose own weights were not published. Read from `results/learned_policies` of
-# the repository automl/2022_JAIR_DAC_experiments and mapped through the symmetric-log scale of its setup files, to
-# two or three digits. Their optimizers: RMSprop with second-moment decay 0.9, epsilon 1e-6 and gradients clipped
-# element by element to [-1, 1]; momentum 0.9.
 REFERENCE: Mapping[str, tuple[float, float, float, float, float]] = {
     "rmsprop_1": (0.166, 0.108, 0.000, 0.002, -3.89),
     "rmsprop_2": (0.002, -0.000, -0.090, 0.006, -5.22),
@@ -192,6 +188,14 @@ REFERENCE: Mapping[str, tuple[float, float, float, float, float]] = {
     "momentum_4": tied((0.001, -0.089, -2.66)),
     "momentum_5": tied((-0.000, -0.113, -2.67)),
 }
+"""Weights of ten controllers, in the order of `WEIGHTS`.
+
+Adriaensen et al. 2022 (JAIR 75) found them with SMAC for this feature set, five per optimizer: a re-implementation of
+Daniel et al., whose own weights were not published. Read from `results/learned_policies` of the repository
+automl/2022_JAIR_DAC_experiments and mapped through the symmetric-log scale of its setup files, to two or three digits.
+Their optimizers: RMSprop with second-moment decay 0.9, epsilon 1e-6 and gradients clipped element by element to
+[-1, 1]; momentum 0.9.
+"""
 
 
 def reference(name: str) -> StepSizePolicy:

@@ -63,6 +63,7 @@ NUM_OPERANDS = len(OPERANDS)
 NUM_UNARIES = len(UNARIES)
 NUM_BINARIES = len(BINARIES)
 MAX_STEPS = 4
+"""Rows of the longest rule."""
 ROW = 5
 """Tokens per row."""
 

@@ -40,6 +40,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "autoencoder": Autoencoder,
     "cart_pole": CartPole,
 }
+"""By name what makes a network of its settings."""
 
 
 def build(name: str, **settings: Any) -> nn.Module:

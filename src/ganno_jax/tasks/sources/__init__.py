@@ -17,7 +17,9 @@ from ganno_jax.tasks.sources.raw import ImageArrays
 from ganno_jax.tasks.sources.without_folder import TABLES
 
 DEFAULT_FOLDER = "~/tensorflow_datasets"
-VALIDATION_FRACTION = 0.1  # of the official training split
+"""Where data sets are looked for if nothing else is said."""
+VALIDATION_FRACTION = 0.1
+"""Share of the official training split that is set aside for choices."""
 
 
 def names() -> tuple[str, ...]:
