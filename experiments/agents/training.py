@@ -79,7 +79,7 @@ def run_training(
             if every and not known and (done % every == 0 or done == total):
                 line = _curve_point(experiment, evaluator, clock, learner.policy(state))
                 curve.write({"update": done, **line})
-                board.write("evaluation", {"log_loss": line["log_loss"]}, done)
+                board.write("evaluation", {"selection_log_loss": line["selection_log_loss"]}, done)
                 if 0 < done < total and not list(folder.snapshots.glob("early_*")):
                     save_snapshot(folder, "early", done, learner.policy(state))
             if done == total or stop.agreed():
@@ -176,7 +176,7 @@ def _curve_point(
     losses = log_losses(curves.selection_loss[0], experiment.chance_loss, curves.diverged[0])
     interval = bootstrap_interval(losses, num_resamples=2000)
     return {
-        "log_loss": interval.estimate,
+        "selection_log_loss": interval.estimate,
         "lower": interval.lower,
         "upper": interval.upper,
         "seconds": clock.now()["total"],
