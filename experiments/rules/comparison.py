@@ -182,7 +182,7 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Found rules, named rules and optimizers, a row each, best test accuracy first.
 
-    The reference of the paired differences is the optimizer with the best validation accuracy, so
+    The reference of the paired differences is the optimizer with the best selection accuracy, so
     it is not chosen by the reported numbers.
 
     Args:
