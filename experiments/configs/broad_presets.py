@@ -76,7 +76,7 @@ def muon(scale: Scale = "small") -> BroadExperiment:
     scale of the weights and width, in some of them in the whole data set; in some many passes do harm, in others none.
     Cost: small 21 minutes of compiling and 45 updates of 82 s on two CPU cores; paper not measured yet.
     Expected result: small about 0.07 below its base on selection examples of twelve problems that were looked at (seven
-    interpolated between shares of the actions); level with it on test examples of the unseen suite, one learner seed.
+    interpolated between shares of the actions); level with it on test examples of the fifth suite, one learner seed.
     """
     general = broad(scale)
     if scale == "small":
