@@ -80,7 +80,8 @@ def digits_child(batch: int) -> rules.Child:
         )
         return losses.mean()
 
-    def score_fn(params):
+    def score_fn(params, key):
+        del key
         return (logits(params, inputs[NUM_TRAIN:]).argmax(-1) == targets[NUM_TRAIN:]).mean()
 
     return rules.Child(init_fn, loss_fn, score_fn)
@@ -103,7 +104,7 @@ def train_alone(child: rules.Child, direction, rate, key, *, num_steps: int):
 
     start = (params, direction.init(params), jnp.bool_(True))
     (params, _, alive), _ = jax.lax.scan(step, start, jnp.arange(num_steps))
-    return jnp.where(alive, child.score_fn(params), -jnp.inf)
+    return jnp.where(alive, child.score_fn(params, data_key), -jnp.inf)
 
 
 def measure(

@@ -108,7 +108,7 @@ state = ganno_jax.control(
     "update_rules.md": """
 init_fn = lambda key: jax.random.normal(key, (3,))
 loss_fn = lambda params, key: jnp.sum(params**2)
-score_fn = lambda params: 1 / (1 + jnp.sum(params**2))
+score_fn = lambda params, key: 1 / (1 + jnp.sum(params**2))
 """,
     "evaluation.md": """
 import numpy as np

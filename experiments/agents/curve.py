@@ -47,7 +47,7 @@ class Curve:
         policy = self._experiment.learner.policy(self._session.state)
         line = self._evaluated(policy)
         self._lines.write({"update": update, **line})
-        self._session.show("evaluation", {"log_loss": line["log_loss"]})
+        self._session.show("evaluation", {"selection_log_loss": line["selection_log_loss"]})
         if 0 < update < total and not list(self._folder.snapshots.glob("early_*")):
             save_snapshot(self._folder, "early", update, policy)
 
@@ -70,7 +70,7 @@ class Curve:
         losses = log_losses(curves.selection_loss[0], chance, curves.diverged[0])
         interval = bootstrap_interval(losses, num_resamples=2000)
         return {
-            "log_loss": interval.estimate,
+            "selection_log_loss": interval.estimate,
             "lower": interval.lower,
             "upper": interval.upper,
             "seconds": self._clock.seconds,

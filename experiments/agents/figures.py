@@ -66,7 +66,7 @@ def _learning_curve(folder: RunFolder, arrays: Arrays) -> Drawn:
     column = (arrays["tuning_peaks"] == peak) & (arrays["tuning_forgetting"] == forgetting)
     figure = plots.learning_curve(
         columns["update"],
-        columns["log_loss"],
+        columns["selection_log_loss"],
         columns["lower"],
         columns["upper"],
         bar=float(arrays["tuning_log_loss"][row][column][0]),

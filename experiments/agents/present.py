@@ -133,7 +133,7 @@ def _tuning_rows(arrays: Arrays) -> list[Row]:
                     "schedule": str(name),
                     "peak": float(setting[0]),
                     "forgetting": float(setting[1]),
-                    "log_loss": float(loss),
+                    "selection_log_loss": float(loss),
                     "seeds": int(count),
                     "best": int((setting == chosen).all()),
                 }
@@ -149,7 +149,7 @@ def _wide(tuning: list[Row]) -> list[Row]:
             rows.setdefault(row["schedule"], {"schedule": row["schedule"]}),
             f"{row['peak']:.3g}",
         )
-        wide[peak] = min(row["log_loss"], wide.get(peak, math.inf))
+        wide[peak] = min(row["selection_log_loss"], wide.get(peak, math.inf))
     return list(rows.values())
 
 

@@ -24,6 +24,9 @@ from experiments.runs.errors import UserError
 from experiments.runs.progress import Bar
 from experiments.runs.streams import stream
 from experiments.runs.whole_files import plain
+from experiments.suites.cells import digest_of, versions
+from ganno_jax.env import Env
+from ganno_jax.env.features import FEATURE_VERSION
 from ganno_jax.env.mesh import to_mesh
 from ganno_jax.learners import MAPPO, LearnerState, head_start, make_mesh
 
@@ -31,6 +34,12 @@ from ganno_jax.learners import MAPPO, LearnerState, head_start, make_mesh
 ACTIONS = (-1.1, -0.7, -0.42, -0.25, -0.12, 0.0, 0.12, 0.25, 0.42, 0.7)
 SEED = 0  # of the trainings, the same for every run
 PROGRAMS_PER_DEVICE = 5  # before they are let go of, as in `suites.cells`
+# Settings of the action space and of the env.
+_DECIDE = (
+    *("actions", "alpha", "shape", "relative_size", "first_share", "sharing", "shared"),
+    *("horizon_exponent", "forgetting", "epoch_exponent", "coupling"),
+    *("reward", "direction", "momentum", "second_decay", "weight_decay"),
+)
 
 
 def give(
@@ -67,23 +76,24 @@ def give(
     def one(number: int) -> head_start.Sweep:
         count = settings.head_start if number < num_own else max(1, settings.head_start // 4)
         path = folder / f"{number}.npz"
-        about = _settings(settings, families[number], number, count)
-        found = _read(path, about)
-        if found is not None:
-            return found
-        device = devices.get()
         try:
             env = (
                 learner.envs[number]
                 if number < len(learner.envs)
                 else make_env(families[number], config)
             )
+        except FileNotFoundError as error:
+            raise UserError(str(error)) from error
+        about = _settings(settings, families[number], number, count, env)
+        found = _read(path, about)
+        if found is not None:
+            return found
+        device = devices.get()
+        try:
             keys = jax.random.split(jax.random.fold_in(key, number), count)
             found = head_start.sweep(env, learner.actions, ACTIONS, keys, make_mesh([device]))
             _write(path, about, found)
             return found
-        except FileNotFoundError as error:
-            raise UserError(str(error)) from error
         finally:
             devices.put(device)
 
@@ -101,22 +111,13 @@ def give(
     return [to_mesh(state, mesh) for state in fitted]
 
 
-def _settings(settings: BroadConfig, problem: Problem, number: int, count: int) -> str:
+def _settings(settings: BroadConfig, problem: Problem, number: int, count: int, env: Env) -> str:
     """What a problem's trainings depend on."""
-    names = (
-        "alpha",
-        "shape",
-        "relative_size",
-        "first_share",
-        "sharing",
-        "shared",
-        "reward",
-        "direction",
-    )
-    names += ("momentum", "second_decay", "weight_decay")
-    values = {name: getattr(settings, name) for name in names}
+    values: dict[str, Any] = {name: getattr(settings, name) for name in _DECIDE}
     values["problem"] = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)}
-    values |= {"actions": ACTIONS, "trainings": count, "seed": [SEED, number]}
+    values |= {"constant": ACTIONS, "trainings": count, "seed": [SEED, number]}
+    values |= {"versions": {**versions(), "features": FEATURE_VERSION}}
+    values["data"] = digest_of(env.training.family.dataset)
     return json.dumps(plain(values), sort_keys=True)
 
 

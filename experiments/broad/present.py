@@ -25,7 +25,7 @@ def present(folder: RunFolder, rows: Sequence[Row], num_runs: int) -> None:
         for name in ("trained", "untrained", "best_size_loss", "mean_schedule")
     }
     say(
-        f"final log loss on the problems that it learned on: {means['trained']:.3f}, untrained "
+        f"final log selection loss on the problems that it learned on: {means['trained']:.3f}, untrained "
         f"{means['untrained']:.3f}, untrained with the best size for each {means['best_size_loss']:.3f}, replay of "
         f"the mean schedule {means['mean_schedule']:.3f} "
         f"({num_runs} fresh runs of each; {folder.tables / 'own_kinds.csv'})"

@@ -41,8 +41,8 @@ class RuleSearchConfig:
     """Inner steps of each training in the search."""
     sweep_steps: Annotated[int, Within(0)] = 0
     """Steps that each rule first trains at every rate, to take `num_steps` at the best alone; 0: none."""
-    num_validation: SomeCount = None
-    """Validation examples behind the reward; all by default."""
+    num_reward: Count = 512
+    """Training examples behind the reward, which each training sets aside anew; at most a quarter of them."""
     num_seeds: Count = 1
     """Trainings per rule and rate in the search."""
     control_share: Annotated[float, Within(0, 1)] = 0.25
@@ -54,9 +54,9 @@ class RuleSearchConfig:
     compared_steps: Count = 1000
     """Inner steps of each training in the comparison."""
     tuning_runs: Count = 4
-    """Seeds on which the rate is chosen, by validation accuracy."""
+    """Seeds on which the rate is chosen, by accuracy on the selection split."""
     num_runs: Count = 16
-    """Reported seeds, others than those of the choice; test accuracy."""
+    """Reported seeds, others than those of the choice; on the report split."""
     seed: SeedNumber = 0
     """Of everything."""
 

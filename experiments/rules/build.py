@@ -18,9 +18,11 @@ from experiments.runs.memory import Need
 from experiments.runs.streams import stream
 from ganno_jax import rules
 from ganno_jax.env.mesh import AXIS
+from ganno_jax.inner.chunks import mean_in_chunks
 from ganno_jax.platforms import platform
 from ganno_jax.rules.language import ROW
-from ganno_jax.tasks import Dataset, Split, Task, from_linen
+from ganno_jax.rules.population import step_keys
+from ganno_jax.tasks import Dataset, Split, Task, TaskFamily, from_linen
 
 METHODS = {
     "ppo": rules.PPO,
@@ -76,48 +78,69 @@ def _weights(network: nn.Module, dataset: Dataset) -> int:
 
 
 def child_of(config: RuleSearchExperiment) -> rules.Child:
-    """The network searched on, scored by its validation accuracy.
+    """The network searched on, scored by its accuracy on reward examples, which each training sets aside anew.
 
     Raises:
       ValueError: the network keeps a state besides its parameters, which a rule does not train.
     """
-    part, dataset = config.search, load_data(config.data)
-    family = from_linen(make_network(config.network, dataset), dataset)
-    data, task = family.dataset, family.sample(stream(part.seed, "task"))
+    family, size = reward_family(config), config.search.child_batch_size
+    data, task = family.dataset, family.sample(stream(config.search.seed, "task"))
     if jax.eval_shape(task.init, jax.random.key(0))[1]:
         raise ValueError(
             f"network {config.network.name!r} keeps statistics of its batches, so it cannot be "
             "searched on; give it --network.norm group"
         )
-    count = min(part.num_validation or data.validation.num_examples, data.validation.num_examples)
 
-    def loss_fn(params, key):
-        shape, last = (part.child_batch_size,), data.train.num_examples
-        batch = data.gather(data.train, jax.random.randint(key, shape, 0, last))
-        return task.loss(params, {}, batch, key)[0]
+    def draw_fn(key, num_steps):
+        own = family.sample(
+            key
+        )  # nothing varies but which examples it sees when, and which it sets aside
+        indices = jax.vmap(lambda step: family.batch_indices(own, step, size))
+        return indices(jnp.arange(num_steps)), step_keys(key, num_steps)
 
-    def score_fn(params):
-        return measure(data, task, params, {}, data.validation, count)[1]
+    def loss_fn(params, drawn):
+        indices, key = drawn
+        return task.loss(params, {}, data.gather(data.train, indices), key)[0]
 
-    return rules.Child(lambda key: task.init(key)[0], loss_fn, score_fn)
+    def score_fn(params, key):
+        rows = family.reward_indices(family.sample(key))
+        return measure(data, task, params, {}, data.train, rows)[1]
+
+    return rules.Child(lambda key: task.init(key)[0], loss_fn, score_fn, draw_fn)
+
+
+def reward_family(config: RuleSearchExperiment) -> TaskFamily:
+    """Trainings of the network searched on, each with reward examples of its own: at most a quarter of the split."""
+    dataset = load_data(config.data)
+    count = min(config.search.num_reward, dataset.count(dataset.train) // 4)
+    return from_linen(make_network(config.network, dataset), dataset, num_reward=max(1, count))
 
 
 def measure(
-    data: Dataset, task: Task, params: Any, model_state: Any, split: Split, num_examples: int
+    data: Dataset,
+    task: Task,
+    params: Any,
+    model_state: Any,
+    split: Split,
+    rows: Int[Array, " example"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean loss and accuracy over the first examples of a split, in pieces that bound the memory."""
-    size = min(CHUNK, num_examples)
+    """Mean loss and accuracy over some examples of a split, in pieces that bound the memory.
 
-    def of(rows: Int[Array, " example"]) -> Float[Array, " 2"]:
-        key = jax.random.key(0)  # nothing is random outside of training
-        loss, (_, metrics) = task.loss(params, model_state, data.gather(split, rows), key, False)
-        return jnp.stack([loss, metrics["accuracy"]])
+    Args:
+      data: has the split.
+      task: whose loss is taken.
+      params: of the network.
+      model_state: what it keeps besides them.
+      split: of the data.
+      rows: of the split.
+    """
 
-    whole = num_examples // size * size
-    sums = size * jax.lax.map(of, jnp.arange(whole).reshape(-1, size)).sum(axis=0)
-    if whole < num_examples:
-        sums += (num_examples - whole) * of(jnp.arange(whole, num_examples))
-    return sums[0] / num_examples, sums[1] / num_examples
+    def means(places: Int[Array, " example"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        batch, key = data.gather(split, rows[places]), jax.random.key(0)  # nothing is random here
+        loss, (_, metrics) = task.loss(params, model_state, batch, key, False)
+        return loss, metrics["accuracy"]
+
+    return mean_in_chunks(means, rows.shape[0], CHUNK)
 
 
 class Judge:
@@ -151,7 +174,7 @@ class Judge:
         )
 
     def fitness(self, tables, key: PRNGKeyArray) -> Float[Array, " rule"]:
-        """Mean validation accuracy at the best rate; minus infinity where that diverges."""
+        """Mean accuracy on reward examples at the best rate; minus infinity where that diverges."""
         return self._judge(tables, key)[0]
 
     def best_rates(self, tables: np.ndarray, key: PRNGKeyArray, rates: Sequence[float]) -> list:

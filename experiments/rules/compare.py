@@ -1,9 +1,10 @@
 """Found rules, named rules and optimizers on a network that none was searched on.
 
 The form is that of table 1 of Bello et al. 2017 (arXiv:1709.07417): every optimizer at the best of
-the same few rates, chosen by validation accuracy on seeds of its own.
+the same few rates, chosen by accuracy on the selection split, on seeds of its own.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +24,11 @@ from experiments.runs.streams import stream
 from ganno_jax import rules
 from ganno_jax.env.mapping import map_trainings
 from ganno_jax.env.mesh import AXIS
-from ganno_jax.evaluation.bootstrap import bootstrap_interval, paired_difference
+from ganno_jax.evaluation.bootstrap import Interval, bootstrap_interval, paired_difference
+from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.rules.named import SIGN_RULES
-from ganno_jax.tasks import from_linen
+from ganno_jax.rules.population import step_keys
+from ganno_jax.tasks import Split, from_linen
 
 OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
     "SGD": optax.identity,
@@ -51,9 +54,9 @@ class Chosen:
     """An optimizer at its best rate; nan where a training diverged."""
 
     rate: float
-    validation_accuracy: float  # on the tuning seeds, at that rate
+    selection_accuracy: float  # on the tuning seeds, at that rate
+    test_loss: Float[np.ndarray, " run"]  # of the report split
     test_accuracy: Float[np.ndarray, " run"]
-    test_loss: Float[np.ndarray, " run"]
 
 
 class Trainer:
@@ -107,10 +110,10 @@ class Trainer:
         grid = np.where(np.isfinite(grid), grid, 0.0).reshape(len(rates), -1).mean(axis=1)
         best = int(grid.argmax())
         _, accuracy, loss = scores(np.full(part.num_runs, rates[best]), reported)
-        return Chosen(part.rates[best], float(grid[best]), accuracy, loss)
+        return Chosen(part.rates[best], float(grid[best]), loss, accuracy)
 
     def _program(self, direction_fn: Callable[..., optax.GradientTransformation]) -> Callable:
-        """Table, rates, initial parameters and keys to validation and test accuracy and test loss."""
+        """Table, rates, initial parameters and keys to selection and report accuracy and report loss."""
 
         def share(table, rates, start, keys):
             def one(rate, start, key):
@@ -137,14 +140,17 @@ class Trainer:
         key: PRNGKeyArray,
     ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
         """Train once; nan where a weight or the loss stopped being finite."""
-        part, data = self._config, self._family.dataset
-        data_key = jax.random.fold_in(key, 1)
+        family, size, total = (
+            self._family,
+            self._config.child_batch_size,
+            self._config.compared_steps,
+        )
+        data, data_key = family.dataset, jax.random.fold_in(key, 1)
+        own = family.sample(data_key)  # which examples it sees when
 
-        def step(carry, count):
+        def step(carry, drawn):
             params, model_state, memory = carry
-            step_key = jax.random.fold_in(data_key, count)
-            last = data.train.num_examples
-            indices = jax.random.randint(step_key, (part.child_batch_size,), 0, last)
+            indices, step_key = drawn
             batch = data.gather(data.train, indices)
             grads, (model_state, _) = jax.grad(self._task.loss, has_aux=True)(
                 params, model_state, batch, step_key
@@ -153,14 +159,19 @@ class Trainer:
             params = jax.tree.map(lambda p, d: p - rate * d, params, updates)
             return (params, model_state, memory), None
 
+        indices = jax.vmap(lambda count: family.batch_indices(own, count, size))(jnp.arange(total))
         carry = (*start, direction.init(start[0]))
-        (params, model_state, _), _ = jax.lax.scan(step, carry, jnp.arange(part.compared_steps))
-        judged = partial(measure, data, self._task, params, model_state)
-        _, validation = judged(data.validation, data.validation.num_examples)
-        loss, accuracy = judged(data.test, data.test.num_examples)
+        drawn = (indices, step_keys(data_key, total))
+        (params, model_state, _), _ = jax.lax.scan(step, carry, drawn)
+
+        def judged(split: Split) -> tuple[Float[Array, ""], Float[Array, ""]]:
+            rows = family.of_set(own, split, jnp.arange(data.count(split)))
+            return measure(data, self._task, params, model_state, split, rows)
+
+        (_, selection), (loss, accuracy) = judged(data.validation), judged(data.test)
         finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((params, loss))]
         alive = jnp.stack(finite).all()
-        return tuple(jnp.where(alive, x, jnp.nan) for x in (validation, accuracy, loss))
+        return tuple(jnp.where(alive, x, jnp.nan) for x in (selection, accuracy, loss))
 
 
 def compare(
@@ -171,7 +182,7 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Found rules, named rules and optimizers, a row each, best test accuracy first.
 
-    The reference of the paired differences is the optimizer with the best validation accuracy, so
+    The reference of the paired differences is the optimizer with the best selection accuracy, so
     it is not chosen by the reported numbers.
 
     Args:
@@ -192,36 +203,35 @@ def compare(
         chosen[name] = choose()
         if report is not None:
             report(name)
-    best = max(OPTIMIZERS, key=lambda name: chosen[name].validation_accuracy)
-    chance = 1.0 / trainer.num_classes
+    best = max(OPTIMIZERS, key=lambda name: chosen[name].selection_accuracy)
+    chance = math.log(trainer.num_classes)
     accuracies = {
-        name: np.where(np.isfinite(one.test_accuracy), one.test_accuracy, chance)
+        name: np.where(np.isfinite(one.test_accuracy), one.test_accuracy, 1.0 / trainer.num_classes)
         for name, one in chosen.items()
     }
+    losses = {name: log_losses(one.test_loss, chance) for name, one in chosen.items()}
     rates = config.search.rates
     rows = []
     for name, (kind, text, _) in tasks.items():
         one = chosen[name]
-        interval = bootstrap_interval(accuracies[name])
-        difference = paired_difference(accuracies[name], accuracies[best])
-        alive = np.isfinite(one.test_loss)
         rows.append(
             {
                 "policy": name,
                 "kind": kind,
                 "rule": text,
+                **_keys("test_log_loss", bootstrap_interval(losses[name])),
+                **_keys("test_accuracy", bootstrap_interval(accuracies[name])),
+                **_keys("log_loss_difference", paired_difference(losses[name], losses[best])),
+                **_keys("difference", paired_difference(accuracies[name], accuracies[best])),
+                "reference": best,
+                "share_diverged": float(np.mean(~np.isfinite(one.test_loss))),
+                "selection_accuracy": one.selection_accuracy,
                 "best_rate": one.rate,
                 "rate_at_edge": one.rate in (rates[0], rates[-1]),
-                "validation_accuracy": one.validation_accuracy,
-                "test_accuracy": interval.estimate,
-                "test_accuracy_lower": interval.lower,
-                "test_accuracy_upper": interval.upper,
-                "difference": difference.estimate,
-                "difference_lower": difference.lower,
-                "difference_upper": difference.upper,
-                "reference": best,
-                "test_loss": float(one.test_loss[alive].mean()) if alive.any() else None,
-                "share_diverged": float(1.0 - alive.mean()),
             }
         )
     return sorted(rows, key=lambda row: -row["test_accuracy"])
+
+
+def _keys(key: str, interval: Interval) -> dict[str, float]:
+    return {key: interval.estimate, f"{key}_lower": interval.lower, f"{key}_upper": interval.upper}

@@ -48,7 +48,7 @@ def leaderboard(
     key: PRNGKeyArray,
     budget: int,
 ) -> list[dict[str, Any]]:
-    """Rank, text as proposed by its table, normal form, best rate and validation accuracy.
+    """Rank, text as proposed by its table, normal form, best rate and accuracy on reward examples.
 
     The last batch can go beyond the budget; what does is left out.
     """
@@ -61,7 +61,7 @@ def leaderboard(
             "rule": rules.to_text(table),
             "canonical": record["rule"],
             "best_rate": float(rate),
-            "validation_accuracy": record["fitness"],
+            "reward_accuracy": record["fitness"],
             "evaluation": record["evaluation"],
         }
         for record, table, rate in zip(records, tables, rates, strict=True)

@@ -60,15 +60,26 @@ class Test:
 
     @property
     def tuning_seeds(self) -> PRNGKeyArray:
-        """Of the runs on which peaks are chosen."""
+        """Of the runs on which peaks and the best static rate are chosen."""
         part = self.config.step_size
         return jax.random.split(stream(part.seed, "tuning"), part.tuning_runs)
 
     def run(
-        self, policy: Any, env: Env | None = None, num_seeds: int | None = None, **settings: Any
+        self,
+        policy: Any,
+        env: Env | None = None,
+        seeds: PRNGKeyArray | None = None,
+        **settings: Any,
     ) -> evaluation.Curves:
-        """Every seed (or the first few) from every initial rate, `[rate * seed]`."""
-        seeds = self.seeds[:num_seeds]
+        """Every reported seed (or these) from every initial rate, `[rate * seed]`.
+
+        Args:
+          policy: what sets the rates.
+          env: by default as the controller sees it.
+          seeds: in the place of the reported ones.
+          **settings: of `evaluation.evaluate`.
+        """
+        seeds = self.seeds if seeds is None else seeds
         return evaluation.evaluate(
             self.env if env is None else env,
             policy,
@@ -81,7 +92,12 @@ class Test:
         )
 
     def log_losses(self, curves: evaluation.Curves) -> np.ndarray:
+        """On the report split."""
         return log_losses(curves.final_loss, math.log(self.num_classes), curves.diverged)
+
+    def selection_losses(self, curves: evaluation.Curves) -> np.ndarray:
+        """Log losses on the selection split, by which to choose."""
+        return log_losses(curves.selection_loss, math.log(self.num_classes), curves.diverged)
 
     def by_rate(self, values: np.ndarray) -> np.ndarray:
         """`[rate * seed]` to `[rate, seed]`."""

@@ -15,9 +15,9 @@ from experiments.step_size.build import environment
 from ganno_jax import evaluation
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
-from ganno_jax.policies import ReduceOnPlateau
+from ganno_jax.policies import ReduceOnPlateau, SchedulePolicy
 from ganno_jax.policies.bank import ScheduleBank
-from ganno_jax.policies.schedules import SCHEDULES
+from ganno_jax.policies.schedules import SCHEDULES, named
 
 
 def compare(
@@ -29,7 +29,7 @@ def compare(
     """The controller beside what else one could do, a row each."""
     rates = test.rates
     rows = [_row(test, "controlled, from any rate", controlled)]
-    best = int(np.argmin(test.by_rate(test.log_losses(static)).mean(1)))
+    best = best_static(test)
     alone = jax.tree.map(lambda x: x.reshape(len(rates), -1, *x.shape[1:])[best], static)
     rows += [
         _row(test, "static, from any rate", static),
@@ -41,6 +41,12 @@ def compare(
     if test.config.step_size.agents is not None and test.optimizer == "momentum":
         rows.append(_agents(test, load(test.config.step_size.agents)))
     return rows
+
+
+def best_static(test: Test) -> int:
+    """Which initial rate is the best constant one: by the selection split, on tuning seeds."""
+    tried = test.run(SchedulePolicy(named("constant")), seeds=test.tuning_seeds)
+    return int(np.argmin(test.by_rate(test.selection_losses(tried)).mean(1)))
 
 
 def _row(test: Test, policy: str, curves: evaluation.Curves) -> dict[str, Any]:
@@ -58,7 +64,7 @@ def _row(test: Test, policy: str, curves: evaluation.Curves) -> dict[str, Any]:
 
 
 def _schedules(test: Test) -> list[dict[str, Any]]:
-    """Every handcrafted schedule at the peak that was best on other seeds."""
+    """Every handcrafted schedule at the peak that was best by the selection split, on other seeds."""
     part = test.config.step_size
     env = environment(test.training, part.test_steps, part.interval)
     mapping = part.at_once or "auto"

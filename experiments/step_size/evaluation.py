@@ -70,7 +70,7 @@ def evaluate(
     others = [jax.tree.map(lambda x, i=i: x[i], several) for i in range(len(references))]
     near = np.concatenate([np.asarray(theta)[None], changed])
     ours = batched(near, part.by_layer)
-    off = test.run(ours, num_seeds=part.perturbed_runs, num_policies=len(near))
+    off = test.run(ours, seeds=test.seeds[: part.perturbed_runs], num_policies=len(near))
     by_controller = test.log_losses(off).reshape(len(near), -1).mean(1)
     rates = test.rates
     both = {"static": static, "controlled": controlled}

@@ -215,10 +215,7 @@ class Suite:
         settings = {
             "problem": {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)},
             "effort": dataclasses.asdict(self.effort),
-            "versions": {
-                "cells": CELL_VERSION,
-                **{library: version(library) for library in ("jax", "optax", "flax")},
-            },
+            "versions": versions(),
         }
         if name in self._made_of:
             settings["made_of"] = self._made_of[name]
@@ -232,6 +229,14 @@ class Suite:
 
     def _path(self, problem: Problem, name: str) -> Path:
         return self.folder / slug(problem.name) / f"{slug(name)}.json"
+
+
+def versions() -> dict[str, Any]:
+    """What every kept training depends on besides its settings: this program and its libraries."""
+    return {
+        "cells": CELL_VERSION,
+        **{library: version(library) for library in ("jax", "optax", "flax")},
+    }
 
 
 def _made_of(controller: Controller) -> dict[str, Any]:

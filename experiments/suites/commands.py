@@ -174,5 +174,6 @@ def _sentence(cells: Mapping[str, Cell]) -> str:
     info = cells[reference].info
     return (
         f"controller {rows[OURS]['log_loss']:.3f}, {info.get('schedule', reference)} at the best of "
-        f"{info['tuning_runs']} tuning runs {rows[reference]['log_loss']:.3f}"
+        f"{info['tuning_runs']} tuning runs {rows[reference]['log_loss']:.3f}; expected loss from a bad choice "
+        f"{info['choice_loss']:.3f}"
     )

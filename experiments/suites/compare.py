@@ -197,20 +197,20 @@ def overall(suite: Mapping[str, Cells]) -> list[Row]:
 
 
 def shown(rows: Sequence[Row]) -> list[Row]:
-    """`overall` as terminal and report show it."""
+    """`overall` as terminal and report show it, by the heads of the columns: differences, in 120 characters a line."""
     return [
         {
             "method": row["method"],
-            "log_loss_difference": _shown(
+            "log loss": _shown(
                 Interval(*(row[f"difference{end}"] for end in ("", "_lower", "_upper")))
             ),
-            "accuracy_difference": f"{row['accuracy_difference']:+.1%}",
-            "at_or_below": f"{row['at_or_below']} of {row['problems']}",
-            "worst_problem": f"{row['worst_difference']:+.2f}",
-            "over_Adam": "-" if math.isnan(row["over_Adam"]) else f"{row['over_Adam']:.2f}x",
-            "diverged": f"{row['share_diverged']:.1%}",
-            "selection_difference": f"{row['selection_difference']:+.3f}",
-            "tuning_runs": row["tuning_runs"],
+            "accuracy": f"{row['accuracy_difference']:+.1%}",
+            "at or below,\nworst": f"{row['at_or_below']} of {row['problems']}, {row['worst_difference']:+.2f}",
+            "over\nAdam": "-" if math.isnan(row["over_Adam"]) else f"{row['over_Adam']:.2f}x",
+            "diver-\nged": f"{row['share_diverged']:.1%}",
+            "selection\nloss": f"{row['selection_difference']:+.3f}",
+            "tuning\nruns": f"{row['tuning_runs']:,}",
+            "choice\nloss": "-" if math.isnan(row["choice_loss"]) else f"{row['choice_loss']:.3f}",
         }
         for row in rows
     ]
@@ -218,8 +218,10 @@ def shown(rows: Sequence[Row]) -> list[Row]:
 
 def headline(suite: Mapping[str, Cells], title: str) -> str:
     """The controller against its base, its replay, blind agents and tuned rivals; and with whom it is level."""
-    ours = LEARNERS if len(_learners(next(iter(suite.values())))) > 1 else OURS
+    learners = _learners(next(iter(suite.values())))
+    ours = LEARNERS if len(learners) > 1 else OURS
     parts, level = [], []
+    exact = [f"the controller {mean_accuracy(suite, learners):.1%}"]
     for name in COMPARED:
         if name not in names_of(suite):
             continue
@@ -229,14 +231,26 @@ def headline(suite: Mapping[str, Cells], title: str) -> str:
             f"{name} {_shown(interval)}, at or below it in {at_or_below(gaps).sum()} of {len(gaps)}"
         )
         level += [name] if is_level(interval) else []
+        exact.append(f"{name} {mean_accuracy(suite, [name]):.1%}")
     said = (
         f" Level, since the interval over problems and seeds holds 0, with: {', '.join(level)}."
         if level
         else ""
     )
+    scored = sum(np.isfinite(mean_accuracy({p: cells}, learners)) for p, cells in suite.items())
+    if scored:
+        said += (
+            f" Report accuracy, mean over the problems with classes ({scored}): {', '.join(exact)}."
+        )
     return (
         f"{title}: the controller's final report log loss minus that of {'; '.join(parts)}.{said}"
     )
+
+
+def mean_accuracy(suite: Mapping[str, Cells], names: Sequence[str]) -> float:
+    """Mean report accuracy of methods over the problems that have one; NaN where none has."""
+    each = [np.mean([accuracies(cells[name]).mean() for name in names]) for cells in suite.values()]
+    return float(np.nanmean(each)) if np.isfinite(each).any() else np.nan
 
 
 def over_adam(cells: Cells, name: str) -> float:

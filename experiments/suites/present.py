@@ -61,7 +61,7 @@ def present(folder: RunFolder, title: str, found: Found, along: Mapping[str, Fou
             "Every problem: the controller's report log loss and accuracy, and its log loss minus others'",
             rows,
         ),
-        (f"All methods over all problems, against {numbers['reference']}", shown(totals)),
+        (f"All methods over all problems: differences to {numbers['reference']}", shown(totals)),
     ]
     sentence = headline(found, f"{title} suite, {len(found)} problems")
     finish(folder, sentence, numbers, tables, pictures, _notes(title, found, totals), shown=2)
@@ -76,7 +76,8 @@ def _notes(title: str, found: Found, totals: list[Row]) -> list[str]:
         "At or below: the mean paired difference of report log losses on a problem is 0 or less. Worst problem: the "
         "largest such mean.",
         "Tuned methods chose on the selection split of other runs; the column of tuning runs is what that cost per "
-        f"problem. Resampling those runs, a choice costs at most {_largest(totals, 'choice_loss'):.3f} on average.",
+        "problem. Choice loss: what a choice costs on average, by resampling those runs, on the problem where it costs "
+        f"most; at most {_largest(totals, 'choice_loss'):.3f}.",
         "Every method runs in a plain Optax loop; the controller as users get it, with default arguments.",
     ]
     if title == "trainings":

@@ -29,6 +29,7 @@ from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
 from ganno_jax.env import make_mesh
 from ganno_jax.env.whole_update import part_of
+from ganno_jax.evaluation.across_problems import problem_means, worst_problem
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.policies.agents import with_actions
 
@@ -81,23 +82,21 @@ def measure(
 
 
 def lines(
-    variants: Sequence[Variant], means: dict[str, list[Float[np.ndarray, " variant"]]]
+    variants: Sequence[Variant], found: dict[str, list[Float[np.ndarray, "variant seed"]]]
 ) -> list[str]:
-    """A Markdown table from the mean losses of every problem, by suite; the first variant is the base."""
-    suites = list(means)
+    """A Markdown table from the losses of every problem, by suite; the first variant is the base."""
+    suites = list(found)
     rows = [
         f"| share, size, forgetting | {' | '.join(suites)} | all | worst |",
         f"| --- |{' --- |' * (len(suites) + 2)}",
     ]
-    gains = {suite: np.stack(found) - np.stack(found)[:, :1] for suite, found in means.items()}
-    whole = np.concatenate(list(gains.values()))
     for place, variant in enumerate(variants):
-        by_suite = [f"{gains[suite][:, place].mean():+.3f}" for suite in suites]
+        gaps = {s: [(x[place] - x[0])[None] for x in losses] for s, losses in found.items()}
+        by_suite = [f"{problem_means(some).mean():+.3f}" for some in gaps.values()]
+        every = list(itertools.chain(*gaps.values()))
         name = f"{variant.share:g}, {variant.size:g}, {variant.forgetting:g}"
-        column = whole[:, place]
-        rows.append(
-            f"| {name} | {' | '.join(by_suite)} | {column.mean():+.3f} | {column.max():+.3f} |"
-        )
+        mean, worst = problem_means(every).mean(), worst_problem(every).difference
+        rows.append(f"| {name} | {' | '.join(by_suite)} | {mean:+.3f} | {worst:+.3f} |")
     return rows
 
 
@@ -124,7 +123,7 @@ def main(words: Sequence[str] | None = None) -> None:
     combinations = itertools.product(given.shares, given.sizes, given.forgettings)
     variants = [BASE, *(v for c in combinations if (v := Variant(*c)) != BASE)]
     say(f"variants: {'; '.join(', '.join(f'{x:g}' for x in v) for v in variants)}")
-    means: dict[str, list[Float[np.ndarray, " variant"]]] = {}
+    found: dict[str, list[Float[np.ndarray, "variant seed"]]] = {}
     for suite, some in problems.items():
         for problem in some:
             try:
@@ -134,15 +133,15 @@ def main(words: Sequence[str] | None = None) -> None:
                 continue
             finally:
                 jax.clear_caches()
-            means.setdefault(suite, []).append(losses.mean(1))
+            found.setdefault(suite, []).append(losses)
             gains = losses.mean(1) - losses.mean(1)[0]
             say(
                 f"{suite}, {problem.name}: base {losses[0].mean():.3f}; "
                 + ", ".join(f"{gain:+.3f}" for gain in gains[1:])
             )
-    if not means:
+    if not found:
         parser.error("no problem has such a name, or no data set is there: --data_dir FOLDER")
-    print("\n".join(lines(variants, means)))
+    print("\n".join(lines(variants, found)))
 
 
 def _checked(name: str) -> Controller:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from ganno_jax.evaluation.csv_tables import read_csv, write_csv
+from ganno_jax.evaluation.display import shown_columns
 from ganno_jax.evaluation.tables import PolicyResult, format_table, summarize
 
 CHANCE = math.log(10)
@@ -157,6 +158,15 @@ def test_csv_gives_back_what_was_written(tmp_path):
     assert str(back) == str(rows)  # as text, because nan is not equal to itself
     with pytest.raises(ValueError, match="at least one row"):
         write_csv([], tmp_path / "none.csv")
+
+
+def test_the_report_split_stands_before_what_was_chosen():
+    rows = list(rows_of(policy_result()).values())
+    keys = [column.key for column, _ in shown_columns(rows)]
+    assert keys[:3] == ["policy", "log_loss", "accuracy"]
+    assert keys[-3:] == ["peak", "selection_log_loss", "selection_accuracy"]
+    numbers = [key for key, value in rows[0].items() if isinstance(value, float)]
+    assert numbers[0] == "log_loss"
 
 
 def test_the_terminal_table_fits_120_columns_and_emphasizes_the_best():

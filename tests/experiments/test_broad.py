@@ -10,6 +10,7 @@ import pytest
 
 from experiments.broad import commands as broad_commands
 from experiments.broad import compare
+from experiments.broad import head_start as broad_head_start
 from experiments.broad.build import kept_actions, kinds_of, make_actions, make_env
 from experiments.configs import presets
 from experiments.configs.broad import BroadConfig, BroadExperiment
@@ -247,6 +248,10 @@ def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(
     assert main(["train", "broad", *words.split(), "--run.resume"]) == 0
     assert len(run) == 1  # the damaged one; the other was kept
     jax.tree.map(np.testing.assert_array_equal, fits[2][1], sweeps)
+    with monkeypatch.context() as patch:
+        patch.setattr(broad_head_start, "FEATURE_VERSION", 1000)
+        assert main(["train", "broad", *words.split(), "--run.resume"]) == 0
+    assert len(run) == 3  # agents see something else: none is kept
     other = ["train", "broad", *words.split(), "--run.resume", "--broad.alpha", "2"]
     assert main(other) == 2
     assert "was made with broad.alpha 2.5; here it is 2.0" in capsys.readouterr().err
@@ -254,16 +259,47 @@ def test_a_head_start_comes_from_the_kinds_and_from_others_drawn_at_random(
         json.dumps({"config": to_dict(parse("train", other[1:]))})
     )
     assert main(other) == 0  # trainings kept under other actions are not taken
-    assert len(run) == 3
+    assert len(run) == 5
     described = load(tmp_path / "broad" / "agents.controller").provenance
     assert described["config"]["broad"]["alpha"] == 2
-    assert learned_on == 6 * [[1]]
+    assert learned_on == 8 * [[1]]
     words += " --broad.random_learned 1 --run.name more"
     assert main(["train", "broad", *words.split()]) == 0
     assert learned_on[-1] == [1, 2]
     assert [found.returns.shape for found in fits[-1][1]] == [(8, 10), (2, 10)]
     provenance = load(tmp_path / "more" / "agents.controller").provenance
     assert provenance["problems"] == [TINY.name, "random"]
+
+
+def test_kept_trainings_are_keyed_by_settings_features_libraries_and_data(monkeypatch):
+    env = build(TINY, None)
+
+    def key(env=env, **changes):
+        settings = dataclasses.replace(BroadConfig(), **changes)
+        return broad_head_start._settings(settings, TINY, 0, 8, env)
+
+    first = key()
+    changed = [
+        key(**{name: value})
+        for name, value in {
+            "actions": "whole",
+            "horizon_exponent": 0.5,
+            "forgetting": 0.3,
+            "epoch_exponent": 0.7,
+            "coupling": 0.25,
+        }.items()
+    ]
+    other_data = dataclasses.replace(TINY, data={**TINY.data, "max_examples": 190})
+    changed.append(key(build(other_data, None)))
+    for name, value in (
+        ("experiments.broad.head_start.FEATURE_VERSION", 1000),
+        ("experiments.suites.cells.version", lambda library: "another"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, value)
+            changed.append(key())
+    assert key(learning_rate=1.0, num_updates=3) == first  # nothing of the learner's
+    assert len({first, *changed}) == 1 + len(changed)
 
 
 def test_a_problem_drawn_at_random_is_the_same_again_and_differs_from_the_next():

@@ -50,7 +50,9 @@ def test_a_run_leaves_every_file(whole):
     assert description["versions"]["jax"] == jax.__version__
     assert len(description["devices"]) == 2
     assert [line["update"] for line in read(whole / "metrics.jsonl")] == [1, 2, 3, 4]
-    assert [line["update"] for line in read(whole / "curve.jsonl")] == [0, 2, 4]
+    curve = read(whole / "curve.jsonl")
+    assert [line["update"] for line in curve] == [0, 2, 4]
+    assert all(x["lower"] <= x["selection_log_loss"] <= x["upper"] for x in curve)
 
 
 def test_the_best_schedule_is_the_one_that_tuning_chose_on_the_selection_split(whole):
@@ -63,7 +65,7 @@ def test_the_best_schedule_is_the_one_that_tuning_chose_on_the_selection_split(w
         tried = list(csv.DictReader(file))
     most = max(int(row["seeds"]) for row in tried)
     finalists = [row for row in tried if int(row["seeds"]) == most]
-    best = min(finalists, key=lambda row: float(row["log_loss"]))
+    best = min(finalists, key=lambda row: float(row["selection_log_loss"]))
     assert summary["best_schedule_name"] == best["schedule"]
     assert best["best"] == "1"
     reported = [row for row in schedules if float(row["difference"]) == 0.0]

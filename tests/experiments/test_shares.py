@@ -20,8 +20,11 @@ def test_a_variant_scales_the_bound_of_the_actions_and_the_base():
 
 def test_gains_are_over_the_base_problem_by_problem_and_the_worst_is_named():
     variants = (BASE, Variant(1.0, 1.0, 0.5))
-    means = {"second": [np.array([1.0, 0.9]), np.array([2.0, 2.3])], "third": [np.array([0.0, 0])]}
-    assert lines(variants, means)[2:] == [
+    losses = {  # two seeds of base and variant
+        "second": [np.array([[0.5, 1.5], [0.4, 1.4]]), np.array([[2.0, 2.0], [2.1, 2.5]])],
+        "third": [np.zeros((2, 2))],
+    }
+    assert lines(variants, losses)[2:] == [
         "| 0, 1, 1 | +0.000 | +0.000 | +0.000 | +0.000 |",
         "| 1, 1, 0.5 | +0.100 | +0.000 | +0.067 | +0.300 |",
     ]

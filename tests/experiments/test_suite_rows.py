@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from experiments.suites.cells import Cell
+from experiments.suites.commands import _sentence
 from experiments.suites.compare import (
     LEARNERS,
     finals,
@@ -12,6 +14,7 @@ from experiments.suites.compare import (
     overall,
     overview,
     problem_rows,
+    shown,
 )
 from experiments.suites.methods import (
     BASE,
@@ -21,6 +24,7 @@ from experiments.suites.methods import (
     REPLAY,
     learner_seed,
 )
+from ganno_jax.evaluation.display import format_table
 from ganno_jax.evaluation.optax_loop import LoopResult
 
 pytestmark = pytest.mark.usefixtures("_quick_compilation")
@@ -116,6 +120,31 @@ def test_the_headline_says_what_is_level_and_claims_nothing_about_other_problems
     assert "at or below it in 1 of 2" in sentence
     for word in ("zero-shot", "unseen", "without tuning"):
         assert word not in sentence.lower()
+
+
+def test_the_headline_says_how_many_are_right_where_there_are_classes():
+    regression = {name: cell([1.0] * 4) for name in (OURS, REFERENCE)}
+    for found in regression.values():
+        found.result.final_accuracy[:] = np.nan
+        found.result.accuracy_curve[:] = np.nan
+    half = cells([0.5] * 4, [1.0] * 4)
+    half[OURS].result.final_accuracy[:] = 0.5
+    sentence = headline({"a": half, "b": regression}, "development suite")
+    assert "mean over the problems with classes (1): the controller 50.0%" in sentence
+    assert f"{REFERENCE} 75.0%." in sentence
+    assert "ccuracy" not in headline({"b": regression}, "development suite")
+
+
+def test_what_a_choice_may_have_lost_is_on_the_terminal_in_120_columns(capsys):
+    named = {"Schedule-Free AdamW, AlgoPerf": cell([1.0] * 4)}
+    found = cells([0.5] * 4, [1.0] * 4, **named)
+    assert _sentence(found).endswith("; expected loss from a bad choice 0.004")
+    rows = {row["method"]: row for row in shown(overall({"a": found}))}
+    assert rows[REFERENCE]["choice\nloss"] == "0.004"
+    assert rows[OURS]["choice\nloss"] == "-"
+    Console(width=120).print(format_table(list(rows.values()), "title"))
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.rstrip().endswith("0.004") for line in lines)
 
 
 def test_the_speed_up_is_of_the_steps_to_where_tuned_adam_ends():

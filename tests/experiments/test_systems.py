@@ -5,6 +5,8 @@ import dataclasses
 import json
 import os
 import signal
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,7 @@ from experiments.runs.streams import stream
 from experiments.step_size import commands as step_size_commands
 from experiments.step_size import evaluation as step_size_evaluation
 from experiments.step_size import present as step_size_present
+from experiments.step_size.compare import best_static
 from experiments.step_size.evaluation import EvaluateResult
 from ganno_jax.controller_files import load, save
 from ganno_jax.controllers import Controller
@@ -237,6 +240,30 @@ def test_a_controller_by_layer_sets_rates_of_its_own_for_every_layer(tmp_path, m
     assert "need --step_size.by_layer" in capsys.readouterr().err
 
 
+def test_the_best_static_rate_is_chosen_by_the_selection_split_of_runs_that_are_not_reported(
+    monkeypatch,
+):
+    seen = []
+
+    def run(self, policy, env=None, seeds=None, **settings):
+        seen.append(jax.random.key_data(seeds))
+        selection = np.ones((len(self.rates), len(seeds)))
+        selection[3] = 0.5
+        report = np.linspace(0.1, 1.0, selection.size)  # the first rate is the best here
+        diverged = np.zeros(selection.size, bool)
+        return SimpleNamespace(
+            final_loss=report, selection_loss=selection.ravel(), diverged=diverged
+        )
+
+    monkeypatch.setattr(step_size_evaluation.Test, "run", run)
+    dataset = SimpleNamespace(num_classes=10)
+    training: Any = SimpleNamespace(family=SimpleNamespace(dataset=dataset))
+    mesh: Any = None
+    test = step_size_evaluation.Test(system_presets.step_size_digits(), "momentum", training, mesh)
+    assert best_static(test) == 3
+    np.testing.assert_array_equal(seen, [jax.random.key_data(test.tuning_seeds)])
+
+
 def test_the_table_of_a_comparison_shows_policies_and_losses_at_120_columns(capsys):
     rows = [
         {"policy": name, "peak": None, "log_loss": -1.0, "worst_log_loss": 0.5, "error": 0.1}
@@ -249,3 +276,4 @@ def test_the_table_of_a_comparison_shows_policies_and_losses_at_120_columns(caps
     assert "controlled, from any rate" in shown
     assert "cosine_warm_restarts, tuned" in shown
     assert "0.3679" in shown  # exp(-1)
+    assert list(step_size_present._table(found)[0])[1] == "test_loss"

@@ -20,7 +20,7 @@ def quadratic():
         target = params["w"] + 0.01 * jax.random.normal(key, (10,))
         return 0.5 * jnp.sum(curvature * target**2)
 
-    def score(params):
+    def score(params, key):
         final = 0.5 * jnp.sum(curvature * params["w"] ** 2)
         return jnp.clip(1.0 - final / (0.5 * curvature.sum()), 0.0, 1.0)
 
@@ -57,7 +57,7 @@ def test_a_population_equals_rules_trained_alone_and_dead_rules_stay_alone():
             grads = jax.grad(child.loss_fn)(params, jax.random.fold_in(data_key, count))
             updates, state = optimizer.update(grads, state, params)
             params = jax.tree.map(jnp.add, params, updates)
-        return child.score_fn(params)
+        return child.score_fn(params, data_key)
 
     np.testing.assert_allclose(mapped[3, 0, 1], alone(keys[1]), rtol=1e-4)
 

@@ -56,12 +56,6 @@ def _range(key: str) -> Callable[[Row], str]:
 COLUMNS = (
     Column("policy", "policy", lambda row: row["policy"]),
     Column(
-        "peak",
-        "peak\nrate",
-        _number("peak", 2, "g"),
-        meaning="Tuned peak learning rate; none where nothing was tuned.",
-    ),
-    Column(
         "log_loss",
         "final log test\nloss, mean [interval]",
         _range("log_loss"),
@@ -113,6 +107,12 @@ COLUMNS = (
         meaning="Share of runs that diverged.",
     ),
     Column(
+        "peak",
+        "peak\nrate",
+        _number("peak", 2, "g"),
+        meaning="Tuned peak learning rate; none where nothing was tuned.",
+    ),
+    Column(
         "selection_log_loss",
         "selec.\nloss",
         _number("selection_log_loss", 3),
@@ -125,7 +125,7 @@ COLUMNS = (
         meaning="The final accuracy on the selection split.",
     ),
 )
-"""The columns of a summary, as terminal and report show them."""
+"""The columns of a summary, as terminal and report show them: the report split first, then what was chosen."""
 
 
 def shown_columns(rows: Sequence[Row]) -> list[tuple[Column, set[int]]]:

@@ -127,11 +127,12 @@ def summarize(
       level: of the intervals.
 
     Returns:
-      Rows with the keys policy, kind, peak, runs, reference. Of the report split: log_loss, accuracy
+      Rows with the keys policy, kind, runs, reference. Of the report split: log_loss, accuracy
       (mean), difference (log loss, ours minus the reference, paired), log_loss_iqm and improvement
       (probability of being lower than the reference), each with _lower and _upper;
       accuracy_median, accuracy_worst_decile, auc, speedup (the function of this module, against the
-      reference), share_diverged. Of the selection split: selection_log_loss, selection_accuracy.
+      reference), share_diverged. What was chosen, and by what: peak, and of the selection split
+      selection_log_loss, selection_accuracy.
 
     Raises:
       ValueError: if the reference is missing, names repeat, or runs do not match.
@@ -160,7 +161,6 @@ def summarize(
         row: Row = {
             "policy": result.name,
             "kind": result.kind,
-            "peak": result.peak,
             "runs": result.num_runs,
             "reference": reference,
             **_keys("log_loss", bootstrap_interval(final, np.mean, **settings)),
@@ -173,6 +173,7 @@ def summarize(
             "auc": float(measured["auc"].mean()),
             "speedup": speedup(result, base, chance),
             "share_diverged": share_diverged(result.final_loss, broken),
+            "peak": result.peak,
             "selection_log_loss": float(measured["selection_loss"].mean()),
             "selection_accuracy": float(measured["selection_accuracy"].mean()),
         }

@@ -18,20 +18,29 @@ from ganno_jax.rules.functions import RuleConfig
 MAPPINGS = ("auto", "map", "vmap")
 
 
+def step_keys(key: PRNGKeyArray, num_steps: int) -> Key[Array, " step"]:
+    """A key for each step of a training."""
+    return jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(num_steps))
+
+
 @struct.dataclass
 class Child:
-    """What the rules train: the inner problem as three functions.
+    """What the rules train: the inner problem as functions.
 
-    `loss_fn` draws its minibatch from the key, so all rules and rates of a seed see the same
-    batches.
+    All that differs between two trainings comes from their keys, so all rules and rates of a seed meet the same
+    examples.
     """
 
     init_fn: Callable[[PRNGKeyArray], PyTree] = struct.field(pytree_node=False)
     """Key to initial parameters."""
-    loss_fn: Callable[[PyTree, PRNGKeyArray], Float[Array, ""]] = struct.field(pytree_node=False)
-    """Parameters and the key of a step to the training loss."""
-    score_fn: Callable[[PyTree], Float[Array, ""]] = struct.field(pytree_node=False)
-    """Final parameters to the score, higher is better; at least 0 for a search."""
+    loss_fn: Callable[[PyTree, PyTree], Float[Array, ""]] = struct.field(pytree_node=False)
+    """Parameters and what `draw_fn` drew for a step to the training loss."""
+    score_fn: Callable[[PyTree, PRNGKeyArray], Float[Array, ""]] = struct.field(pytree_node=False)
+    """Final parameters and the key of the training's data to the score, higher is better; at least 0 for a search."""
+    draw_fn: Callable[[PRNGKeyArray, int], PyTree] = struct.field(
+        pytree_node=False, default=step_keys
+    )
+    """Key of a training's data and its number of steps to what each step takes, `[step, ...]`; by default a key."""
 
 
 @struct.dataclass
@@ -69,9 +78,8 @@ def train(
     weights, unravel = ravel_pytree(child.init_fn(init_key))
     seed = jax.random.bits(draw_key, dtype=jnp.uint32)
 
-    def inner_step(state: RunState, count):
-        step_key = jax.random.fold_in(data_key, count)
-        gradient = ravel_pytree(jax.grad(child.loss_fn)(unravel(state.weights), step_key))[0]
+    def inner_step(state: RunState, drawn: PyTree):
+        gradient = ravel_pytree(jax.grad(child.loss_fn)(unravel(state.weights), drawn))[0]
         rule, direction = interpreter.step(
             table, state.rule, gradient, state.weights, num_steps, config
         )
@@ -81,8 +89,8 @@ def train(
         return RunState(weights, rule, alive), None
 
     start = RunState(weights, interpreter.init(weights, seed), jnp.bool_(True))
-    state, _ = jax.lax.scan(inner_step, start, jnp.arange(num_steps))
-    score = child.score_fn(unravel(state.weights))
+    state, _ = jax.lax.scan(inner_step, start, child.draw_fn(data_key, num_steps))
+    score = child.score_fn(unravel(state.weights), data_key)
     return jnp.where(state.alive & jnp.isfinite(score), score, -jnp.inf)
 
 
