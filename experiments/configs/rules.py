@@ -10,7 +10,6 @@ from experiments.configs.bounds import (
     Count,
     Ladder,
     SeedNumber,
-    SomeCount,
     Within,
 )
 from experiments.configs.config import DataConfig, NetworkConfig, Scale

@@ -86,19 +86,24 @@ def present(
                 "figures/comparison.png",
             ),
         ],
-        [
-            f"Every optimizer has the best of {len(config.search.rates)} rates, chosen by accuracy on the selection "
-            f"split, on {config.search.tuning_runs} other seeds. A diverged run counts as guessing.",
-            "Rules are rewarded by the accuracy on training examples that each training of the search sets aside. "
-            "The best of many is chosen partly by chance: only the comparison on the other network counts.",
-            "Differences are to the optimizer with the best selection accuracy; with so many rows, "
-            "an interval that leaves zero out is weak evidence.",
-            f"Random search, where it is a control, had {config.search.control_share:.0%} of the "
-            "budget; compare methods at equal numbers of rules.",
-        ],
+        _notes(config.search),
     )
     for name in ("search", "evaluation"):
         say(f"{timing.get(f'seconds_{name}', 0.0):.0f} s of {name}")
+
+
+def _notes(config: RuleSearchConfig) -> list[str]:
+    """How the comparison was made, and what to make of it."""
+    return [
+        f"Every optimizer has the best of {len(config.rates)} rates, chosen by accuracy on the selection "
+        f"split, on {config.tuning_runs} other seeds. A diverged run counts as guessing.",
+        "Rules are rewarded by the accuracy on training examples that each training of the search sets aside. "
+        "The best of many is chosen partly by chance: only the comparison on the other network counts.",
+        "Differences are to the optimizer with the best selection accuracy; with so many rows, "
+        "an interval that leaves zero out is weak evidence.",
+        f"Random search, where it is a control, had {config.control_share:.0%} of the "
+        "budget; compare methods at equal numbers of rules.",
+    ]
 
 
 def _shown(row: Row) -> Row:

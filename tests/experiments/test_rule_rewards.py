@@ -8,8 +8,8 @@ import pytest
 
 from experiments.agents.task import load_data
 from experiments.configs.config import NetworkConfig
-from experiments.configs.system_presets import search_digits
-from experiments.rules import comparison, search
+from experiments.configs.rule_presets import search_digits
+from experiments.rules import build, compare
 from ganno_jax.env import make_mesh
 
 pytestmark = pytest.mark.usefixtures("_quick_compilation")
@@ -36,7 +36,7 @@ def other_labels(split):
 def test_reward_examples_are_in_no_batch_of_their_training_and_in_no_other_split(
     config, monkeypatch
 ):
-    child, family = search.child_of(config), search.reward_family(config)
+    child, family = build.child_of(config), build.reward_family(config)
     first, second = (jax.random.key(seed) for seed in (0, 1))
     rewarded = [set(family.reward_indices(family.sample(key)).tolist()) for key in (first, second)]
     steps = -(-family.num_trainable // config.search.child_batch_size)  # an epoch
@@ -55,21 +55,21 @@ def test_reward_examples_are_in_no_batch_of_their_training_and_in_no_other_split
     spoilt = dataset.replace(
         validation=other_labels(dataset.validation), test=other_labels(dataset.test)
     )
-    monkeypatch.setattr(search, "load_data", lambda data: spoilt)
-    assert float(search.child_of(config).score_fn(params, first)) == score
+    monkeypatch.setattr(build, "load_data", lambda data: spoilt)
+    assert float(build.child_of(config).score_fn(params, first)) == score
     monkeypatch.setattr(
-        search, "load_data", lambda data: dataset.replace(train=other_labels(dataset.train))
+        build, "load_data", lambda data: dataset.replace(train=other_labels(dataset.train))
     )
-    assert float(search.child_of(config).score_fn(params, first)) != score
+    assert float(build.child_of(config).score_fn(params, first)) != score
 
 
 def test_the_report_split_has_no_say_in_the_choice_of_the_rate(config, monkeypatch):
     mesh = make_mesh(jax.devices()[:1])
 
-    whole = comparison.Trainer(config, mesh).rule("g")
+    whole = compare.Trainer(config, mesh).rule("g")
     dataset = load_data(config.data)
     spoilt = dataset.replace(test=other_labels(dataset.test))
-    monkeypatch.setattr(comparison, "load_data", lambda data: spoilt)
-    found = comparison.Trainer(config, mesh).rule("g")
+    monkeypatch.setattr(compare, "load_data", lambda data: spoilt)
+    found = compare.Trainer(config, mesh).rule("g")
     assert (found.rate, found.selection_accuracy) == (whole.rate, whole.selection_accuracy)
     assert (found.test_loss != whole.test_loss).all()

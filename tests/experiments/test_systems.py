@@ -259,7 +259,9 @@ def test_the_best_static_rate_is_chosen_by_the_selection_split_of_runs_that_are_
     dataset = SimpleNamespace(num_classes=10)
     training: Any = SimpleNamespace(family=SimpleNamespace(dataset=dataset))
     mesh: Any = None
-    test = step_size_evaluation.Test(system_presets.step_size_digits(), "momentum", training, mesh)
+    test = step_size_evaluation.Test(
+        step_size_presets.step_size_digits(), "momentum", training, mesh
+    )
     assert best_static(test) == 3
     np.testing.assert_array_equal(seen, [jax.random.key_data(test.tuning_seeds)])
 
