@@ -1,6 +1,5 @@
 """What the commands do once the arguments are understood."""
 
-import json
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from experiments.agents.updates import Clock, Updates, init, require_planned
 from experiments.configs.config import Config
 from experiments.configs.values import learned_settings
 from experiments.runs import folder as folders
-from experiments.runs import hosts, memory, results, whole_files
+from experiments.runs import history, hosts, memory, results, whole_files
 from experiments.runs.beginning import command_of, describe, entered, resume_command, unfinished
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
@@ -29,6 +28,8 @@ from ganno_jax.policies import AgentPolicy
 
 if TYPE_CHECKING:
     from experiments.agents import present
+
+TIMES = ("inner_steps_per_second", "seconds_total", "seconds_compile")
 
 
 def train(config: Config, arguments: Sequence[str]) -> None:
@@ -91,7 +92,7 @@ def plot(config: Config, arguments: Sequence[str]) -> None:
     del arguments
     folder = folders.of(config)
     with results.drawing(folder):
-        timing = json.loads(folder.timing.read_text(encoding="utf-8"))
+        timing = results.stored_seconds(folder.timing, TIMES)
         presented = present.present(folder, lambda: timing)
         _show(folder, presented)
 
@@ -146,6 +147,8 @@ def _finish(
     if not hosts.leads():
         return
     evaluation_arrays.store(folder, arrays)
+    for path in (folder.metrics, folder.curve):
+        history.finish(path)
     # What was evaluated may differ from what the run was started with.
     describe(experiment.config, folder, list(experiment.mesh.devices.flat))
 
@@ -157,7 +160,7 @@ def _finish(
             "seconds_total": spent["total"],
             "seconds_compile": spent["compiling"],
         }
-        whole_files.write_json(folder.timing, values)
+        whole_files.write_object(folder.timing, values)
         return values
 
     say("drawing figures")

@@ -9,9 +9,9 @@ from jax.sharding import Mesh
 from experiments.configs.systems import RuleSearchConfig, RuleSearchExperiment, learned_settings
 from experiments.rules import comparison as rule_comparison
 from experiments.rules import search as rule_search
-from experiments.rules.present import present
+from experiments.rules.present import BOARD, COMPARED, present
 from experiments.runs import folder as folders
-from experiments.runs import results
+from experiments.runs import history, results
 from experiments.runs.beginning import describe, entered, resume_command, unfinished
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
@@ -19,7 +19,6 @@ from experiments.runs.progress import Bar, say
 from experiments.runs.session import Session, mesh_of, require_finite
 from experiments.runs.signals import StopRequest
 from ganno_jax import rules
-from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.rules import search
 
 States = dict[str, Any]  # by name: "search" and, where there is one, "control"
@@ -69,9 +68,10 @@ def plot(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
     del arguments
     folder = folders.of(config)
     with results.drawing(folder):
-        comparison = results.stored_rows(folder, "comparison")
-        board = results.stored_rows(folder, "leaderboard")
-        present(config, folder, board, comparison, results.stored_seconds(folder))
+        comparison = results.stored_rows(folder, "comparison", *COMPARED)
+        board = results.stored_rows(folder, "leaderboard", *BOARD)
+        timing = results.stored_seconds(folder.summary, results.TIMES)
+        present(config, folder, board, comparison, timing)
 
 
 def _check(config: RuleSearchExperiment) -> None:
@@ -188,9 +188,9 @@ def _evaluate(
             bar.show(len(done), name)
 
         comparison = rule_comparison.compare(config, found, mesh, report)
-    folder.tables.mkdir(parents=True, exist_ok=True)
-    write_csv(board, folder.tables / "leaderboard.csv")
-    write_csv(comparison, folder.tables / "comparison.csv")
+    results.store_rows(folder, "leaderboard", board)
+    results.store_rows(folder, "comparison", comparison)
+    history.finish(folder.metrics)
     describe(config, folder, list(mesh.devices.flat))
     spent = time.monotonic() - begun
     timing = {"seconds_search": seconds, "seconds_evaluation": spent}

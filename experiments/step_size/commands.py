@@ -25,9 +25,9 @@ from experiments.runs.streams import stream
 from experiments.step_size import search
 from experiments.step_size.evaluation import evaluate as evaluate_controller
 from experiments.step_size.other_run import Thetas, controllers_of
-from experiments.step_size.present import present, store, stored
+from experiments.step_size.present import present
+from experiments.step_size.stored import store, stored
 from ganno_jax.controller_files import load
-from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.inner import Training
 from ganno_jax.learners.parameter_search import ParameterSearch
 from ganno_jax.policies.step_size import WEIGHTS, StepSizePolicy
@@ -87,7 +87,7 @@ def plot(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
     del arguments
     folder = folders.of(config)
     with results.drawing(folder):
-        timing = results.stored_seconds(folder)
+        timing = results.stored_seconds(folder.summary, results.TIMES)
         present(config, folder, stored(folder), timing)
 
 
@@ -221,12 +221,11 @@ def _evaluate(
             say(f"testing the controller for {name} on another network ...")
             found[name] = evaluate_controller(config, name, theta, mesh)
             bar.show(len(found))
-    folder.tables.mkdir(parents=True, exist_ok=True)
     rows = [
         {"optimizer": name} | {w: float(x) for w, x in zip(WEIGHTS, theta, strict=True)}
         for name, theta in thetas.items()
     ]
-    write_csv(rows, folder.tables / "controllers.csv")
+    results.store_rows(folder, "controllers", rows)
     store(folder, found)
     describe(config, folder, list(mesh.devices.flat))
     timing = {"seconds_search": seconds, "seconds_evaluation": time.monotonic() - begun}
