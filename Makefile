@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: run test test-slow check docs format bench bench-tpu-plan clean
+.PHONY: run test test-slow check docs format bench bench-compare bench-tpu-plan clean
 
 run: $(READY)
 	$(BIN)/python -m experiments.run train digits
@@ -32,6 +32,9 @@ format: $(DEV_READY)
 
 bench: $(DEV_READY)
 	$(BIN)/python -m benchmarks.run --json runs/bench
+
+bench-compare: $(DEV_READY)
+	$(BIN)/python -m benchmarks.compare runs/bench
 
 # In an environment of its own: where libtpu is installed, JAX looks for a TPU at every start.
 bench-tpu-plan:

@@ -1,8 +1,9 @@
 """Did anything get slower between two sets of results?
 
-    python -m benchmarks.compare before.json after.json [--tolerance 0.15]
+    python -m benchmarks.compare [before] after [--tolerance 0.15]
 
-Compares the ratios of two JSON files (or two folders of them), never their absolute times: a share of
+Both are JSON files or folders of them; `before` is by default what is stored beside this file, the rows behind the
+tables of benchmarks/README.md. Compares the ratios of both, never their absolute times: a share of
 the matrix-product rate, a cost over a yardstick, both measured within one run, carry from day to day
 and nearly from machine to machine. Exits with 1 if a ratio got worse by more than the tolerance, is
 no number any more, or was not measured again.
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+STORED = Path(__file__).with_name("stored")
 
 # Whether more is better, and what is added before two values are compared, for ratios near zero.
 RATIOS = {
@@ -31,6 +33,9 @@ RATIOS = {
     "relative_cost": (False, 0.0),
     "memory_ratio": (False, 0.0),
     "overhead": (False, 0.05),
+    "cpu_overhead": (False, 0.05),
+    "cpu_over_adamw": (False, 0.0),
+    "state_over_parameters": (False, 0.0),
 }
 IDENTITY = ("file", "variant", "network", "precision", "trainings", "batch", "interval", "updates")
 IDENTITY += ("every",)
@@ -95,7 +100,7 @@ def load(path: Path) -> list[Row]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("before", type=Path)
+    parser.add_argument("before", type=Path, nargs="?", default=STORED)
     parser.add_argument("after", type=Path)
     parser.add_argument("--tolerance", type=float, default=0.15, help="relative, 0.15 by default")
     args = parser.parse_args(arguments)

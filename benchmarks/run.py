@@ -5,7 +5,7 @@
 Prints every table, then the targets with the measured values beside them. `--json DIR` keeps the rows
 (and the figure); `--write-readme` writes the tables into benchmarks/README.md and the figure into
 docs/figures, from what was just measured or, with `--only-readme`, from the files that are in DIR.
-About twenty minutes on two quiet cores.
+About half an hour on two quiet cores.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from benchmarks.targets import Row, judge
 
 WITH_TARGETS = (
     *("inner_step", "scaling", "learner", "memory", "door", "compile_time", "startup"),
-    *("rules", "step_size"),
+    *("rules", "step_size", "door_size"),
 )
 OTHERS = ("convolution",)
 FIGURE = "scaling.png"
@@ -32,7 +32,8 @@ FIGURE = "scaling.png"
 def run_one(name: str, folder: Path, quick: bool, torch_python: str | None) -> bool:
     """Run a benchmark; its rows go to `<folder>/<name>.json`."""
     rows = folder / f"{name}.json"
-    rows.unlink(missing_ok=True)  # an older run's must not stand for one that fails
+    for older in files_of(folder, name):  # an older run's must not stand for one that fails
+        older.unlink()
     command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(rows)]
     if quick:
         command.append("--quick")
@@ -50,8 +51,17 @@ def run_one(name: str, folder: Path, quick: bool, torch_python: str | None) -> b
 
 def load(folder: Path) -> dict[str, list[Row]]:
     """The rows of all benchmarks with rows that are in a folder."""
-    files = {name: folder / f"{name}.json" for name in WITH_TARGETS + OTHERS}
-    return {name: json.loads(path.read_text()) for name, path in files.items() if path.exists()}
+    files = {name: files_of(folder, name) for name in WITH_TARGETS + OTHERS}
+    return {
+        name: [row for path in paths for row in json.loads(path.read_text())]
+        for name, paths in files.items()
+        if paths
+    }
+
+
+def files_of(folder: Path, name: str) -> list[Path]:
+    """Those of a benchmark: `<name>.json`, and parts that were asked for alone, such as `<name>.resnet18.json`."""
+    return sorted([*folder.glob(f"{name}.json"), *folder.glob(f"{name}.*.json")])
 
 
 def print_targets(results: dict[str, list[Row]]) -> None:

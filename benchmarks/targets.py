@@ -95,6 +95,7 @@ def _growth_with_updates(results: Results) -> float | None:
     return rows[-1]["grown_mb"] / rows[0]["grown_mb"]
 
 
+LARGE = "MLP 10M"
 STEP_SIZE_CNN = "cnn 9-24-249"
 EVERY_STEP, EVERY_TEN = "loop, every 1", "loop, every 10"
 _FEWER = ", controlled, 8 examples"
@@ -210,6 +211,23 @@ TARGETS = (
         False,
         "%",
         _only("door", "overhead", network="resnet18 32x32", variant="control"),
+    ),
+    *(
+        Target(
+            f"whole optimizer over its bare direction, MLP of 10 million, batch {batch}, processor time",
+            0.15,
+            False,
+            "%",
+            _only("door_size", "cpu_overhead", network=LARGE, batch=batch, safety=True),
+        )
+        for batch in (32, 256)
+    ),
+    Target(
+        "state of a whole optimizer over 10 million parameters",
+        2.02,  # two momenta, and samples of gradients
+        False,
+        "x",
+        _only("door_size", "state_over_parameters", network=LARGE, safety=True),
     ),
     Target(
         "`cifar_resnet18`, compile time",

@@ -1,6 +1,5 @@
 """What the commands do once the arguments are understood."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from experiments.agents.updates import LearningClock, Updates, init, require_pla
 from experiments.configs.config import Config
 from experiments.configs.values import learned_settings
 from experiments.runs import folder as folders
-from experiments.runs import hosts, memory, outputs, whole_files
+from experiments.runs import history, hosts, memory, outputs, whole_files
 from experiments.runs.enter import command_of, describe, entered, resume_command, unfinished
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
@@ -23,6 +22,8 @@ from experiments.runs.session import restore
 from experiments.runs.signals import StopRequest
 from ganno_jax.checkpoint import Checkpoints
 from ganno_jax.policies import AgentPolicy
+
+TIMES = ("inner_steps_per_second", "seconds_total", "seconds_compile")
 
 
 def train(config: Config, arguments: Sequence[str]) -> None:
@@ -85,7 +86,7 @@ def plot(config: Config, arguments: Sequence[str]) -> None:
     del arguments
     folder = folders.of(config)
     with outputs.drawing(folder):
-        timing = json.loads(folder.timing.read_text(encoding="utf-8"))
+        timing = outputs.stored_seconds(folder.timing, TIMES)
         _say_place(folder, present.present(folder, lambda: timing))
 
 
@@ -143,6 +144,8 @@ def _finish(
     if not hosts.leads():
         return
     evaluation_arrays.store(folder, arrays)
+    for path in (folder.metrics, folder.curve):
+        history.finish(path)
     # What was evaluated may differ from what the run was started with.
     describe(experiment.config, folder, list(experiment.mesh.devices.flat))
 
@@ -153,7 +156,7 @@ def _finish(
             "seconds_total": clock.seconds,
             "seconds_compile": clock.compiling,
         }
-        whole_files.write_json(folder.timing, values)
+        whole_files.write_object(folder.timing, values)
         return values
 
     say("drawing figures")

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.agents.evaluation_arrays import JUDGES, Arrays, index_of, log_losses_of
 from experiments.runs.folder import RunFolder
-from experiments.runs.logs import read_lines
+from experiments.runs.logs import numbers_of, read_finished
 from ganno_jax import plots
 from ganno_jax.evaluation.spikes import find_spike
 from ganno_jax.evaluation.statistics import replace_diverged
@@ -50,17 +50,18 @@ def _policies(rows: list[Row], ours: str) -> Drawn:
 
 def _learning_curve(folder: RunFolder, arrays: Arrays) -> Drawn:
     """Of the evaluations during training; where there were none, of the return."""
-    curve = read_lines(folder.curve)
+    curve = read_finished(folder.curve)
     if len(curve) <= 1:
-        lines = read_lines(folder.metrics)
+        lines = read_finished(folder.metrics)
         figure = plots.learning_curve(
-            np.array([line["update"] for line in lines]),
-            np.array([line["return"] for line in lines]),
+            np.array(numbers_of(lines, "update")),
+            np.array(numbers_of(lines, "return")),
             ylabel="return",
         )
         caption = "Mean return of the training runs over the agents' updates."
         return "learning_curve", figure, caption
-    columns = {name: np.array([line[name] for line in curve]) for name in curve[0]}
+    names = ("update", "log_loss", "lower", "upper", "seconds")
+    columns = {name: np.array(numbers_of(curve, name)) for name in names}
     row = [str(name) for name in arrays["tuning_names"]].index(str(arrays["tuning_best"]))
     peak, forgetting = arrays["tuning_chosen"][row]
     column = (arrays["tuning_peaks"] == peak) & (arrays["tuning_forgetting"] == forgetting)

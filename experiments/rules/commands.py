@@ -10,16 +10,15 @@ from experiments.rules import build
 from experiments.rules import compare as rule_compare
 from experiments.rules import search as rule_search
 from experiments.rules.build import Judge
-from experiments.rules.present import present
+from experiments.rules.present import BOARD, COMPARED, present
 from experiments.runs import folder as folders
-from experiments.runs import outputs
+from experiments.runs import history, outputs
 from experiments.runs.enter import describe, entered, resume_command, unfinished
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
 from experiments.runs.session import mesh_of
 from experiments.runs.signals import StopRequest
-from ganno_jax.evaluation.csv_tables import write_csv
 
 
 def train(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
@@ -68,9 +67,10 @@ def plot(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
     del arguments
     folder = folders.of(config)
     with outputs.drawing(folder):
-        comparison = outputs.stored_rows(folder, "comparison")
-        board = outputs.stored_rows(folder, "leaderboard")
-        present(config, folder, board, comparison, outputs.stored_seconds(folder))
+        comparison = outputs.stored_rows(folder, "comparison", *COMPARED)
+        board = outputs.stored_rows(folder, "leaderboard", *BOARD)
+        timing = outputs.stored_seconds(folder.summary, outputs.TIMES)
+        present(config, folder, board, comparison, timing)
 
 
 def _check(config: RuleSearchExperiment) -> None:
@@ -121,9 +121,9 @@ def _evaluate(
             bar.show(len(done), name)
 
         comparison = rule_compare.compare(config, found, mesh, report)
-    folder.tables.mkdir(parents=True, exist_ok=True)
-    write_csv(board, folder.tables / "leaderboard.csv")
-    write_csv(comparison, folder.tables / "comparison.csv")
+    outputs.store_rows(folder, "leaderboard", board)
+    outputs.store_rows(folder, "comparison", comparison)
+    history.finish(folder.metrics)
     describe(config, folder, list(mesh.devices.flat))
     spent = time.monotonic() - begun
     timing = {"seconds_search": seconds, "seconds_evaluation": spent}

@@ -8,11 +8,26 @@ from experiments.configs.rules import RuleSearchConfig, RuleSearchExperiment
 from experiments.rules.search import names_of
 from experiments.runs import outputs
 from experiments.runs.folder import RunFolder
-from experiments.runs.logs import read_lines
+from experiments.runs.logs import numbers_of, read_finished
 from experiments.runs.progress import say
 from ganno_jax import plots
 from ganno_jax.evaluation.tables import Row
 from ganno_jax.plots.rules import search_progress
+
+BOARD = ("method", "rule", "canonical"), ("rank", "best_rate", "validation_accuracy", "evaluation")
+"""Columns of the leaderboard that hold texts, and those that hold numbers."""
+COMPARED = (
+    ("policy", "kind", "reference"),
+    (
+        *("best_rate", "validation_accuracy", "share_diverged"),
+        *(
+            f"{key}{end}"
+            for key in ("test_accuracy", "difference")
+            for end in ("", "_lower", "_upper")
+        ),
+    ),
+)
+"""The same of the comparison."""
 
 
 def present(
@@ -23,13 +38,15 @@ def present(
     timing: dict[str, float],
 ) -> None:
     """Figures, summary and report from the tables and the metrics."""
-    lines = read_lines(folder.metrics)
+    lines = read_finished(folder.metrics)
     progress = {}
     for name in names_of(config.search):
-        kept = [line for line in lines if line["of"] == name]
+        kept = [line for line in lines if line.get("of") == name]
+        if not kept:
+            raise ValueError(f"{folder.metrics} has no records of the {name}")
         title = config.search.method if name == "search" else "random"
         columns = ("evaluated", "best", "reward_mean")
-        progress[title] = tuple(np.asarray([line[key] for line in kept]) for key in columns)
+        progress[title] = tuple(np.asarray(numbers_of(kept, key)) for key in columns)
     plots.save(search_progress(progress), folder.figures / "search.png")
     shown = [
         {**row, **{f"log_loss{end}": 1.0 - row[f"test_accuracy{other}"] for end, other in _ENDS}}

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
-from experiments.runs.logs import read_lines
+from experiments.runs.logs import read_finished, read_lines
 from experiments.runs.progress import say
-from experiments.runs.whole_files import read_with_digest
+from experiments.runs.whole_files import add_digest, read_with_digest
 
 
 def say_missing(path: Path, expected: Iterable[int]) -> None:
@@ -16,6 +16,7 @@ def say_missing(path: Path, expected: Iterable[int]) -> None:
       path: of the file.
       expected: numbers of updates, rising.
     """
+    _say_changed(path)
     found = {line["update"] for line in read_lines(path)}
     missing = [update for update in expected if update not in found]
     if missing:
@@ -23,6 +24,20 @@ def say_missing(path: Path, expected: Iterable[int]) -> None:
             f"{path} has no whole line of update {spans(missing)}: that part of the history is lost, and figures "
             "are drawn without it"
         )
+
+
+def finish(path: Path) -> None:
+    """Lay a digest beside a file of records that is complete; figures are then drawn from this file alone."""
+    if path.is_file():
+        _say_changed(path)
+        add_digest(path)
+
+
+def _say_changed(path: Path) -> None:
+    try:
+        read_finished(path)
+    except ValueError as error:
+        say(f"{error}; figures are drawn from what can be read")
 
 
 def say_damaged(snapshots: Path, expected: Iterable[str]) -> None:

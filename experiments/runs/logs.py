@@ -2,14 +2,15 @@
 
 import errno
 import json
+import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.runs.folder import is_at
-from experiments.runs.whole_files import plain, write_whole
+from experiments.runs.whole_files import plain, read_with_digest, remove_digest, write_whole
 
 FLUSH_EVERY = 30.0  # seconds between events that reach the disk
 
@@ -26,6 +27,7 @@ class Lines:
     def __init__(self, path: Path, last_update: int):
         self.path = path
         kept = [line for line in read_lines(path) if line["update"] <= last_update]
+        remove_digest(path)
         write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
 
@@ -53,15 +55,43 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         return []
-    lines = []
+    lines: list[dict[str, Any]] = []
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(line, dict) and isinstance(line.get("update"), int):
             lines.append(line)
     return lines
+
+
+def read_finished(path: Path) -> list[dict[str, Any]]:
+    """Like `read_lines`, from a file that has not changed since `history.finish`.
+
+    Raises:
+      ValueError: it has.
+    """
+    if not path.is_file():
+        return []
+    try:
+        read_with_digest(path)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    return read_lines(path)
+
+
+def numbers_of(lines: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """A field of all records; nan where it is null.
+
+    Raises:
+      ValueError: a record has no such number.
+    """
+    for line in lines:
+        value = line.get(name, "")
+        if not (value is None or (isinstance(value, int | float) and not isinstance(value, bool))):
+            raise ValueError(f"the record of update {line['update']} has no number {name!r}")
+    return [math.nan if line[name] is None else float(line[name]) for line in lines]
 
 
 class TensorBoard:

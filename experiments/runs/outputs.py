@@ -3,8 +3,10 @@
 import contextlib
 import datetime
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,13 +19,14 @@ from experiments.runs.progress import console, say
 from experiments.runs.report import write_report
 from ganno_jax.controller_files import save
 from ganno_jax.controllers import Controller
-from ganno_jax.evaluation.csv_tables import read_csv
+from ganno_jax.evaluation.csv_tables import csv_of, rows_of
 from ganno_jax.evaluation.display import format_table
 from ganno_jax.evaluation.tables import Row
 from ganno_jax.inner import Direction
 from ganno_jax.policies import AgentPolicy, Ensemble
 from ganno_jax.policies.step_size import StepSizePolicy
 
+TIMES = ("seconds_search", "seconds_evaluation")  # in the summary of a system
 _PLACES = ("run", "data_dir", "dir")  # settings that say where a run lay, not what was learned
 
 
@@ -80,25 +83,66 @@ def drawing(folder: RunFolder) -> Iterator[None]:
         raise UserError(f"{folder.path} has no evaluation to draw: {reason}") from error
 
 
-def stored_rows(folder: RunFolder, name: str) -> list[Row]:
+def store_rows(folder: RunFolder, name: str, rows: Sequence[Row]) -> None:
+    """Keep a table that `plot` or another run reads."""
+    whole_files.write_with_digest(folder.tables / f"{name}.csv", csv_of(rows).encode())
+
+
+def stored_rows(
+    folder: RunFolder, name: str, texts: Sequence[str], numbers: Sequence[str]
+) -> list[Row]:
     """A table of an evaluated run.
 
+    Args:
+      folder: of the run.
+      name: of the table, as for `store_rows`.
+      texts: columns that it must have.
+      numbers: columns of finite numbers that it must have.
+
     Raises:
-      UserError: there is none.
+      UserError: there is none, or it is damaged.
     """
     path = folder.tables / f"{name}.csv"
     if not path.is_file():
         raise UserError(f"{folder.path} has no evaluation to draw: no {path}")
-    return read_csv(path)
-
-
-def stored_seconds(folder: RunFolder) -> dict[str, float]:
-    """The times of an evaluated run, as its summary has them."""
     try:
-        summary = json.loads(folder.summary.read_text(encoding="utf-8"))
+        rows = rows_of(whole_files.read_with_digest(path).decode())
+        if not rows:
+            raise ValueError("it has no rows")
+        for row in rows:
+            missing = [key for key in texts if row.get(key) is None]
+            missing += [key for key in numbers if not is_finite(row.get(key))]
+            if missing:
+                raise ValueError(f"a row has no {missing[0]}")
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    return rows
+
+
+def stored_seconds(path: Path, names: Sequence[str]) -> dict[str, float]:
+    """Times of an evaluated run.
+
+    Args:
+      path: of its summary, or of another file that `write_object` wrote.
+      names: of the times.
+
+    Raises:
+      UserError: the file is not there or damaged, or has no such numbers.
+    """
+    try:
+        found = whole_files.read_object(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder.path} has no evaluation to draw: {error}") from error
-    return {name: value for name, value in summary.items() if name.startswith("seconds_")}
+        raise UserError(f"{path.parent} has no evaluation to draw: {error}") from error
+    for name in names:
+        if not is_finite(found.get(name)):
+            raise UserError(f"{path} has no number {name!r}; got {found.get(name)!r}")
+    return {name: found[name] for name in names}
+
+
+def is_finite(value: Any) -> bool:
+    """Whether it is a number that is neither infinite nor nan."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
 
 
 def _is_tile(value: Any) -> bool:
@@ -135,7 +179,7 @@ def finish(
       shown: so many of the tables, from the first, are shown on the terminal too.
     """
     description = json.loads(folder.config.read_text(encoding="utf-8"))
-    whole_files.write_json(folder.summary, {"headline": headline, **numbers})
+    whole_files.write_object(folder.summary, {"headline": headline, **numbers})
     tiles = {name: _tile(value) for name, value in numbers.items() if _is_tile(value)}
     title = f"ganno_jax: {description['config']['preset']} ({folder.path.name})"
     write_report(

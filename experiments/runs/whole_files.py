@@ -33,10 +33,19 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 def write_with_digest(path: Path, content: bytes) -> None:
     """Like `write_whole`; the SHA-256 lies beside the file, for `read_with_digest`."""
-    digest = _digest_of(path)
-    digest.unlink(missing_ok=True)  # a process that is killed in between leaves no wrong one
+    remove_digest(path)  # a process that is killed in between leaves no wrong one
     write_whole(path, content)
-    write_whole(digest, hashlib.sha256(content).hexdigest() + "\n")
+    write_whole(_digest_of(path), hashlib.sha256(content).hexdigest() + "\n")
+
+
+def add_digest(path: Path) -> None:
+    """For a file that was appended to and is finished: its SHA-256 beside it, for `read_with_digest`."""
+    write_whole(_digest_of(path), hashlib.sha256(path.read_bytes()).hexdigest() + "\n")
+
+
+def remove_digest(path: Path) -> None:
+    """Before a file changes."""
+    _digest_of(path).unlink(missing_ok=True)
 
 
 def read_with_digest(path: Path) -> bytes:
@@ -60,6 +69,26 @@ def _digest_of(path: Path) -> Path:
 def write_json(path: Path, values: Any) -> None:
     """As `json_of` has it."""
     write_whole(path, json_of(values))
+
+
+def write_object(path: Path, values: Mapping[str, Any]) -> None:
+    """Like `write_json`, with a digest, for `read_object`."""
+    write_with_digest(path, json_of(values).encode())
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """What `write_object` wrote.
+
+    Raises:
+      ValueError: the file is not as it was written, or holds something else.
+    """
+    try:
+        values = json.loads(read_with_digest(path))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold a JSON object; it holds a {type(values).__name__}")
+    return values
 
 
 def json_of(values: Any) -> str:

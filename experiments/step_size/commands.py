@@ -18,8 +18,8 @@ from experiments.step_size import search
 from experiments.step_size.build import build
 from experiments.step_size.evaluation import evaluate as evaluate_controller
 from experiments.step_size.other_run import Thetas, controllers_of
-from experiments.step_size.present import present, store, stored
-from ganno_jax.evaluation.csv_tables import write_csv
+from experiments.step_size.present import present
+from experiments.step_size.stored import store, stored
 from ganno_jax.policies.step_size import WEIGHTS, StepSizePolicy
 
 
@@ -77,7 +77,7 @@ def plot(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
     del arguments
     folder = folders.of(config)
     with outputs.drawing(folder):
-        timing = outputs.stored_seconds(folder)
+        timing = outputs.stored_seconds(folder.summary, outputs.TIMES)
         present(config, folder, stored(folder), timing)
 
 
@@ -102,12 +102,11 @@ def _evaluate(
             say(f"testing the controller for {name} on another network ...")
             found[name] = evaluate_controller(config, name, theta, mesh)
             bar.show(len(found))
-    folder.tables.mkdir(parents=True, exist_ok=True)
     rows = [
         {"optimizer": name} | {w: float(x) for w, x in zip(WEIGHTS, theta, strict=True)}
         for name, theta in thetas.items()
     ]
-    write_csv(rows, folder.tables / "controllers.csv")
+    outputs.store_rows(folder, "controllers", rows)
     store(folder, found)
     describe(config, folder, list(mesh.devices.flat))
     timing = {"seconds_search": seconds, "seconds_evaluation": time.monotonic() - begun}

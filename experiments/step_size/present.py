@@ -1,7 +1,5 @@
-"""Tables, figures, summary and report of step-size controllers, and what figures are drawn from."""
+"""Tables, figures, summary and report of step-size controllers."""
 
-import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -9,58 +7,19 @@ from typing import Any
 import numpy as np
 
 from experiments.configs.step_size import StepSizeExperiment
-from experiments.runs import outputs, whole_files
-from experiments.runs.errors import UserError
+from experiments.runs import outputs
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import say
 from experiments.step_size.evaluation import EvaluateResult
 from experiments.step_size.evaluation import write as write_results
-from experiments.step_size.other_run import other_run
-from ganno_jax.evaluation.csv_tables import read_csv
+from experiments.step_size.other_run import other_run, stored_weights
+from experiments.step_size.stored import stored
 from ganno_jax.evaluation.tables import Row
 
 
 def title_of(config: StepSizeExperiment, optimizer: str) -> str:
     """Of a panel: the optimizer and the data set of the test."""
     return f"{optimizer}, {config.data.name}"
-
-
-def store(folder: RunFolder, found: Mapping[str, EvaluateResult]) -> None:
-    """Keep what the figures are drawn from."""
-    whole_files.write_json(
-        folder.tables / "evaluation.json",
-        {name: dataclasses.asdict(result) for name, result in found.items()},
-    )
-
-
-def stored(folder: RunFolder) -> dict[str, EvaluateResult]:
-    """What `store` kept, by optimizer.
-
-    Raises:
-      UserError: nothing, or the file is damaged.
-    """
-
-    def panel(values: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        return {name: (np.asarray(a), np.asarray(b)) for name, (a, b) in values.items()}
-
-    path = folder.tables / "evaluation.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            name: EvaluateResult(
-                theta=np.asarray(part["theta"]),
-                losses=panel(part["losses"]),
-                errors=panel(part["errors"]),
-                steps=np.asarray(part["steps"]),
-                rates={k: np.asarray(v) for k, v in part["rates"].items()},
-                comparison=part["comparison"],
-                perturbed_losses=np.asarray(part["perturbed_losses"]),
-                unperturbed_loss=part["unperturbed_loss"],
-            )
-            for name, part in values.items()
-        }
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder.path} has no evaluation to draw: {error}") from error
 
 
 def present(
@@ -71,7 +30,7 @@ def present(
 ) -> None:
     """Tables, figures, summary and report."""
     titles = {title_of(config, name): result for name, result in found.items()}
-    beside = {}
+    weights, beside = stored_weights(folder), {}
     if config.step_size.controllers is not None:
         other, place = other_run(config)
         beside = {title_of(other, name): result for name, result in stored(place).items()}
@@ -107,7 +66,7 @@ def present(
         )
         tables.append((f"{title}: lowest test loss on top", _table(result)))
     shown = len(tables)
-    tables.append(("The controllers' weights", read_csv(folder.tables / "controllers.csv")))
+    tables.append(("The controllers' weights", weights))
     part = config.step_size
     notes = [
         f"Rows `from any rate`, references and agents: {part.num_runs} seeds from each of "

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import queue
 import re
 import threading
@@ -20,7 +19,7 @@ from jaxtyping import Float, Int
 from experiments.configs.broad import Effort
 from experiments.problems.problem import Problem
 from experiments.problems.suites import training_of
-from experiments.runs.whole_files import json_of, plain, read_with_digest, write_with_digest
+from experiments.runs.whole_files import plain, read_object, write_object
 from experiments.suites.methods import (
     BASE,
     BLIND,
@@ -198,12 +197,12 @@ class Suite:
             "result": {field: np.asarray(getattr(result, field)) for field in _STORED},
         }
         self.folder.mkdir(exist_ok=True)
-        write_with_digest(self._path(problem, name), json_of(values).encode())
+        write_object(self._path(problem, name), values)
         return _loaded(plain(values))
 
     def _read(self, problem: Problem, name: str, data: str | None) -> Cell | None:
         try:
-            values = json.loads(read_with_digest(self._path(problem, name)))
+            values = read_object(self._path(problem, name))
             settings = values["settings"]
             expected = {**self._settings(problem, name), "data": data or settings["data"]}
             return _loaded(values) if settings == plain(expected) else None

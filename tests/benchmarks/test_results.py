@@ -2,11 +2,12 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import common, compare, readme, targets
+from benchmarks import common, compare, readme, run, targets
 
 
 def inner_rows(ours_ms, native_ms, share=0.5):
@@ -118,6 +119,43 @@ def test_the_readme_keeps_its_text_and_replaces_its_tables(tmp_path):
     once = text
     readme.write({"inner_step": [row | {"machine": machine} for row in rows]}, path)
     assert path.read_text() == once
+
+
+def test_the_tables_of_the_readme_are_those_of_the_stored_rows(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(readme.HERE.read_text())
+    readme.write(run.load(compare.STORED), path)
+    assert path.read_text() == readme.HERE.read_text()
+
+
+def test_results_are_compared_with_the_stored_rows_by_default(tmp_path, capsys):
+    assert compare.main([str(compare.STORED)]) == 0
+    said = capsys.readouterr().out
+    for ratio in ("share_of_matmul_rate", "times_native", "learner_share", "interpreter_cost"):
+        assert ratio in said
+    for file in compare.STORED.glob("*.json"):
+        rows = json.loads(file.read_text())
+        if file.stem == "scaling":
+            rows = [row | {"relative_cost": 2 * row["relative_cost"]} for row in rows]
+        (tmp_path / file.name).write_text(json.dumps(rows))
+    assert compare.main([str(tmp_path)]) == 1
+    assert f"{len(json.loads((compare.STORED / 'scaling.json').read_text()))} of " in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_part_that_was_asked_alone_is_read_and_goes_when_all_is_asked(tmp_path, monkeypatch):
+    for name in ("inner_step.json", "inner_step.resnet18.json", "door.json"):
+        (tmp_path / name).write_text(json.dumps([{"variant": name}]))
+    rows = run.load(tmp_path)
+    assert [row["variant"] for row in rows["inner_step"]] == [
+        "inner_step.json",
+        "inner_step.resnet18.json",
+    ]
+    assert len(rows["door"]) == 1
+    monkeypatch.setattr(run.subprocess, "run", lambda command: SimpleNamespace(returncode=0))
+    assert run.run_one("inner_step", tmp_path, True, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["door.json"]
 
 
 def test_what_was_not_measured_again_or_is_no_number_is_worse():

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ganno_jax.evaluation.csv_tables import read_csv, write_csv
+from ganno_jax.evaluation import csv_tables
+from ganno_jax.evaluation.csv_tables import csv_of, write_csv
 from ganno_jax.evaluation.display import shown_columns
 from ganno_jax.evaluation.tables import PolicyResult, format_table, summarize
 
@@ -154,7 +155,7 @@ def test_csv_gives_back_what_was_written(tmp_path):
         num_resamples=100,
     )
     write_csv(rows, tmp_path / "table.csv")
-    back = read_csv(tmp_path / "table.csv")
+    back = csv_tables.rows_of((tmp_path / "table.csv").read_text())
     assert str(back) == str(rows)  # as text, because nan is not equal to itself
     with pytest.raises(ValueError, match="at least one row"):
         write_csv([], tmp_path / "none.csv")
@@ -167,6 +168,15 @@ def test_the_report_split_stands_before_what_was_chosen():
     assert keys[-3:] == ["peak", "selection_log_loss", "selection_accuracy"]
     numbers = [key for key, value in rows[0].items() if isinstance(value, float)]
     assert numbers[0] == "log_loss"
+
+
+def test_a_text_with_a_row_of_another_length_is_no_table():
+    text = csv_of([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}])
+    for damaged in (text + "3\n", text + "3,z,4\n"):
+        with pytest.raises(ValueError, match="as many entries as the header"):
+            csv_tables.rows_of(damaged)
+    with pytest.raises(ValueError, match="no table"):
+        csv_tables.rows_of(text + '3,"z')
 
 
 def test_the_terminal_table_fits_120_columns_and_emphasizes_the_best():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.agents import evaluation_arrays as assessed
+from experiments.agents.commands import TIMES
 from experiments.configs import presets
 from experiments.configs.values import to_dict
 from experiments.run import main
@@ -40,7 +41,7 @@ def run(tmp_path):
     config = to_dict(presets.named("digits")("small"))
     made = RunFolder(tmp_path / "digits")
     whole_files.write_json(made.config, {"config": config})
-    whole_files.write_json(made.timing, {})
+    whole_files.write_object(made.timing, dict.fromkeys(TIMES, 1.0))
     arrays.write(made.arrays, evaluation())
     return made
 

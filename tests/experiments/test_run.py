@@ -128,8 +128,8 @@ def test_evaluate_notices_one_flipped_bit_in_the_state_blind_agents(whole, tmp_p
 @pytest.mark.parametrize(
     "file, content, said",
     [
-        ("timing.json", b"{}", "no evaluation to draw: it has no 'seconds"),
-        ("timing.json", b"[", "no evaluation to draw"),
+        ("timing.json", b"{}", "timing.json cannot be read: it is not as it was written"),
+        ("curve.jsonl", b'{"update": 1}', "curve.jsonl cannot be read: it is not as it was"),
         ("tables/curves.npz", b"cut", "no evaluation to draw"),
         ("config.json", b'{"config": []}', "config.json cannot be read"),
     ],

@@ -23,6 +23,7 @@ from experiments.runs.streams import stream
 from experiments.step_size import commands as step_size_commands
 from experiments.step_size import evaluation as step_size_evaluation
 from experiments.step_size import present as step_size_present
+from experiments.step_size import stored as step_size_stored
 from experiments.step_size.compare import best_static
 from experiments.step_size.evaluation import EvaluateResult
 from ganno_jax.controller_files import load, save
@@ -192,7 +193,7 @@ def test_a_step_size_run_leaves_every_file_can_be_drawn_again_and_lends_its_cont
 
     # Another run tests the same controller: no search, and the first run's panels are drawn too.
     tested, panels = [], []
-    stored = step_size_present.stored(RunFolder(run))["momentum"]
+    stored = step_size_stored.stored(RunFolder(run))["momentum"]
 
     def test_again(config, name, theta, mesh):
         tested.append((name, theta))
