@@ -42,6 +42,7 @@ COLUMNS = {
     "compile_seconds": ".1f",
 }
 ADAMW = "optax.adamw"
+CONTROLLERS = ("muon", "nadamw")
 RATE = 1e-3
 EVERY = 20
 INPUTS, CLASSES, EXAMPLES = 1024, 10, 4096
@@ -67,19 +68,22 @@ class Step:
     compile_seconds: float
 
 
-def variants(total_steps: int, every: int) -> dict[str, Variant]:
-    """All optimizers by name.
+def variants(
+    total_steps: int, every: int, controllers: Sequence[str] = CONTROLLERS
+) -> dict[str, Variant]:
+    """Optimizers by name.
 
     Args:
       total_steps: of the training.
       every: steps per decision.
+      controllers: shipped ones, and what they are compared with.
     """
-    found = {
-        ADAMW: Variant(optax.adamw(RATE)),
-        "optax.contrib.muon": Variant(optax.contrib.muon(RATE)),
-        "optax.nadamw": Variant(optax.nadamw(RATE)),
-    }
-    for name in ("muon", "nadamw"):
+    found = {ADAMW: Variant(optax.adamw(RATE))}
+    if "muon" in controllers:
+        found["optax.contrib.muon"] = Variant(optax.contrib.muon(RATE))
+    if "nadamw" in controllers:
+        found["optax.nadamw"] = Variant(optax.nadamw(RATE))
+    for name in controllers:
         controller = ganno_jax.load(name)
         bare = f"{name}, bare direction"
         assert controller.direction is not None
@@ -153,26 +157,30 @@ def compiled_step(
 
 
 def measure(
-    name: str, batch: int, repeats: int, every: int, chosen: Sequence[str] | None = None
+    name: str,
+    batch: int,
+    repeats: int,
+    every: int,
+    controllers: Sequence[str] = CONTROLLERS,
 ) -> list[common.Row]:
     """One row per optimizer.
 
     Args:
       name: of the network, in `HIDDEN`.
       batch: examples of a step.
-      repeats: measured turns.
+      repeats: measured turns; two at most of what orthogonalizes, which takes a hundred times as long.
       every: steps of a turn, and per decision.
-      chosen: names of the optimizers, with AdamW and the bare direction of each; all by default.
+      controllers: shipped ones.
     """
     params, data, gradient = training(HIDDEN[name], batch)
     # One turn is not measured, and in the last interval of a training no statistics are taken.
-    found = variants((repeats + 2) * every, every)
-    found = {key: found[key] for key in chosen or found}
+    found = variants((repeats + 2) * every, every, controllers)
+    fewer = {key: min(repeats, 2) for key in found if "muon" in key}
     steps = {
         key: compiled_step(variant.optimizer, params, data, gradient, every)
         for key, variant in found.items()
     }
-    timings = common.take_turns({key: step.call for key, step in steps.items()}, repeats)
+    timings = common.take_turns({key: step.call for key, step in steps.items()}, repeats, fewer)
     rows = []
     for key, variant in found.items():
         timing, step = timings[key], steps[key]
@@ -203,7 +211,7 @@ def measure(
 
 
 def ratio(timings: Mapping[str, common.Timing], ours: str, theirs: str, clock: str) -> float:
-    """Median over the turns of one variant's time over another's in the same turn.
+    """Median over the turns that both had of one variant's time over another's in the same turn.
 
     Args:
       timings: from `take_turns`.
@@ -211,21 +219,22 @@ def ratio(timings: Mapping[str, common.Timing], ours: str, theirs: str, clock: s
       theirs: name of what it is compared with.
       clock: "wall" or "cpu".
     """
-    pairs = zip(getattr(timings[ours], clock), getattr(timings[theirs], clock), strict=True)
+    pairs = zip(getattr(timings[ours], clock), getattr(timings[theirs], clock), strict=False)
     return float(np.median([a / b for a, b in pairs]))
 
 
-def bytes_needed(name: str) -> int:
+def bytes_needed(name: str, controllers: Sequence[str]) -> int:
     """Parameters and two momenta of every variant, and a step's gradients, updates and copies."""
     widths = (INPUTS, *HIDDEN[name], CLASSES)
     parameters = sum((a + 1) * b for a, b in itertools.pairwise(widths))
-    return 4 * parameters * (3 * len(variants(2, 1)) + 6)
+    return 4 * parameters * (3 * len(variants(2, 1, controllers)) + 6)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 256])
+    parser.add_argument("--controllers", nargs="+", default=CONTROLLERS, choices=CONTROLLERS)
     parser.add_argument(
         "--millions", nargs="+", type=int, default=[10], choices=[10, 100], help="of parameters"
     )
@@ -236,12 +245,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         names, repeats, every = ["tiny"], 1, 3
     rows: list[common.Row] = []
     for name in names:
-        needed, there = bytes_needed(name), of_devices()
+        needed, there = bytes_needed(name, args.controllers), of_devices()
         if needed > there:
             print(f"left out: MLP {name} needs {in_words(needed)}; {in_words(there)} are there")
             continue
         for batch in args.batches:
-            rows += measure(name, batch, repeats, every)
+            rows += measure(name, batch, repeats, every, args.controllers)
     common.finish(rows, COLUMNS, args.json)
 
 

@@ -41,13 +41,13 @@ if [ -n "$quick" ]; then
 else
   ask tests 80 env JAX_PLATFORMS=cuda,cpu "$python" -m pytest -q -m gpu tests/test_gpu.py
 fi
-bench inner_step 140 --networks digits cnn --precisions float32 tf32 bf16
-bench inner_step.resnet18 90 --networks resnet18 --precisions bf16
+bench inner_step 130 --networks digits cnn --precisions float32 tf32 bf16
+bench inner_step.resnet18 80 --networks resnet18 --precisions bf16
 bench convolution 50
 bench scaling 50
 bench learner 50
 bench door 40
-bench door_size 40
+bench door_size 60 --batches 256
 bench memory 30
 "$python" -m benchmarks.run --json "$out" --only-targets | tee "$out/targets.txt"
 exit $failed

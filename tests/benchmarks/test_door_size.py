@@ -10,9 +10,9 @@ BARE, OURS = "nadamw, bare direction", "control, nadamw"
 
 
 def test_rows_say_what_a_whole_optimizer_adds_to_its_bare_direction():
-    chosen = (door_size.ADAMW, BARE, OURS)
-    rows = {row["variant"]: row for row in door_size.measure("tiny", 4, 1, 3, chosen)}
-    assert tuple(rows) == chosen
+    rows = {row["variant"]: row for row in door_size.measure("tiny", 4, 1, 3, ["nadamw"])}
+    assert {door_size.ADAMW, "optax.nadamw", BARE, OURS} < set(rows)
+    assert not any("muon" in name for name in rows)
     assert rows[door_size.ADAMW]["over_adamw"] == 1.0
     assert rows[BARE]["overhead"] is None
     assert rows[BARE]["state_over_parameters"] == pytest.approx(2.0, abs=1e-3)  # two momenta
@@ -34,9 +34,11 @@ def test_ratios_are_of_the_same_turn():
     timings = {
         "a": common.Timing(wall=(2.0, 30.0, 4.0), cpu=(1.0, 1.0, 1.0)),
         "b": common.Timing(wall=(1.0, 10.0, 1.0), cpu=(2.0, 4.0, 8.0)),
+        "slow": common.Timing(wall=(8.0,), cpu=(8.0,)),
     }
     assert door_size.ratio(timings, "a", "b", "wall") == 3.0
     assert door_size.ratio(timings, "a", "b", "cpu") == 0.25
+    assert door_size.ratio(timings, "slow", "a", "wall") == 4.0
 
 
 def test_a_size_that_does_not_fit_is_left_out_in_one_line(monkeypatch, capsys, tmp_path):
