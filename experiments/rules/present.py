@@ -63,7 +63,6 @@ def present(
     base = next(row for row in comparison if row["policy"] == ours["reference"])
     numbers = {
         "best_rule": first["canonical"],
-        "best_rule_rate": first["best_rate"],
         "compared_test_log_loss": ours["test_log_loss"],
         "compared_test_accuracy": ours["test_accuracy"],
         "reference": ours["reference"],
@@ -75,18 +74,11 @@ def present(
         "paired_difference_ci95": _ends(ours, "difference"),
         "selection_accuracy": ours["selection_accuracy"],
         "best_rule_reward_accuracy": first["reward_accuracy"],
+        "best_rule_rate": first["best_rate"],
         **_counts(progress, config.search),
         **timing,
     }
-    loss_low, loss_high = _ends(ours, "log_loss_difference")
-    low, high = _ends(ours, "difference")
-    headline = (
-        f"The best rule of {first['method']} is {first['canonical']}. On the network it was not searched on it ends at "
-        f"a log test loss of {ours['test_log_loss']:.3f} and {ours['test_accuracy']:.1%} test accuracy, "
-        f"{ours['reference']} at {base['test_log_loss']:.3f} and {base['test_accuracy']:.1%}; paired differences are "
-        f"{ours['log_loss_difference']:+.3f} [{loss_low:+.3f}, {loss_high:+.3f}] and {ours['difference']:+.2%} "
-        f"[{low:+.2%}, {high:+.2%}] over {config.search.num_runs} seeds."
-    )
+    headline = _headline(first, ours, base, config.search.num_runs)
     caption = "On the network that no rule was searched on, best test accuracy on top"
     outputs.finish(
         folder,
@@ -121,6 +113,27 @@ def _notes(config: RuleSearchConfig) -> list[str]:
         f"Random search, where it is a control, had {config.control_share:.0%} of the "
         "budget; compare methods at equal numbers of rules.",
     ]
+
+
+def _headline(first: Row, ours: Row, base: Row, num_runs: int) -> str:
+    """The best rule beside the reference, on the report split of the network that it was not searched on.
+
+    Args:
+      first: of the leaderboard.
+      ours: the same rule's row of the comparison.
+      base: the reference's.
+      num_runs: behind both.
+    """
+    (loss_low, loss_high), (low, high) = (
+        _ends(ours, key) for key in ("log_loss_difference", "difference")
+    )
+    return (
+        f"The best rule of {first['method']} is {first['canonical']}. On the network it was not searched on it ends at "
+        f"a log test loss of {ours['test_log_loss']:.3f} and {ours['test_accuracy']:.1%} test accuracy, "
+        f"{ours['reference']} at {base['test_log_loss']:.3f} and {base['test_accuracy']:.1%}; paired differences are "
+        f"{ours['log_loss_difference']:+.3f} [{loss_low:+.3f}, {loss_high:+.3f}] and {ours['difference']:+.2%} "
+        f"[{low:+.2%}, {high:+.2%}] over {num_runs} seeds."
+    )
 
 
 def _shown(row: Row) -> Row:

@@ -34,7 +34,7 @@ def search_progress(searches: Mapping[str, Progress], window: int = 10) -> Figur
         starts = np.maximum(ends - window, 0)
         smooth = (sums[ends] - sums[starts]) / (ends - starts)
         axes.plot(evaluated, smooth, color=look.color, ls="--", label=f"{name}, mean")
-    axes.set(xlabel="distinct rules evaluated", ylabel="reward (accuracy on reward examples)")
+    axes.set(xlabel="distinct rules evaluated", ylabel="accuracy on reward examples")
     axes.set_ylim(bottom=0.0)
     axes.legend()
     return figure
