@@ -16,8 +16,7 @@ from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import Training
 from ganno_jax.inner.directions import named
 from ganno_jax.learners import MAPPO, MAPPOConfig, train
-from ganno_jax.learners.parameter_search import ParameterSearch, search
-from ganno_jax.learners.reps import REPS
+from ganno_jax.learners.search import REPS, ParameterSearch, search
 from ganno_jax.platforms import made_for, platform
 from ganno_jax.policies.step_size import StepSizePolicy
 from ganno_jax.tasks import from_arrays, from_linen, ops

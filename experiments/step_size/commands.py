@@ -29,7 +29,7 @@ from experiments.step_size.present import present, store, stored
 from ganno_jax.controller_files import load
 from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.inner import Training
-from ganno_jax.learners.parameter_search import ParameterSearch
+from ganno_jax.learners.search import ParameterSearch
 from ganno_jax.policies.step_size import WEIGHTS, StepSizePolicy
 
 

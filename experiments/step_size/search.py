@@ -22,9 +22,14 @@ from ganno_jax.env import Mapping as EnvMapping
 from ganno_jax.env.mesh import to_mesh
 from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import InnerOptimizer, Training, directions
-from ganno_jax.learners.black_box import CMAES, RandomSearch
-from ganno_jax.learners.parameter_search import ParameterSearch, SearchState, search
-from ganno_jax.learners.reps import REPS
+from ganno_jax.learners.search import (
+    CMAES,
+    REPS,
+    ParameterSearch,
+    RandomSearch,
+    SearchState,
+    search,
+)
 from ganno_jax.policies.step_size import WEIGHTS, StepSizePolicy
 from ganno_jax.tasks import TaskFamily, from_linen, networks
 from ganno_jax.tasks.distributions import Constant, Distribution, LogUniform, Uniform, WholeShares

@@ -12,15 +12,15 @@ from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import Training
 from ganno_jax.inner.directions import named
 from ganno_jax.learners import make_mesh
-from ganno_jax.learners.black_box import CMAES, RandomSearch
-from ganno_jax.learners.parameter_search import (
+from ganno_jax.learners.search.black_box import CMAES, RandomSearch
+from ganno_jax.learners.search.parameter_search import (
     ParameterSearch,
     log_decrease,
     relative_returns,
     search,
     task_loss,
 )
-from ganno_jax.learners.reps import (
+from ganno_jax.learners.search.reps import (
     REPS,
     Gaussian,
     dual,
