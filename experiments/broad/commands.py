@@ -35,7 +35,7 @@ from ganno_jax.controllers import Controller
 from ganno_jax.env import FEATURES, Env
 from ganno_jax.env.mesh import to_mesh
 from ganno_jax.learners import MAPPO, LearnerState
-from ganno_jax.learners.mappo.apart import Updates
+from ganno_jax.learners.mappo.apart import UpdatesApart
 from ganno_jax.learners.mappo.config import check_divisible
 from ganno_jax.policies import AgentPolicy, Ensemble
 from ganno_jax.policies.agents import as_one, with_actions
@@ -188,7 +188,7 @@ def _learn(
         if session.update < total:
             say("compiling the training of all kinds, which takes minutes ...")
             stop.waits = False
-            updated = Updates(learner, states[0], mesh)
+            updated = UpdatesApart(learner, states[0], mesh)
             stop.waits = True
             with Bar("updates", total, session.update) as bar:
                 while session.update < total:

@@ -112,7 +112,7 @@ def _fresh(config: RuleSearchConfig) -> States:
     }
 
 
-def _is_done(config: RuleSearchConfig, name: str, state: search.SearchState) -> bool:
+def _is_done(config: RuleSearchConfig, name: str, state: search.RuleSearchState) -> bool:
     budget = _budget(config, name)
     most = 10 * -(-budget // config.batch_size)  # as in `search.run`
     return int(state.archive.size) >= budget or int(state.num_updates) >= most
@@ -130,7 +130,7 @@ def _search(config: RuleSearchConfig, name: str, session: Session, judge: Any) -
         say(f"going on from rule {start} of {budget}")
     with Bar(label, budget, start) as bar:
 
-        def on_update(state: search.SearchState, metrics: dict[str, float]) -> None:
+        def on_update(state: search.RuleSearchState, metrics: dict[str, float]) -> None:
             params = getattr(state.method, "params", ())  # evolution has none
             require_finite(params, "the proposer's weights", f"update {int(state.num_updates)}")
             size = int(state.archive.size)

@@ -31,7 +31,7 @@ METHODS = {
     "ppo": rules.PPO,
     "reinforce": rules.Reinforce,
     "evolution": rules.RegularizedEvolution,
-    "random": rules.RandomSearch,
+    "random": rules.UniformRules,
 }
 CHUNK = 250  # examples at a time outside of training
 
@@ -206,7 +206,7 @@ def control_budget(config: RuleSearchConfig) -> int:
 
 def leaderboard(
     config: RuleSearchConfig,
-    state: search.SearchState,
+    state: search.RuleSearchState,
     judge: Judge,
     key: PRNGKeyArray,
     budget: int,

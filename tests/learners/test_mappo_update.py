@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ganno_jax.learners.mappo.baseline import Baseline
-from ganno_jax.learners.mappo.batch import (
+from ganno_jax.learners.mappo.epochs import Learned, gradient_step, loss_sums
+from ganno_jax.learners.mappo.experience import (
     experience_metrics,
     join,
     judge,
@@ -16,7 +17,6 @@ from ganno_jax.learners.mappo.batch import (
     with_features,
     with_targets,
 )
-from ganno_jax.learners.mappo.epochs import Learned, gradient_step, loss_sums
 from ganno_jax.learners.mappo.rollout import collect, start
 from ganno_jax.policies.agents import to_distribution
 from ganno_jax.policies.networks import empty_memory, unroll
