@@ -69,7 +69,7 @@ def reps_search():
     training = Training.create(family, named("momentum", Constant(0.05)), 8).with_example_features()
     dense = Env.create(training, LogLossDecrease(), num_decisions=2, interval=2, num_reward=1)
     strategy = REPS(mean=jnp.zeros(5), deviations=jnp.ones(5))
-    problem = ParameterSearch.create(dense, strategy, StepSizePolicy, num_samples=4, num_tasks=1)
+    problem = ParameterSearch(dense, strategy, StepSizePolicy, num_samples=4, num_tasks=1)
 
     def iteration(seed):
         start = problem.init(jax.random.key(seed))

@@ -92,7 +92,7 @@ def _session(config: RuleSearchExperiment, folder: RunFolder, stop: StopRequest)
     return Session(folder, config, learned_settings(config), _fresh(config.search), stop)
 
 
-def _method(config: RuleSearchConfig, name: str) -> rules.Method:
+def _method(config: RuleSearchConfig, name: str) -> rules.RuleMethod:
     return rule_search.method_of(config, config.method if name == "search" else "random")
 
 

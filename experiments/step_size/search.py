@@ -124,7 +124,7 @@ def problem(
     strategy = STRATEGIES[part.strategy](
         mean=jnp.asarray(START), deviations=jnp.asarray(DEVIATIONS)
     )
-    return ParameterSearch.create(
+    return ParameterSearch(
         environment(training, part.num_steps, part.interval),
         strategy,
         partial(StepSizePolicy, by_layer=part.by_layer),

@@ -191,7 +191,7 @@ def problem():
     strategy = Shown(
         mean=jnp.asarray([0.0, 0.0, 0.0, 0.0, -2.5]), deviations=jnp.asarray([1e-6] * 4 + [1.0])
     )
-    return ParameterSearch.create(
+    return ParameterSearch(
         env, strategy, StepSizePolicy, num_samples=4, num_tasks=2, fewest_decisions=2
     )
 
@@ -247,6 +247,6 @@ def test_a_search_judges_by_the_trainings_and_goes_on_after_a_save_as_if_it_had_
 
 def test_counts_that_cannot_work_are_refused(problem):
     with pytest.raises(ValueError, match="`num_samples` must be at least 4; got 2"):
-        ParameterSearch.create(problem.env, problem.strategy, StepSizePolicy, num_samples=2)
+        ParameterSearch(problem.env, problem.strategy, StepSizePolicy, num_samples=2)
     with pytest.raises(ValueError, match="between 1 and the env's 4; got 9"):
-        ParameterSearch.create(problem.env, problem.strategy, StepSizePolicy, fewest_decisions=9)
+        ParameterSearch(problem.env, problem.strategy, StepSizePolicy, fewest_decisions=9)

@@ -17,7 +17,7 @@ from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import InnerOptimizer, Training
 from ganno_jax.policies.agents import AgentPolicy, init_actor
 from ganno_jax.policies.networks import Actor
-from ganno_jax.policies.normalizer import Normalizer
+from ganno_jax.policies.normalizer import empty_normalizer
 from ganno_jax.tasks.distributions import Constant
 
 from ..probes import mlp_family, quick_jit
@@ -37,7 +37,7 @@ def agents() -> AgentPolicy:
     return AgentPolicy(
         actor=actor,
         params=jax.tree.unflatten(structure, leaves),
-        normalizer=Normalizer.create(len(FEATURES)),
+        normalizer=empty_normalizer(len(FEATURES)),
         feature_mask=jnp.ones(len(FEATURES)),
         actions=actions,
     )

@@ -44,7 +44,7 @@ class Env:
     """Learning-rate control of one training: an env step is `interval` inner steps at given rates.
 
     Losses must be positive at the start, since a training counts as diverged where its loss is `explosion` times the
-    first one, and since what the agents see and are paid for are logarithms of losses.
+    first one, and since what the agents see and are paid for are logarithms of losses. Made by `create`, which checks.
     """
 
     training: Training

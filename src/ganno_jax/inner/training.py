@@ -38,7 +38,7 @@ from ganno_jax.tasks.task import Params, Task
 
 @struct.dataclass
 class Training:
-    """The rules by which trainings of a family advance; shared by all of them."""
+    """The rules by which trainings of a family advance; shared by all of them. Made by `create`, which checks."""
 
     family: TaskFamily
     optimizer: InnerOptimizer

@@ -13,7 +13,7 @@ from ganno_jax.rules.decays import (
 from ganno_jax.rules.functions import RuleConfig
 from ganno_jax.rules.interpreter import interpret
 from ganno_jax.rules.language import BINARIES, MAX_STEPS, OPERANDS, UNARIES, check_table, pad_table
-from ganno_jax.rules.methods import Method, RegularizedEvolution, UniformRules
+from ganno_jax.rules.methods import RegularizedEvolution, RuleMethod, UniformRules
 from ganno_jax.rules.named import RULES, SEARCH_FINDINGS
 from ganno_jax.rules.parsing import RuleError, parse, to_text
 from ganno_jax.rules.population import Child, make_fitness, sweep_population, train_population
@@ -35,11 +35,11 @@ __all__ = [
     "SEARCH_FINDINGS",
     "UNARIES",
     "Child",
-    "Method",
     "RegularizedEvolution",
     "Reinforce",
     "RuleConfig",
     "RuleError",
+    "RuleMethod",
     "RuleSearchState",
     "UniformRules",
     "add_sign",

@@ -22,7 +22,7 @@ Metrics = dict[str, Float[Array, ""]]
 
 
 @runtime_checkable
-class Method(Protocol):
+class RuleMethod(Protocol):
     """What `search.py` needs of a way to search."""
 
     @property

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
 from ganno_jax.rules.canonical import canonical_table, canonical_text, fingerprints
 from ganno_jax.rules.language import ROW
-from ganno_jax.rules.methods import Method
+from ganno_jax.rules.methods import RuleMethod
 
 FitnessFn = Callable[[Int[Array, "rule step 5"], PRNGKeyArray], Float[Array, " rule"]]
 """Tables and a key to fitness: at least 0, higher is better, not finite for a dead rule."""
@@ -47,7 +47,7 @@ class RuleSearchState:
     """Proposals that left their domain on the probe or ignored the gradient: reward 0, free."""
 
 
-def init(method: Method, budget: int, key: PRNGKeyArray) -> RuleSearchState:
+def init(method: RuleMethod, budget: int, key: PRNGKeyArray) -> RuleSearchState:
     """A search that has not begun.
 
     Args:
@@ -81,7 +81,7 @@ def _learn(method, state, tables, rewards):
 
 
 def update(
-    method: Method,
+    method: RuleMethod,
     state: RuleSearchState,
     fitness_fn: FitnessFn,
     key: PRNGKeyArray,
@@ -203,7 +203,7 @@ def remember(archive: Archive, hashes, tables, fitness) -> Archive:
 
 
 def run(
-    method: Method,
+    method: RuleMethod,
     fitness_fn: FitnessFn,
     key: PRNGKeyArray,
     *,

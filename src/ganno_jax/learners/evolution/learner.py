@@ -43,7 +43,7 @@ from ganno_jax.learners.evolution.estimate import (
 from ganno_jax.learners.evolution.rollout import Unroll, unroll
 from ganno_jax.policies.agents import AgentPolicy, init_actor, shown_features
 from ganno_jax.policies.networks import Actor, empty_memory
-from ganno_jax.policies.normalizer import Normalizer
+from ganno_jax.policies.normalizer import Normalizer, empty_normalizer
 
 
 @struct.dataclass
@@ -60,7 +60,10 @@ class EvolutionState:
 
 @struct.dataclass
 class Evolution:
-    """The learner: envs of one or several architectures, agents shared by all of them."""
+    """The learner: envs of one or several architectures, agents shared by all of them.
+
+    Made by `create`, which checks.
+    """
 
     envs: tuple[Env, ...]
     actions: ActionSpace
@@ -122,7 +125,7 @@ class Evolution:
         state = EvolutionState(
             params=params,
             optimizer_state=optax.scale_by_adam().init(params),
-            normalizer=Normalizer.create(len(FEATURES)),
+            normalizer=empty_normalizer(len(FEATURES)),
             unrolls=None,
             update=jnp.zeros((), jnp.int32),
             key=run_key,

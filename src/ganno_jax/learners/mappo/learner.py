@@ -46,12 +46,15 @@ from ganno_jax.learners.mappo.rollout import RolloutState, collect, pad_layers, 
 from ganno_jax.learners.mappo.state import LearnerState
 from ganno_jax.policies.agents import AgentPolicy, init_actor, shown_features
 from ganno_jax.policies.networks import Actor, Critic, empty_memory
-from ganno_jax.policies.normalizer import Normalizer
+from ganno_jax.policies.normalizer import empty_normalizer
 
 
 @struct.dataclass
 class MAPPO:
-    """The learner: envs of one or several architectures, agents shared by all of them."""
+    """The learner: envs of one or several architectures, agents shared by all of them.
+
+    Made by `create`, which checks.
+    """
 
     envs: tuple[Env, ...]
     actions: ActionSpace
@@ -139,8 +142,8 @@ class MAPPO:
         state = LearnerState(
             params=params,
             optimizer_state={name: init(weights) for name, weights in params.items()},
-            normalizer=Normalizer.create(num_features),
-            value_normalizer=None if self.critic is None else Normalizer.create(1),
+            normalizer=empty_normalizer(num_features),
+            value_normalizer=None if self.critic is None else empty_normalizer(1),
             rollouts=None,
             update=jnp.zeros((), jnp.int32),
             key=run_key,
