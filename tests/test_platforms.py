@@ -46,7 +46,7 @@ def env_step():
         keys = jax.random.split(jax.random.key(seed), TWO)
         state, _ = map_trainings(env().reset, "auto", keys)
         state, timestep = map_trainings(env().step, auto_mapping(state), state, rates)
-        return timestep.reward, timestep.observation.features
+        return timestep.reward, state.observation.features
 
     return step, (jnp.uint32(0), jnp.full((TWO, env().num_layers), 0.01))
 

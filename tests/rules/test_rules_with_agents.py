@@ -55,13 +55,13 @@ def test_agents_set_a_rate_per_layer_for_the_direction_of_a_rule(env):
 
     @quick_jit
     def episode(key):
-        state, timestep = env.reset(key)
-        start, memory = state.inner, policy.init(timestep.observation)
+        state, _ = env.reset(key)
+        start, memory = state.inner, policy.init(state.observation)
         chosen = []
         for _ in range(3):
-            memory, rates = policy.act(memory, timestep.observation, key)
+            memory, rates = policy.act(memory, state.observation, key)
             chosen.append(rates)
-            state, timestep = env.step(state, rates)
+            state, _ = env.step(state, rates)
         return start, state.inner.params, jnp.stack(chosen)
 
     start, after, chosen = episode(jax.random.key(2))

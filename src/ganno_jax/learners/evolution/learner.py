@@ -251,14 +251,11 @@ def _fresh(learner: Evolution, state: EvolutionState, number: int, num_devices: 
     env, pairs = learner.envs[number], learner.config.num_pairs // num_devices
     key = jax.random.fold_in(jax.random.fold_in(state.key, 2 * state.update + 1), number)
     keys = jax.random.split(key, learner.config.num_members)
-    members = map_trainings(env.reset, learner.mapping, keys)
-    env_state, timestep = jax.tree.map(
-        lambda x: jnp.tile(x, (2 * pairs, *[1] * (x.ndim - 1))), members
-    )
+    members, _ = map_trainings(env.reset, learner.mapping, keys)
+    env_state = jax.tree.map(lambda x: jnp.tile(x, (2 * pairs, *[1] * (x.ndim - 1))), members)
     rows = 2 * pairs * learner.config.num_members
     return Unroll(
         env=env_state,
-        timestep=timestep,
         memory=empty_memory(learner.actor, rows, env.num_layers),
         alive=jnp.ones(rows, bool),
         perturbation=jax.tree.map(lambda x: jnp.zeros((pairs, *x.shape)), state.params),

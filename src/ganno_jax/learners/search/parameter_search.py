@@ -227,18 +227,18 @@ def training_return(
     env_key, policy_key, length_key = (jax.random.fold_in(key, n) for n in range(3))
     fewest = env.num_decisions if problem.fewest_decisions is None else problem.fewest_decisions
     length = jax.random.randint(length_key, (), fewest, env.num_decisions + 1)
-    state, timestep = env.reset(env_key)
+    state, _ = env.reset(env_key)
     first = task_loss(env.training, state.inner, problem.num_judged)
 
     def decide(carry, number):
-        state, memory, observation = carry
-        memory, rates = policy.act(memory, observation, jax.random.fold_in(policy_key, number))
-        state, timestep = env.step(state, jnp.where(number < length, rates, 0.0))
-        return (state, memory, timestep.observation), None
+        state, memory = carry
+        step_key = jax.random.fold_in(policy_key, number)
+        memory, rates = policy.act(memory, state.observation, step_key)
+        state, _ = env.step(state, jnp.where(number < length, rates, 0.0))
+        return (state, memory), None
 
-    memory = policy.init(timestep.observation)
-    carry = (state, memory, timestep.observation)
-    (state, _, _), _ = jax.lax.scan(decide, carry, jnp.arange(env.num_decisions))
+    carry = (state, policy.init(state.observation))
+    (state, _), _ = jax.lax.scan(decide, carry, jnp.arange(env.num_decisions))
     last = task_loss(env.training, state.inner, problem.num_judged)
     return log_decrease(first, last, length * env.interval, state.outcome.diverged)
 
