@@ -47,7 +47,7 @@ def trainings_alone(learner: MAPPO, mesh: Any, keys: jax.Array) -> tuple[Any, fl
 
         def decision(state: Any, _: None) -> Any:
             state, timestep = advance_trainings(env.step, learner.mapping, state, rates)
-            return state, (timestep.reward, timestep.observation.features)
+            return state, (timestep.reward, state.observation.features)
 
         return jax.lax.scan(decision, state, None, config.rollout_decisions)[1][0].swapaxes(0, 1)
 

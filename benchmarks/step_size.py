@@ -82,18 +82,18 @@ def in_env(training: Training, key: jax.Array, num_steps: int, interval: int) ->
         num_reward=1,
     )
     policy = reference("momentum_1")
-    state, timestep = env.reset(key)
+    state, _ = env.reset(key)
 
     def decide(carry, _):
-        state, memory, observation = carry
-        rates = state.rates
+        state, memory = carry
+        rates = state.observation.rates
         if training.example_features:
-            memory, rates = policy.act(memory, observation, key)
-        state, timestep = env.step(state, rates)
-        return (state, memory, timestep.observation), timestep.outcome.train_loss
+            memory, rates = policy.act(memory, state.observation, key)
+        state, _ = env.step(state, rates)
+        return (state, memory), state.outcome.train_loss
 
-    carry = (state, policy.init(timestep.observation), timestep.observation)
-    (state, _, _), losses = jax.lax.scan(decide, carry, length=env.num_decisions)
+    carry = (state, policy.init(state.observation))
+    (state, _), losses = jax.lax.scan(decide, carry, length=env.num_decisions)
     return state.inner.params, losses
 
 

@@ -13,7 +13,7 @@ from ganno_jax.env.actions import DirectRate
 from ganno_jax.env.features import FEATURES
 from ganno_jax.policies.agents import AgentPolicy, init_actor
 from ganno_jax.policies.networks import Actor
-from ganno_jax.policies.normalizer import Normalizer
+from ganno_jax.policies.normalizer import empty_normalizer
 
 
 def make_controller(actions=None, recurrent=False, decisions=4) -> Controller:
@@ -27,7 +27,7 @@ def make_controller(actions=None, recurrent=False, decisions=4) -> Controller:
     policy = AgentPolicy(
         actor=actor,
         params=jax.tree.unflatten(structure, leaves),
-        normalizer=Normalizer.create(len(FEATURES)),
+        normalizer=empty_normalizer(len(FEATURES)),
         feature_mask=jnp.ones(len(FEATURES)),
         actions=actions,
     )

@@ -57,12 +57,12 @@ def test_env_and_door_set_the_same_hyperparameters_bit_for_bit(actions):
         optax.trace(0.9), controller, 4, initial_rate=0.01, steps_per_epoch=steps, safety=False
     )
     with jax.disable_jit():  # op by op, so that the compiler cannot fuse the two differently
-        state, timestep = env.reset(jax.random.key(3))
-        memory = policy.init(timestep.observation)
+        state, _ = env.reset(jax.random.key(3))
+        memory = policy.init(state.observation)
         inner = state.inner
         door = optimizer.init(inner.params)
         for _ in range(2):
-            memory, decision = policy.act(memory, timestep.observation, jax.random.key(0))
+            memory, decision = policy.act(memory, state.observation, jax.random.key(0))
             chosen = as_hyperparameters(decision)
             for _ in range(2):
                 indices = training.family.batch_indices(inner.task, inner.step, 4)
@@ -73,7 +73,7 @@ def test_env_and_door_set_the_same_hyperparameters_bit_for_bit(actions):
                 moved = optax.apply_updates(inner.params, updates)
                 inner, _ = training.inner_step(inner, decision, 4)
                 chex.assert_trees_all_equal(moved, inner.params)
-            state, timestep = env.step(state, decision)
+            state, _ = env.step(state, decision)
             chex.assert_trees_all_equal(state.inner.params, inner.params)
 
 
@@ -90,16 +90,16 @@ def test_env_and_door_agree_by_default_over_whole_trainings(name):
 
     @jax.jit
     def in_env(key):
-        state, timestep = env.reset(key)
-        memory = controller.policy.init(timestep.observation)
+        state, _ = env.reset(key)
+        memory = controller.policy.init(state.observation)
 
         def decide(carry, _):
-            state, timestep, memory = carry
-            memory, rates = controller.policy.act(memory, timestep.observation, key)
-            state, timestep = env.step(state, rates)
-            return (state, timestep, memory), rates
+            state, memory = carry
+            memory, rates = controller.policy.act(memory, state.observation, key)
+            state, _ = env.step(state, rates)
+            return (state, memory), rates
 
-        carry, rates = jax.lax.scan(decide, (state, timestep, memory), None, length=30)
+        carry, rates = jax.lax.scan(decide, (state, memory), None, length=30)
         return carry[0].inner.params, jnp.repeat(rates, 10, axis=0)
 
     @jax.jit
@@ -136,11 +136,11 @@ def test_env_and_door_set_the_same_rates_for_a_step_size_controller(by_layer):
     )
     seen = []
     with jax.disable_jit():  # op by op, so that the compiler cannot fuse the two differently
-        state, timestep = env.reset(jax.random.key(3), jnp.float32(0.05))
-        memory, inner = policy.init(timestep.observation), state.inner
+        state, _ = env.reset(jax.random.key(3), jnp.float32(0.05))
+        memory, inner = policy.init(state.observation), state.inner
         door = optimizer.init(inner.params)
         for _ in range(3):
-            memory, rates = policy.act(memory, timestep.observation, jax.random.key(0))
+            memory, rates = policy.act(memory, state.observation, jax.random.key(0))
             seen.append(np.asarray(rates))
             for _ in range(2):
                 before = inner
@@ -157,9 +157,9 @@ def test_env_and_door_set_the_same_rates_for_a_step_size_controller(by_layer):
                 )
                 np.testing.assert_array_equal(door.rates, rates)
                 inner, _ = training.inner_step(before, rates)
-            state, timestep = env.step(state, rates)
+            state, _ = env.step(state, rates)
             np.testing.assert_array_equal(
-                door.by_policy.examples, timestep.observation.example_features
+                door.by_policy.examples, state.observation.example_features
             )
     assert len(np.unique(np.stack(seen))) == (5 if by_layer else 3)
 

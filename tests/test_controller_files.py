@@ -28,7 +28,7 @@ def saved(request, tmp_path_factory):
     space = WholeUpdate(RelativeUpdate(flat_shape), Forgetting(flat_shape))
     controller = make_controller(space, recurrent=True).replace(direction=Direction("nadamw"))
     if request.param == "two teams":
-        teams = Ensemble.of([make_controller(RateMultipliers()).policy] * 2)
+        teams = Ensemble([make_controller(RateMultipliers()).policy] * 2)
         controller = Controller(teams, 4, {"seeds": [1, 2]})
     if request.param == "steps":
         controller = Controller(StepSizePolicy(jnp.arange(5.0) / 7), 60)

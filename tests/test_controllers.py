@@ -47,7 +47,7 @@ def test_a_saved_controller_is_the_same_after_loading(tmp_path, actions):
 def test_a_saved_ensemble_is_the_same_after_loading(tmp_path):
     first = make_controller(RelativeUpdate(flat_shape), recurrent=True).policy
     second = first.replace(params=jax.tree.map(lambda w: 0.5 * w, first.params))
-    policy = Ensemble.of([first, second])
+    policy = Ensemble([first, second])
     loaded = load(save(tmp_path / "agents", Controller(policy, 4))).policy
     chex.assert_trees_all_equal(loaded, policy)
     optimizer = ganno_jax.control(optax.trace(0.9), Controller(loaded, 4), 12)

@@ -16,8 +16,7 @@ from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import Training
 from ganno_jax.inner.directions import named
 from ganno_jax.learners import MAPPO, MAPPOConfig, train
-from ganno_jax.learners.parameter_search import ParameterSearch, search
-from ganno_jax.learners.reps import REPS
+from ganno_jax.learners.search import REPS, ParameterSearch, search
 from ganno_jax.platforms import made_for, platform
 from ganno_jax.policies.step_size import StepSizePolicy
 from ganno_jax.tasks import from_arrays, from_linen, ops
@@ -47,7 +46,7 @@ def env_step():
         keys = jax.random.split(jax.random.key(seed), TWO)
         state, _ = map_trainings(env().reset, "auto", keys)
         state, timestep = map_trainings(env().step, auto_mapping(state), state, rates)
-        return timestep.reward, timestep.observation.features
+        return timestep.reward, state.observation.features
 
     return step, (jnp.uint32(0), jnp.full((TWO, env().num_layers), 0.01))
 
@@ -70,7 +69,7 @@ def reps_search():
     training = Training.create(family, named("momentum", Constant(0.05)), 8).with_example_features()
     dense = Env.create(training, LogLossDecrease(), num_decisions=2, interval=2, num_reward=1)
     strategy = REPS(mean=jnp.zeros(5), deviations=jnp.ones(5))
-    problem = ParameterSearch.create(dense, strategy, StepSizePolicy, num_samples=4, num_tasks=1)
+    problem = ParameterSearch(dense, strategy, StepSizePolicy, num_samples=4, num_tasks=1)
 
     def iteration(seed):
         start = problem.init(jax.random.key(seed))

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from .test_imports import EXPERIMENTS, PACKAGE, ROOT, modules, parsed
+from .test_imports import PACKAGE, ROOT, modules, parsed
 
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 80  # lines
 
@@ -13,8 +13,8 @@ def test_no_module_and_no_function_is_too_long_to_be_read_at_once():
     package = {str(path.relative_to(PACKAGE)): path for path in modules()}
     beside = {
         str(path.relative_to(ROOT)): path
-        for folder in (EXPERIMENTS, ROOT / "benchmarks")
-        for path in folder.rglob("*.py")
+        for folder in ("experiments", "benchmarks", "examples", "tests")
+        for path in (ROOT / folder).rglob("*.py")
     }
     longer = {name for place, path in (package | beside).items() for name in too_long(place, path)}
     assert not longer

@@ -82,9 +82,9 @@ policies = [
     *[RandomPolicy(ScheduleResidual(shape)) for shape in SHAPES.values()],
     *agents,
 ]
-state, first = jax.eval_shape(envs[0].reset, key)
+state, _ = jax.eval_shape(envs[0].reset, key)
 for policy in policies:
-    jax.eval_shape(lambda o: policy.act(policy.init(o), o, key), first.observation)
+    jax.eval_shape(lambda o: policy.act(policy.init(o), o, key), state.observation)
 jax.eval_shape(run_training, envs[0], agents[0], key)
 try:
     jax.eval_shape(envs[0].step, state, jnp.ones((5, 5, 5)))

@@ -60,7 +60,7 @@ class ComparedPolicy:
         _, by_schedule = ScheduleBank(self.schedule, peak).act((), observation, key)
         plateau, by_plateau = ReduceOnPlateau(peak=peak).act(plateau, observation, key)
         _, by_chance = RandomPolicy(self.agents.actions).act((), observation, key)
-        _, by_replay = OpenLoop.of(self.table).act((), observation, key)
+        _, by_replay = OpenLoop(self.table.rates, self.table.forgetting).act((), observation, key)
         _, by_base = NeutralPolicy(self.agents.actions).act((), observation, key)
         forgets = "forgetting" in self.agents.sets
         shape = (observation.interval, observation.rates.shape[0])

@@ -29,7 +29,7 @@ from ganno_jax.controllers import Controller
 from ganno_jax.env import make_mesh
 from ganno_jax.env.base_shapes import SHAPES
 from ganno_jax.env.whole_update import REFERENCE_STEPS, Forgetting, RelativeUpdate, WholeUpdate
-from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan, run
+from ganno_jax.evaluation.optax_loop import LoopOptimizer, plan_of, run
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.inner import Direction
 from ganno_jax.policies.untaught import NeutralPolicy
@@ -108,7 +108,7 @@ def measure(problem: Problem, steps: int, batch_size: int, data_dir: str | None)
         jax.random.split(jax.random.key(SEED), NUM_SEEDS),
         rows,
         runs,
-        Plan.of(training, steps),
+        plan_of(training, steps),
         make_mesh(jax.local_devices()),
         report=False,
         block=28,

@@ -82,7 +82,7 @@ def kept_actions(config: BroadConfig, space: RelativeUpdate | WholeUpdate) -> Ac
 
 
 @dataclass(frozen=True)
-class Plan:
+class Learning:
     """What agents of a configuration learn on, and with."""
 
     own: tuple[Problem, ...]  # the kinds of problems of `broad_families`
@@ -93,7 +93,7 @@ class Plan:
     states: list[LearnerState]  # fresh, one per team
 
 
-def build(config: BroadExperiment, mesh: Mesh) -> Plan:
+def build(config: BroadExperiment, mesh: Mesh) -> Learning:
     """Check everything that can be checked, and make what learns.
 
     Raises:
@@ -112,7 +112,7 @@ def build(config: BroadExperiment, mesh: Mesh) -> Plan:
         check_divisible(learner.config, mesh)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
-    return Plan(own, drawn, families, envs, learner, states)
+    return Learning(own, drawn, families, envs, learner, states)
 
 
 def _require_memory(

@@ -6,7 +6,7 @@ import jax
 from jax.sharding import Mesh
 
 from experiments.broad import compare
-from experiments.broad.build import Plan, build, fresh
+from experiments.broad.build import Learning, build, fresh
 from experiments.broad.present import present
 from experiments.broad.train import learn, learned_settings, together
 from experiments.configs.broad import BroadExperiment
@@ -65,7 +65,7 @@ def plot(config: BroadExperiment, arguments: Sequence[str]) -> None:
 
 
 def _compare(
-    config: BroadExperiment, plan: Plan, folder: RunFolder, controller: Controller, mesh: Mesh
+    config: BroadExperiment, plan: Learning, folder: RunFolder, controller: Controller, mesh: Mesh
 ) -> None:
     """The agents beside untrained ones, in fresh runs of the problems that they learned on."""
     settings = config.broad

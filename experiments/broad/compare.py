@@ -83,7 +83,8 @@ def _compare(env: Env, trained: Agents, untrained: Agents, keys: PRNGKeyArray, m
 
 def _replay(env: Env, curves: Curves, keys: PRNGKeyArray, mesh: Mesh) -> Float[np.ndarray, " run"]:
     """Final log losses where the mean rates of these runs are replayed in them."""
-    again = run_policies(env, OpenLoop.of(curves.mean_hyperparameters()), keys, mesh)
+    table = curves.mean_hyperparameters()
+    again = run_policies(env, OpenLoop(table.rates, table.forgetting), keys, mesh)
     return log_losses(again.selection_loss, again.train_loss[:, 0], again.diverged)
 
 

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from experiments.agents.updates import require_finite
 from experiments.broad import head_start
-from experiments.broad.build import Plan, kept_actions, make_direction
+from experiments.broad.build import Learning, kept_actions, make_direction
 from experiments.configs.broad import BroadExperiment
 from experiments.runs import whole_files
 from experiments.runs.enter import describe
@@ -23,7 +23,7 @@ from experiments.runs.signals import StopRequest
 from ganno_jax.controllers import Controller
 from ganno_jax.env.mesh import to_mesh
 from ganno_jax.learners import MAPPO, LearnerState
-from ganno_jax.learners.mappo.apart import Updates
+from ganno_jax.learners.mappo.apart import UpdatesApart
 from ganno_jax.policies import AgentPolicy, Ensemble
 from ganno_jax.policies.agents import as_one, with_actions
 
@@ -38,7 +38,7 @@ def learned_settings(config: BroadExperiment) -> dict[str, Any]:
 
 
 def learn(
-    config: BroadExperiment, plan: Plan, folder: RunFolder, mesh: Mesh, stop: StopRequest
+    config: BroadExperiment, plan: Learning, folder: RunFolder, mesh: Mesh, stop: StopRequest
 ) -> Controller:
     """Train all teams, from the last checkpoint where there is one, and save the controller.
 
@@ -81,7 +81,7 @@ def learn(
         if session.update < total:
             say("compiling the training of all kinds, which takes minutes ...")
             stop.waits = False
-            updated = Updates(learner, states[0], mesh)
+            updated = UpdatesApart(learner, states[0], mesh)
             stop.waits = True
             with Bar("updates", total, session.update) as bar:
                 while session.update < total:

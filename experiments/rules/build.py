@@ -28,7 +28,7 @@ METHODS = {
     "ppo": rules.PPO,
     "reinforce": rules.Reinforce,
     "evolution": rules.RegularizedEvolution,
-    "random": rules.RandomSearch,
+    "random": rules.UniformRules,
 }
 CHUNK = 250  # examples at a time outside of training
 
@@ -189,7 +189,7 @@ class Judge:
         return found
 
 
-def method_of(config: RuleSearchConfig, name: str) -> rules.Method:
+def method_of(config: RuleSearchConfig, name: str) -> rules.RuleMethod:
     """The searching method of that name; an evolution's population is four batches, and 64 rules at least."""
     sizes = {"population_size": max(64, 4 * config.batch_size)} if name == "evolution" else {}
     return METHODS[name](num_steps=config.num_rows, batch_size=config.batch_size, **sizes)

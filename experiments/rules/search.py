@@ -43,7 +43,7 @@ def control_budget(config: RuleSearchConfig) -> int:
 
 def leaderboard(
     config: RuleSearchConfig,
-    state: search.SearchState,
+    state: search.RuleSearchState,
     judge: Judge,
     key: PRNGKeyArray,
     budget: int,
@@ -73,7 +73,7 @@ def session_of(config: RuleSearchExperiment, folder: RunFolder, stop: StopReques
     return Session(folder, config, learned_settings(config), _fresh(config.search), stop)
 
 
-def _method(config: RuleSearchConfig, name: str) -> rules.Method:
+def _method(config: RuleSearchConfig, name: str) -> rules.RuleMethod:
     return method_of(config, config.method if name == "search" else "random")
 
 
@@ -90,7 +90,7 @@ def _fresh(config: RuleSearchConfig) -> States:
     }
 
 
-def is_done(config: RuleSearchConfig, name: str, state: search.SearchState) -> bool:
+def is_done(config: RuleSearchConfig, name: str, state: search.RuleSearchState) -> bool:
     """Whether one of the searches has used its budget, or proposes what is known too often."""
     budget = budget_of(config, name)
     most = 10 * -(-budget // config.batch_size)  # as in `search.run`
@@ -109,7 +109,7 @@ def go_on(config: RuleSearchConfig, name: str, session: Session, judge: Judge) -
         say(f"going on from rule {start} of {budget}")
     with Bar(label, budget, start) as bar:
 
-        def on_update(state: search.SearchState, metrics: dict[str, float]) -> None:
+        def on_update(state: search.RuleSearchState, metrics: dict[str, float]) -> None:
             params = getattr(state.method, "params", ())  # evolution has none
             require_finite(params, "the proposer's weights", f"update {int(state.num_updates)}")
             size = int(state.archive.size)

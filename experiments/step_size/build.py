@@ -21,9 +21,7 @@ from ganno_jax.env import Env
 from ganno_jax.env import Mapping as EnvMapping
 from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import InnerOptimizer, Training, directions
-from ganno_jax.learners.black_box import CMAES, RandomSearch
-from ganno_jax.learners.parameter_search import ParameterSearch
-from ganno_jax.learners.reps import REPS
+from ganno_jax.learners.search import CMAES, REPS, ParameterSearch, RandomSearch
 from ganno_jax.policies.step_size import StepSizePolicy
 from ganno_jax.tasks import TaskFamily, from_linen, networks
 from ganno_jax.tasks.distributions import Constant, Distribution, LogUniform, Uniform, WholeShares
@@ -112,7 +110,7 @@ def problem(
     strategy = STRATEGIES[part.strategy](
         mean=jnp.asarray(START), deviations=jnp.asarray(DEVIATIONS)
     )
-    return ParameterSearch.create(
+    return ParameterSearch(
         environment(training, part.num_steps, part.interval),
         strategy,
         partial(StepSizePolicy, by_layer=part.by_layer),

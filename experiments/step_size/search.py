@@ -18,7 +18,7 @@ from experiments.runs.signals import StopRequest
 from experiments.runs.streams import stream
 from experiments.step_size.other_run import Thetas
 from ganno_jax.env.mesh import to_mesh
-from ganno_jax.learners.parameter_search import ParameterSearch, SearchState, search
+from ganno_jax.learners.search import ParameterSearch, SearchState, search
 from ganno_jax.policies.step_size import WEIGHTS
 
 

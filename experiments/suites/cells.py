@@ -37,7 +37,7 @@ from ganno_jax.controller_files import fingerprint
 from ganno_jax.controllers import Controller
 from ganno_jax.env import make_mesh
 from ganno_jax.env.features import FEATURE_VERSION
-from ganno_jax.evaluation.optax_loop import LoopResult, Plan
+from ganno_jax.evaluation.optax_loop import LoopResult, plan_of
 from ganno_jax.inner import Training
 
 # To be raised when a change makes rivals do something else: all cells of another number are made again.
@@ -193,7 +193,7 @@ class Suite:
             "settings": {**self._settings(problem, name), "data": data},
             "info": {**info, "inner_steps": trainings * problem.total_steps},
             "seconds": time.monotonic() - start,
-            "marks": Plan.of(training, problem.total_steps).marks,
+            "marks": plan_of(training, problem.total_steps).marks,
             "result": {field: np.asarray(getattr(result, field)) for field in _STORED},
         }
         self.folder.mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ from experiments.configs.broad import Effort
 from experiments.problems.problem import Problem
 from experiments.suites.settings import Settings
 from ganno_jax.evaluation.halving import Halving, successive_halving
-from ganno_jax.evaluation.optax_loop import LoopOptimizer, LoopResult, Numbers, Plan, run
+from ganno_jax.evaluation.optax_loop import LoopOptimizer, LoopResult, Numbers, plan_of, run
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.inner import Training
 
@@ -114,7 +114,7 @@ class Bench:
             keys,
             settings,
             runs,
-            Plan.of(self.training, self.total_steps),
+            plan_of(self.training, self.total_steps),
             self.mesh,
             report=report,
             block=self.effort.num_seeds if on_cpu else 64,

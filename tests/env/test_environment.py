@@ -78,16 +78,16 @@ def test_one_key_gives_one_training(env, key):
 
 def test_an_env_step_is_its_window_of_inner_steps(env, key):
     state, _ = reset(env, key)
-    after, timestep = step(env, state, RATES[0])
+    after, _ = step(env, state, RATES[0])
     inner, summary = window(env.training, init(env.training, key), jnp.tile(RATES[0], (3, 1)), 2)
     assert_close(after.inner.params, inner.params)
-    np.testing.assert_allclose(timestep.outcome.train_loss, summary.loss, rtol=1e-5)
+    np.testing.assert_allclose(after.outcome.train_loss, summary.loss, rtol=1e-5)
     assert after.inner.step == 3
 
 
 def test_rates_per_inner_step_are_followed(env, key):
     state, _ = reset(env, key)
-    after, timestep = step(env, state, jnp.stack([RATES[0], jnp.zeros(2), RATES[1]]))
+    after, _ = step(env, state, jnp.stack([RATES[0], jnp.zeros(2), RATES[1]]))
     inner, _ = window(
         env.training,
         init(env.training, key),
@@ -95,7 +95,7 @@ def test_rates_per_inner_step_are_followed(env, key):
         2,
     )
     assert_close(after.inner.params, inner.params)
-    np.testing.assert_array_equal(timestep.observation.rates, RATES[1])
+    np.testing.assert_array_equal(after.observation.rates, RATES[1])
     equal_rows, _ = step(env, state, jnp.tile(RATES[0], (3, 1)))
     one_row, _ = step(env, state, RATES[0])
     assert_close(equal_rows, one_row)
@@ -168,8 +168,8 @@ def test_the_neighbours_of_a_diverged_training_stay_bit_identical():
 
 
 def test_a_diverged_training_is_marked_and_terminated_for_good():
-    for _, timestep in divergence()[2]:
-        np.testing.assert_array_equal(timestep.outcome.diverged, [False, True, False])
+    for state, timestep in divergence()[2]:
+        np.testing.assert_array_equal(state.outcome.diverged, [False, True, False])
         assert timestep.terminated[1]
         assert not timestep.truncated[1]
 
@@ -181,18 +181,17 @@ def test_a_diverged_training_is_penalized_once():
 
 def test_a_diverged_training_is_frozen_where_its_window_began():
     start, _, bad = divergence()
-    for state, timestep in bad:
+    for state, _ in bad:
         for part in ("inner", "memory", "observation"):
             assert_identical(member(getattr(state, part), 1), member(getattr(start, part), 1))
-        assert_identical(member(timestep.observation, 1), member(start.observation, 1))
-        assert all(np.isfinite(x[1]).all() for x in jax.tree.leaves(timestep.outcome))
+        assert all(np.isfinite(x[1]).all() for x in jax.tree.leaves(state.outcome))
 
 
 def test_an_exploding_loss_is_divergence_before_it_is_infinite(key):
     env = probe_env((1.0,))
     state, _ = reset(env, key)
-    state, timestep = step(env, state, jnp.asarray([2.9]))  # loss times 1.9^2: allowed
-    assert not timestep.outcome.diverged
+    state, _ = step(env, state, jnp.asarray([2.9]))  # loss times 1.9^2: allowed
+    assert not state.outcome.diverged
     for _ in range(3):
         state, _ = step(env, state, jnp.asarray([2.9]))
     assert state.outcome.diverged
@@ -203,12 +202,12 @@ def test_a_last_step_after_which_the_loss_is_not_finite_is_divergence(key):
     # A window's losses are taken before its steps, so only the loss on reward examples shows what the last step did.
     env = probe_env((4.0,))
     state, _ = reset(env, key)
-    _, timestep = step(
+    state, timestep = step(
         env, state, jnp.asarray([3.75e18])
     )  # to -1.5e19: its square is finite, twice that is not
-    assert timestep.outcome.diverged
+    assert state.outcome.diverged
     np.testing.assert_array_equal(timestep.reward, [-3.0])
-    assert np.isfinite(timestep.outcome.reward_loss)
+    assert np.isfinite(state.outcome.reward_loss)
 
 
 def test_the_second_call_does_not_trace_again(env):
@@ -220,9 +219,9 @@ def test_the_second_call_does_not_trace_again(env):
 
 
 def test_initial_rates_can_be_given(env, key):
-    state, timestep = reset(env, key, jnp.float32(0.7))
+    state, _ = reset(env, key, jnp.float32(0.7))
     np.testing.assert_allclose(state.observation.rates, np.full(2, 0.7), rtol=1e-6)
-    np.testing.assert_allclose(timestep.observation.initial_rate, 0.7, rtol=1e-6)
+    np.testing.assert_allclose(state.observation.initial_rate, 0.7, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["num_decisions", "interval", "num_measured", "num_reward"])

@@ -87,10 +87,10 @@ def test_a_step_is_the_step_of_the_env_with_the_rates_of_the_actions(key):
     for i, agent in enumerate(env.agents):
         np.testing.assert_allclose(rewards[agent], timestep.reward[i], rtol=1e-5)
         np.testing.assert_allclose(
-            obs[agent], timestep.observation.features[i], rtol=1e-5, atol=1e-6
+            obs[agent], expected.observation.features[i], rtol=1e-5, atol=1e-6
         )
     np.testing.assert_allclose(after.inner.params["layer0"], expected.inner.params["layer0"])
-    np.testing.assert_allclose(infos["reward_loss"], timestep.outcome.reward_loss)
+    np.testing.assert_allclose(infos["reward_loss"], expected.outcome.reward_loss)
 
 
 def test_a_given_reset_state_is_used(key):

@@ -184,8 +184,8 @@ def test_reward_examples_do_not_reach_the_observation(key):
     changed = env.replace(training=env.training.replace(family=family))
     seen, losses = [], []
     for e in (env, changed):
-        state, first = reset(e, key)
-        _, second = step(e, state, jnp.full(2, 0.3))
+        first, _ = reset(e, key)
+        second, _ = step(e, first, jnp.full(2, 0.3))
         seen.append((first.observation, second.observation))
         losses.append(second.outcome.reward_loss)
     jax.tree.map(np.testing.assert_array_equal, *seen)

@@ -73,8 +73,8 @@ def test_decreases_of_the_log_loss_add_up_to_the_log_of_first_over_last(on):
 
 def test_the_rewards_of_an_env_add_up_to_the_log_of_first_over_last(key):
     env = mlp_env()
-    state, first = reset(env, key)
-    total = 0.0
+    state, _ = reset(env, key)
+    first, total = state, 0.0
     for _ in range(env.num_decisions):
         state, timestep = step(env, state, RATES)
         total += timestep.reward
@@ -152,11 +152,11 @@ def test_a_reward_at_the_end_needs_episodes_that_reach_it(reward):
 def test_the_difference_reward_is_the_hand_made_counterfactual(key):
     reward = DifferenceReward(team_share=0.25)
     env, plain = mlp_env(reward=reward), mlp_env()
-    state, before = reset(env, key)
-    plain_state, _ = reset(plain, key)
+    state, _ = reset(env, key)
+    before, _ = reset(plain, key)
     gains = []
     for rates in (RATES, RATES.at[0].set(0.1), RATES.at[1].set(0.1)):  # 0.1: the rate before
-        _, after = step(plain, plain_state, rates)
+        after, _ = step(plain, before, rates)
         gains.append(np.log(before.outcome.reward_loss / after.outcome.reward_loss))
     _, timestep = step(env, state, RATES)
     team, *without = gains

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from ganno_jax.env import make_mesh
-from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan, run, train
+from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan, plan_of, run, train
 from ganno_jax.inner import Training, directions
 from ganno_jax.tasks import from_linen, networks, sources
 from ganno_jax.tasks.distributions import Constant
@@ -119,7 +119,13 @@ def test_methods_that_average_are_evaluated_at_their_average(training):
 
 
 def test_marks_cost_a_tenth_of_the_steps_at_most(training):
-    plan = Plan.of(training, 600)
+    plan = plan_of(training, 600)
     steps = 3 * training.batch_size * 600
     assert plan.mark_examples * plan.num_marks <= 0.1 * steps + plan.num_marks
     assert plan.marks[-1] == 600
+
+
+@pytest.mark.parametrize("name", ["total_steps", "num_marks", "mark_examples", "chunk"])
+def test_a_plan_without_steps_marks_or_examples_is_refused(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 1; got 0"):
+        Plan(**{"total_steps": 10, name: 0})

@@ -12,13 +12,13 @@ from experiments.runs.folder import RunFolder
 from ganno_jax.env.actions import DirectRate
 from ganno_jax.policies.agents import AgentPolicy, init_actor
 from ganno_jax.policies.networks import Actor
-from ganno_jax.policies.normalizer import Normalizer
+from ganno_jax.policies.normalizer import empty_normalizer
 
 
 def agents(hidden=4):
     actor = Actor(None, hidden)
     params = init_actor(actor, 3, jax.random.key(0))
-    return AgentPolicy(actor, params, Normalizer.create(3), jnp.ones(3), DirectRate())
+    return AgentPolicy(actor, params, empty_normalizer(3), jnp.ones(3), DirectRate())
 
 
 def flip(path, place, bit=1):

@@ -162,7 +162,7 @@ def test_agents_at_rest_are_their_base_schedule(controller, bench):
     """Actions of zero leave the relative size times the base; compounding factors leave the rate as it was."""
     compounding = make_controller(actions.RateMultipliers())
     policy = at_rest(compounding.policy)
-    observation = jax.jit(build(TINY, None).reset)(jax.random.key(0))[1].observation
+    observation = jax.jit(build(TINY, None).reset)(jax.random.key(0))[0].observation
     _, rates = policy.act(policy.init(observation), observation, jax.random.key(0))
     np.testing.assert_array_equal(rates, observation.rates)
     resting = at_rest(controller.policy)

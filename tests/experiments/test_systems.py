@@ -34,7 +34,7 @@ from ganno_jax.evaluation.display import format_table
 from ganno_jax.plots.step_size import sensitivity_panels
 from ganno_jax.policies.agents import AgentPolicy, init_actor
 from ganno_jax.policies.networks import Actor
-from ganno_jax.policies.normalizer import Normalizer
+from ganno_jax.policies.normalizer import empty_normalizer
 from ganno_jax.policies.step_size import StepSizePolicy
 
 pytestmark = pytest.mark.usefixtures("_quick_compilation")
@@ -92,7 +92,7 @@ def agents_file(folder):
     policy = AgentPolicy(
         actor=actor,
         params=init_actor(actor, len(FEATURES), jax.random.key(0)),
-        normalizer=Normalizer.create(len(FEATURES)),
+        normalizer=empty_normalizer(len(FEATURES)),
         feature_mask=jnp.ones(len(FEATURES)),
         actions=DirectRate(1e-3, 0.1),
     )

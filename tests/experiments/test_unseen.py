@@ -70,7 +70,7 @@ def test_a_suite_covers_budgets_batches_and_optimizers(suite):
 def test_unseen_problems_that_need_no_folder_can_be_built(problem):
     env = build(problem, None)
     assert env.total_steps == problem.total_steps
-    outcome = jax.eval_shape(lambda key: env.reset(key)[1].outcome, jax.random.key(0))
+    outcome = jax.eval_shape(lambda key: env.reset(key)[0].outcome, jax.random.key(0))
     assert outcome.train_loss.shape == ()
 
 

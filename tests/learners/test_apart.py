@@ -7,7 +7,7 @@ import pytest
 from ganno_jax.env import make_mesh
 from ganno_jax.env.actions import RateMultipliers
 from ganno_jax.learners import MAPPO, MAPPOConfig, train
-from ganno_jax.learners.mappo.apart import Updates
+from ganno_jax.learners.mappo.apart import UpdatesApart
 
 from ..probes import probe_env
 
@@ -25,7 +25,7 @@ def test_updates_of_programs_apart_are_those_of_one_program(num_devices, rollout
     agents = MAPPO.create(envs, RateMultipliers(), config, recurrent=True, hidden=8)
     mesh = make_mesh(jax.devices()[:num_devices])
     assert agents.continues == (rollout_decisions == 2)
-    updated = Updates(agents, agents.init(jax.random.key(0), mesh), mesh)
+    updated = UpdatesApart(agents, agents.init(jax.random.key(0), mesh), mesh)
     state, rows = agents.init(jax.random.key(0), mesh), []
     for _ in range(3):
         state, metrics = updated(state)

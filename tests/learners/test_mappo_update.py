@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ganno_jax.learners.mappo.baseline import Baseline
-from ganno_jax.learners.mappo.batch import (
+from ganno_jax.learners.mappo.epochs import Learned, gradient_step, loss_sums
+from ganno_jax.learners.mappo.experience import (
     experience_metrics,
     join,
     judge,
@@ -16,7 +17,6 @@ from ganno_jax.learners.mappo.batch import (
     with_features,
     with_targets,
 )
-from ganno_jax.learners.mappo.epochs import Learned, gradient_step, loss_sums
 from ganno_jax.learners.mappo.rollout import collect, start
 from ganno_jax.policies.agents import to_distribution
 from ganno_jax.policies.networks import empty_memory, unroll
@@ -182,11 +182,9 @@ def test_an_end_in_one_training_does_not_touch_the_memories_of_others():
     def roll(rate):
         policy, baseline = agents.policy(state), agents.baseline(state)
         begin = start(env, policy, baseline, "vmap", jax.random.split(jax.random.key(2), 3))
-        observation = begin.timestep.observation
+        observation = begin.env.observation
         rates = observation.rates.at[1].set(rate)  # its next rate is a multiple of this one
-        begin = begin.replace(
-            timestep=begin.timestep.replace(observation=observation.replace(rates=rates))
-        )
+        begin = begin.replace(env=begin.env.replace(observation=observation.replace(rates=rates)))
         keys = jax.random.split(jax.random.key(3), 3)
         return collect(env, policy, baseline, "vmap", begin, 4, keys)
 

@@ -12,15 +12,15 @@ from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import Training
 from ganno_jax.inner.directions import named
 from ganno_jax.learners import make_mesh
-from ganno_jax.learners.black_box import CMAES, RandomSearch
-from ganno_jax.learners.parameter_search import (
+from ganno_jax.learners.search.black_box import CMAES, RandomSearch
+from ganno_jax.learners.search.parameter_search import (
     ParameterSearch,
     log_decrease,
     relative_returns,
     search,
     task_loss,
 )
-from ganno_jax.learners.reps import (
+from ganno_jax.learners.search.reps import (
     REPS,
     Gaussian,
     dual,
@@ -191,7 +191,7 @@ def problem():
     strategy = Shown(
         mean=jnp.asarray([0.0, 0.0, 0.0, 0.0, -2.5]), deviations=jnp.asarray([1e-6] * 4 + [1.0])
     )
-    return ParameterSearch.create(
+    return ParameterSearch(
         env, strategy, StepSizePolicy, num_samples=4, num_tasks=2, fewest_decisions=2
     )
 
@@ -247,6 +247,6 @@ def test_a_search_judges_by_the_trainings_and_goes_on_after_a_save_as_if_it_had_
 
 def test_counts_that_cannot_work_are_refused(problem):
     with pytest.raises(ValueError, match="`num_samples` must be at least 4; got 2"):
-        ParameterSearch.create(problem.env, problem.strategy, StepSizePolicy, num_samples=2)
+        ParameterSearch(problem.env, problem.strategy, StepSizePolicy, num_samples=2)
     with pytest.raises(ValueError, match="between 1 and the env's 4; got 9"):
-        ParameterSearch.create(problem.env, problem.strategy, StepSizePolicy, fewest_decisions=9)
+        ParameterSearch(problem.env, problem.strategy, StepSizePolicy, fewest_decisions=9)

@@ -12,7 +12,7 @@ from ganno_jax.env.actions import DirectRate, RateMultipliers
 from ganno_jax.policies import AgentPolicy, Ensemble, Normalizer, untrained
 from ganno_jax.policies.agents import init_actor, to_distribution
 from ganno_jax.policies.networks import Actor, Critic, empty_memory, pool, unroll
-from ganno_jax.policies.normalizer import deviation_sums
+from ganno_jax.policies.normalizer import deviation_sums, empty_normalizer
 
 from ..probes import quick_jit
 
@@ -48,7 +48,7 @@ def agents(recurrent=True, actions=None, seed=0):
         params=jax.tree.map(
             lambda x: 3 * x, init_actor(actor, len(FEATURES), jax.random.key(seed))
         ),
-        normalizer=Normalizer.create(len(FEATURES)),
+        normalizer=empty_normalizer(len(FEATURES)),
         feature_mask=jnp.ones(len(FEATURES)),
         actions=actions,
     )
@@ -140,7 +140,7 @@ def test_unrolling_equals_steps_one_by_one(recurrent, num_actions):
 def test_an_ensemble_takes_the_geometric_mean_of_its_members_rates():
     o = observation()
     members = [agents(recurrent=True, seed=seed) for seed in range(3)]
-    ensemble = Ensemble.of(members)
+    ensemble = Ensemble(members)
     memories, memory = [m.init(o) for m in members], ensemble.init(o)
     for _ in range(2):
         alone = [m.act(s, o, KEY) for m, s in zip(members, memories, strict=True)]
@@ -153,16 +153,16 @@ def test_an_ensemble_takes_the_geometric_mean_of_its_members_rates():
 
 
 def test_untrained_members_differ_from_each_other():
-    fresh = untrained(Ensemble.of([agents(), agents()]), KEY).split()
+    fresh = untrained(Ensemble([agents(), agents()]), KEY).split()
     differs = jax.tree.map(lambda a, b: not np.array_equal(a, b), fresh[0].params, fresh[1].params)
     assert any(jax.tree.leaves(differs))
 
 
 def test_an_ensemble_of_nothing_or_of_different_kinds_is_an_error():
     with pytest.raises(ValueError, match="at least one member"):
-        Ensemble.of([])
+        Ensemble([])
     with pytest.raises(ValueError, match="of one kind"):
-        Ensemble.of([agents(), agents(recurrent=False)])
+        Ensemble([agents(), agents(recurrent=False)])
 
 
 def test_greedy_agents_take_the_mode_and_others_a_sample():
@@ -195,7 +195,7 @@ def test_untrained_agents_are_new_networks_with_the_same_normalizer():
 def test_a_merged_normalizer_is_numpys_mean_and_variance_over_all_data():
     random = np.random.default_rng(0)
     batches = [10 * i + random.normal(size=(n, 3)) for i, n in enumerate((5, 40, 3, 100))]
-    normalizer = Normalizer.create(3)
+    normalizer = empty_normalizer(3)
     for batch in batches:
         x = jnp.asarray(batch, jnp.float32)
         normalizer = normalizer.merged(*deviation_sums(x, normalizer.mean, jnp.ones(len(x))), 1e6)
@@ -208,7 +208,7 @@ def test_a_merged_normalizer_is_numpys_mean_and_variance_over_all_data():
 def test_weights_of_zero_do_not_count():
     x = jnp.asarray([[1.0], [2.0], [1e6]])
     sums = deviation_sums(x, jnp.zeros(1), jnp.asarray([1.0, 1.0, 0.0]))
-    normalizer = Normalizer.create(1).merged(*sums, 1e6)
+    normalizer = empty_normalizer(1).merged(*sums, 1e6)
     close(normalizer.mean, [1.5])
     close(normalizer.second, [0.25], rtol=1e-6)
 

@@ -17,7 +17,6 @@ from ganno_jax.policies import (
     AgentPolicy,
     FixedRates,
     NeutralPolicy,
-    Normalizer,
     OpenLoop,
     RandomPolicy,
     ReduceOnPlateau,
@@ -26,6 +25,7 @@ from ganno_jax.policies import (
 )
 from ganno_jax.policies.agents import init_actor
 from ganno_jax.policies.networks import Actor
+from ganno_jax.policies.normalizer import empty_normalizer
 
 from ..probes import quick_jit
 
@@ -44,7 +44,7 @@ def agents(actions, recurrent: bool, greedy: bool) -> AgentPolicy:
     return AgentPolicy(
         actor=actor,
         params=init_actor(actor, num_features, jax.random.key(0)),
-        normalizer=Normalizer.create(num_features),
+        normalizer=empty_normalizer(num_features),
         feature_mask=jnp.ones(num_features),
         actions=actions,
         greedy=greedy,

@@ -1,4 +1,4 @@
-"""What proposes rules: the controller and its losses, mutations, the population of an evolution."""
+"""What proposes rules: the writer of rules and its losses, mutations, the population of an evolution."""
 
 import jax
 import jax.numpy as jnp
@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 import ganno_jax.rules as rules
-from ganno_jax.rules import controller, written
+from ganno_jax.rules import writer, written
 from ganno_jax.rules.methods import mutate, random_tables
 from ganno_jax.rules.written import ppo_loss, reinforce_loss
 
 
-def test_sampled_rules_follow_the_probabilities_that_the_controller_tells():
-    params = controller.init(jax.random.key(0), hidden=8, scale=1.0)
-    tables = jax.jit(controller.sample, static_argnums=(1, 2))(params, 4096, 1, jax.random.key(1))
+def test_sampled_rules_follow_the_probabilities_that_the_writer_tells():
+    params = writer.init(jax.random.key(0), hidden=8, scale=1.0)
+    tables = jax.jit(writer.sample, static_argnums=(1, 2))(params, 4096, 1, jax.random.key(1))
     for one in np.asarray(tables[:256]):
         rules.check_table(one)
     # All last tokens of one rule: a distribution over the six binaries.
     variants = jnp.repeat(tables[:1], 6, axis=0).at[:, -1, -1].set(jnp.arange(6))
-    seen = jax.jit(controller.choices)(params, variants)
+    seen = jax.jit(writer.choices)(params, variants)
     probabilities = np.exp(seen.log_probs[:, -1])
     assert probabilities.sum() == pytest.approx(1.0, abs=1e-5)
     entropy = -(probabilities * np.log(probabilities)).sum()
@@ -28,20 +28,20 @@ def test_sampled_rules_follow_the_probabilities_that_the_controller_tells():
     assert frequency == pytest.approx(float(np.exp(seen.log_probs[0, 0])), abs=0.03)
 
 
-def test_controllers_write_well_formed_rules_of_every_length():
-    params = controller.init(jax.random.key(0), hidden=4, scale=2.0)
-    for one in np.asarray(controller.sample(params, 256, 4, jax.random.key(1))):
+def test_writers_write_well_formed_rules_of_every_length():
+    params = writer.init(jax.random.key(0), hidden=4, scale=2.0)
+    for one in np.asarray(writer.sample(params, 256, 4, jax.random.key(1))):
         rules.check_table(one)
 
 
 def test_at_ratio_one_the_clipped_loss_has_the_policy_gradient():
-    params = controller.init(jax.random.key(0), hidden=8)
-    tables = controller.sample(params, 6, 2, jax.random.key(1))
+    params = writer.init(jax.random.key(0), hidden=8)
+    tables = writer.sample(params, 6, 2, jax.random.key(1))
     advantages = jnp.linspace(-1, 1, 6)
 
     @jax.jit
     def gradients(params):
-        old = controller.choices(params, tables).log_probs
+        old = writer.choices(params, tables).log_probs
         clipped = jax.grad(lambda p: ppo_loss(p, tables, advantages, old, 0.2, 0.01)[0])(params)
         return clipped, jax.grad(lambda p: reinforce_loss(p, tables, advantages, 0.01)[0])(params)
 

@@ -132,7 +132,7 @@ def learned(method, num_updates):
 
 
 def test_learners_and_evolution_beat_random_search_on_a_known_target():
-    method = rules.RandomSearch(batch_size=512)
+    method = rules.UniformRules(batch_size=512)
     assert float(probe(method.propose((), jax.random.key(0))).mean()) < 0.15
     common = {"batch_size": 32, "hidden": 16, "learning_rate": 2e-2, "entropy_weight": 1e-3}
     assert learned(rules.Reinforce(**common), 120) > 0.6
@@ -190,7 +190,7 @@ def test_a_resumed_search_goes_on_as_if_it_had_not_stopped():
 
 def test_hopeless_and_dead_rules_earn_nothing():
     @struct.dataclass
-    class Fixed(methods.RandomSearch):
+    class Fixed(methods.UniformRules):
         def propose(self, state, key):
             texts = ("g", "1", "log(g)^m", "m", "g", "-g", "--g", "g * 1")
             return jnp.stack([table(text, 2) for text in texts])

@@ -17,7 +17,7 @@ from ganno_jax.env.rewards import LogLossDecrease
 from ganno_jax.inner import InnerOptimizer, Training
 from ganno_jax.policies.agents import AgentPolicy, init_actor
 from ganno_jax.policies.networks import Actor
-from ganno_jax.policies.normalizer import Normalizer
+from ganno_jax.policies.normalizer import empty_normalizer
 from ganno_jax.tasks.distributions import Constant
 
 from ..probes import mlp_family, quick_jit
@@ -37,7 +37,7 @@ def agents() -> AgentPolicy:
     return AgentPolicy(
         actor=actor,
         params=jax.tree.unflatten(structure, leaves),
-        normalizer=Normalizer.create(len(FEATURES)),
+        normalizer=empty_normalizer(len(FEATURES)),
         feature_mask=jnp.ones(len(FEATURES)),
         actions=actions,
     )
@@ -55,13 +55,13 @@ def test_agents_set_a_rate_per_layer_for_the_direction_of_a_rule(env):
 
     @quick_jit
     def episode(key):
-        state, timestep = env.reset(key)
-        start, memory = state.inner, policy.init(timestep.observation)
+        state, _ = env.reset(key)
+        start, memory = state.inner, policy.init(state.observation)
         chosen = []
         for _ in range(3):
-            memory, rates = policy.act(memory, timestep.observation, key)
+            memory, rates = policy.act(memory, state.observation, key)
             chosen.append(rates)
-            state, timestep = env.step(state, rates)
+            state, _ = env.step(state, rates)
         return start, state.inner.params, jnp.stack(chosen)
 
     start, after, chosen = episode(jax.random.key(2))

@@ -22,21 +22,19 @@ class EnvState:
 
     inner: InnerState
     memory: ObservationMemory
-    observation: Observation
+    observation: Observation  # of the last env step, by which the next decision is taken
     first: Outcome  # before the first inner step
-    outcome: Outcome
+    outcome: Outcome  # of the last env step
     decision: Int[Array, ""]
 
 
 @struct.dataclass
 class TimeStep:
-    """What a transition shows."""
+    """What an env step pays, and whether the episode ends with it; what it shows is in the new `EnvState`."""
 
-    observation: Observation
     reward: Float[Array, " layer"]
     terminated: Bool[Array, ""]  # diverged, or the budget is used up: no value after it
     truncated: Bool[Array, ""]  # the episode was cut short of the budget: bootstrap
-    outcome: Outcome
 
 
 @struct.dataclass
@@ -44,7 +42,7 @@ class Env:
     """Learning-rate control of one training: an env step is `interval` inner steps at given rates.
 
     Losses must be positive at the start, since a training counts as diverged where its loss is `explosion` times the
-    first one, and since what the agents see and are paid for are logarithms of losses.
+    first one, and since what the agents see and are paid for are logarithms of losses. Made by `create`, which checks.
     """
 
     training: Training
@@ -181,8 +179,7 @@ class Env:
             decision=jnp.zeros((), jnp.int32),
         )
         nothing = jnp.zeros((), bool)
-        step = TimeStep(observation, jnp.zeros(self.num_layers), nothing, nothing, outcome)
-        return state, step
+        return state, TimeStep(jnp.zeros(self.num_layers), nothing, nothing)
 
     def step(
         self,
@@ -196,7 +193,7 @@ class Env:
           decision: learning rates, >= 0, or all hyperparameters: one row for the whole window or one per inner step.
 
         Returns:
-          The new state, and what it shows. A training whose losses, statistics or parameters are not finite, or whose
+          The new state, and its time step. A training whose losses, statistics or parameters are not finite, or whose
           loss exploded, is put back to the window's start, marked as diverged and terminated, and rewarded with
           as the reward says; from then on its reward is zero. Its observation stays the last healthy one.
         """
@@ -236,7 +233,7 @@ class Env:
             outcome=outcome,
             decision=number,
         )
-        return state, TimeStep(observation, reward, terminated, truncated, outcome)
+        return state, TimeStep(reward, terminated, truncated)
 
     def _transition(
         self, state: EnvState, chosen: LayerHyperparameters

@@ -15,7 +15,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ganno_jax.env.actions import ActionSpace
-from ganno_jax.env.environment import Env, EnvState, TimeStep
+from ganno_jax.env.environment import Env, EnvState
 from ganno_jax.env.features import FEATURES
 from ganno_jax.inner.state import select
 
@@ -105,8 +105,8 @@ class MultiAgentEnv:
 
     def reset(self, key: PRNGKeyArray) -> tuple[dict[str, Array], EnvState]:
         """Start a training."""
-        state, timestep = self.env.reset(key)
-        return self._observations(timestep), state
+        state, _ = self.env.reset(key)
+        return self.get_obs(state), state
 
     def step(
         self,
@@ -158,12 +158,12 @@ class MultiAgentEnv:
         infos = {
             "terminated": timestep.terminated,
             "truncated": timestep.truncated,
-            "diverged": timestep.outcome.diverged,
-            "train_loss": timestep.outcome.train_loss,
-            "reward_loss": timestep.outcome.reward_loss,
-            "reward_accuracy": timestep.outcome.reward_accuracy,
+            "diverged": state.outcome.diverged,
+            "train_loss": state.outcome.train_loss,
+            "reward_loss": state.outcome.reward_loss,
+            "reward_accuracy": state.outcome.reward_accuracy,
         }
-        return self._observations(timestep), state, rewards, dones, infos
+        return self.get_obs(state), state, rewards, dones, infos
 
     def get_obs(self, state: EnvState) -> dict[str, Array]:
         """What every agent sees now."""
@@ -175,10 +175,6 @@ class MultiAgentEnv:
         if self.actions.num_actions is None:
             raise ValueError("real-valued actions have no list of available ones.")
         return {agent: jnp.ones(self.actions.num_actions) for agent in self.agents}
-
-    def _observations(self, timestep: TimeStep) -> dict[str, Array]:
-        features = timestep.observation.features
-        return {agent: features[i] for i, agent in enumerate(self.agents)}
 
     def _check(self, agent: str) -> None:
         if agent not in self.agents:

@@ -75,7 +75,7 @@ def run_training(
     dataset = env.training.family.dataset
     num_shown = min(env.num_reward or dataset.count(dataset.test), dataset.count(dataset.test))
     env = env.for_evaluation()
-    state, timestep = env.reset(jax.random.fold_in(key, 0), initial_rate)
+    state, _ = env.reset(jax.random.fold_in(key, 0), initial_rate)
     policy_key = jax.random.fold_in(key, 1)
 
     def shown(state: EnvState) -> dict[str, Array]:
@@ -89,15 +89,16 @@ def run_training(
         return {name: jnp.where(state.outcome.diverged, jnp.nan, x) for name, x in point.items()}
 
     def decide(carry, number):
-        state, memory, observation = carry
-        memory, decision = policy.act(memory, observation, jax.random.fold_in(policy_key, number))
-        state, timestep = env.step(state, decision)
-        seen = timestep.observation
-        return (state, memory, seen), (shown(state), seen.rates, seen.forgetting)
+        state, memory = carry
+        step_key = jax.random.fold_in(policy_key, number)
+        memory, decision = policy.act(memory, state.observation, step_key)
+        state, _ = env.step(state, decision)
+        seen = state.observation
+        return (state, memory), (shown(state), seen.rates, seen.forgetting)
 
-    memory, first = policy.init(timestep.observation), shown(state)
-    (state, _, _), (points, rates, forgetting) = jax.lax.scan(
-        decide, (state, memory, timestep.observation), jnp.arange(env.num_decisions)
+    memory, first = policy.init(state.observation), shown(state)
+    (state, _), (points, rates, forgetting) = jax.lax.scan(
+        decide, (state, memory), jnp.arange(env.num_decisions)
     )
     final_loss, final_accuracy = env.training.evaluate(
         state.inner, dataset.test, dataset.count(dataset.test), chunk

@@ -52,6 +52,9 @@ class Plan:
       num_marks: about so many times the report split is looked at on the way.
       mark_examples: of the report split, its first ones, per mark.
       chunk: examples per pass in evaluations, to bound the memory.
+
+    Raises:
+      ValueError: one of them is below 1.
     """
 
     total_steps: int
@@ -59,11 +62,10 @@ class Plan:
     mark_examples: int = 256
     chunk: int = 1000
 
-    @classmethod
-    def of(cls, training: Training, total_steps: int) -> "Plan":
-        """Marks that cost a tenth of the steps at most: a step is counted as three passes forward."""
-        examples = math.ceil(0.1 * 3 * training.batch_size * total_steps / 30)
-        return cls(total_steps, mark_examples=min(max(examples, 16), 2000))
+    def __post_init__(self):
+        for name, count in dataclasses.asdict(self).items():
+            if count < 1:
+                raise ValueError(f"`{name}` must be at least 1; got {count}.")
 
     @property
     def segment(self) -> int:
@@ -75,6 +77,12 @@ class Plan:
         """Steps taken at every mark, 0 first."""
         inner = np.arange(0, self.total_steps, self.segment)
         return np.append(inner, self.total_steps)
+
+
+def plan_of(training: Training, total_steps: int) -> Plan:
+    """A plan whose marks cost a tenth of the steps at most: a step is counted as three passes forward."""
+    examples = math.ceil(0.1 * 3 * training.batch_size * total_steps / 30)
+    return Plan(total_steps, mark_examples=min(max(examples, 16), 2000))
 
 
 @struct.dataclass

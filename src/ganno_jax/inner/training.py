@@ -38,7 +38,7 @@ from ganno_jax.tasks.task import Params, Task
 
 @struct.dataclass
 class Training:
-    """The rules by which trainings of a family advance; shared by all of them."""
+    """The rules by which trainings of a family advance; shared by all of them. Made by `create`, which checks."""
 
     family: TaskFamily
     optimizer: InnerOptimizer
@@ -216,11 +216,9 @@ class Training:
             with_last_step=self.example_features,
         )
         summary = self._summarize(walked.losses, walked.record, walked.state)
-        if self.example_features:
-            apart = len(indices) > 1
-            features = self._example_features(
-                *walked.last_step, chosen.rates[-1], indices[-1], apart
-            )
+        if walked.last_step is not None:
+            rates, apart = chosen.rates[-1], len(indices) > 1
+            features = self._example_features(*walked.last_step, rates, indices[-1], apart)
             summary = summary.replace(example_features=features)
         return walked.state, summary
 

@@ -1,9 +1,9 @@
 """Many steps in one loop, the last of which are measured. Knows no training, only how it takes a step."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
+from flax import struct
 from jaxtyping import Array, Int
 
 from ganno_jax.inner.hyperparameters import LayerHyperparameters
@@ -24,13 +24,14 @@ StepFn = Callable[
 ]
 
 
-class Walked(NamedTuple):
-    """What a window of steps leaves behind."""
+@struct.dataclass
+class Walk:
+    """What steps leave behind; what is None is not recorded."""
 
     state: InnerState
     losses: LossRecord
-    record: LayerRecord
-    last_step: tuple[InnerState, Params] | tuple[()]  # before it, and along which direction
+    record: LayerRecord | None = None
+    last_step: tuple[InnerState, Params] | None = None  # before it, and along which direction
 
 
 def walk(
@@ -42,7 +43,7 @@ def walk(
     num_measured: int,
     layers: LayerMap,
     with_last_step: bool,
-) -> Walked:
+) -> Walk:
     """Take one step per row; every loss is recorded, gradients and directions in the last `num_measured` steps.
 
     Args:
@@ -54,30 +55,26 @@ def walk(
       layers: of the parameters.
       with_last_step: whether the state before the last step and its direction are kept.
     """
+
+    def step(walked: Walk, inputs: tuple[LayerHyperparameters, Array]) -> tuple[Walk, None]:
+        state, metrics = step_fn(walked.state, *inputs)
+        record, last_step = walked.record, walked.last_step
+        if record is not None:
+            record = record_layers(record, metrics.gradient, metrics.direction, layers)
+        if last_step is not None:
+            last_step = (walked.state, metrics.direction)
+        return Walk(state, record_loss(walked.losses, metrics.loss), record, last_step), None
+
     num_bare = len(indices) - num_measured
-
-    def part(some: slice) -> LayerHyperparameters:
-        return jax.tree.map(lambda x: x[some], rows)
-
-    def bare(carry, inputs):
-        state, losses = carry
-        state, metrics = step_fn(state, *inputs)
-        return (state, record_loss(losses, metrics.loss)), None
-
-    def measured(carry, inputs):
-        before, losses, record = carry[:3]
-        state, metrics = step_fn(before, *inputs)
-        losses = record_loss(losses, metrics.loss)
-        gradient, direction = metrics.gradient, metrics.direction
-        record = record_layers(record, gradient, direction, layers)
-        last_step = (before, direction) if with_last_step else ()
-        return (state, losses, record, *last_step), None
-
-    carry = (state, empty_loss_record())
+    bare, measured = (
+        jax.tree.map(lambda x, some=some: x[some], (rows, indices))
+        for some in (slice(num_bare), slice(num_bare, None))
+    )
+    walked = Walk(state, empty_loss_record())
     if num_bare:
-        carry, _ = jax.lax.scan(bare, carry, (part(slice(num_bare)), indices[:num_bare]))
-    last_step = (state, state.params) if with_last_step else ()
-    carry = (*carry, empty_layer_record(state.params, layers), *last_step)
-    carry, _ = jax.lax.scan(measured, carry, (part(slice(num_bare, None)), indices[num_bare:]))
-    state, losses, record, *last_step = carry
-    return Walked(state, losses, record, tuple(last_step))
+        walked, _ = jax.lax.scan(step, walked, bare)
+    room = walked.replace(
+        record=empty_layer_record(state.params, layers),
+        last_step=(state, state.params) if with_last_step else None,
+    )
+    return jax.lax.scan(step, room, measured)[0]

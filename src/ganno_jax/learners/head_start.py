@@ -81,18 +81,20 @@ def _sweep(
     def share(env: Env, space: ActionSpace, keys: PRNGKeyArray, actions: Array) -> Sweep:
         def one(key: PRNGKeyArray, action: Array) -> Sweep:
             def decide(carry: Any, _: None):
-                state, timestep, alive = carry
-                observation = timestep.observation
+                state, alive = carry
+                observation = state.observation
                 rates = space.apply(
                     observation, jnp.broadcast_to(action, (env.num_layers, *action.shape))
                 )
                 state, timestep = env.step(state, rates)
                 reward = alive * jnp.mean(timestep.reward)
                 seen = observation.features, alive, reward
-                return (state, timestep, alive * (1.0 - timestep.terminated)), seen
+                return (state, alive * (1.0 - timestep.terminated)), seen
 
-            start = (*env.reset(key), jnp.ones(()))
-            _, (features, alive, rewards) = jax.lax.scan(decide, start, length=env.num_decisions)
+            start, _ = env.reset(key)
+            _, (features, alive, rewards) = jax.lax.scan(
+                decide, (start, jnp.ones(())), length=env.num_decisions
+            )
             return Sweep(features, alive, jnp.sum(rewards))
 
         return map_trainings(one, mapping, keys, actions)

@@ -112,24 +112,27 @@ class Ensemble:
     $\log \eta_l = \tfrac1M \sum_m \log \eta_l^{(m)}$
 
     What a single training of agents leaves to chance averages out (docs/notes/ablations.md).
+
+    Attributes:
+      members: given as several teams, kept as one whose arrays have a leading member axis.
+
+    Raises:
+      ValueError: there is no team, or their networks or action spaces are not of one kind.
     """
 
-    members: AgentPolicy  # every array with a leading member axis
+    members: AgentPolicy | Sequence[AgentPolicy]
 
-    @classmethod
-    def of(cls, members: Sequence[AgentPolicy]) -> "Ensemble":
-        """Put teams together.
-
-        Raises:
-          ValueError: there is none, or their networks or action spaces are not of one kind.
-        """
-        if not members:
+    def __post_init__(self):
+        if not isinstance(self.members, Sequence):  # JAX brings those that are together already
+            return
+        if not self.members:
             raise ValueError("an ensemble needs at least one member.")
-        if len({jax.tree.structure(member) for member in members}) > 1:
+        if len({jax.tree.structure(member) for member in self.members}) > 1:
             raise ValueError(
                 "the members of an ensemble must have networks and action spaces of one kind."
             )
-        return cls(jax.tree.map(lambda *leaves: jnp.stack(leaves), *members))
+        together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *self.members)
+        object.__setattr__(self, "members", together)
 
     @property
     def num_members(self) -> int:
@@ -211,7 +214,7 @@ Agents = TypeVar("Agents", AgentPolicy, Ensemble)
 
 def as_one(teams: Sequence[AgentPolicy]) -> AgentPolicy | Ensemble:
     """Teams as one policy: a single team as it is, several as an `Ensemble`, with its errors."""
-    return teams[0] if len(teams) == 1 else Ensemble.of(teams)
+    return teams[0] if len(teams) == 1 else Ensemble(teams)
 
 
 def to_distribution(actor: Actor, outputs: tuple[Array, Array | None]) -> Distribution:
@@ -235,7 +238,7 @@ def untrained(policy: Agents, key: PRNGKeyArray) -> Agents:
 def with_actions(policy: Agents, change: Callable[[Any], ActionSpace]) -> Agents:
     """The same agents with the action space that `change` makes of theirs, in every team."""
     if isinstance(policy, Ensemble):
-        return Ensemble.of([with_actions(member, change) for member in policy.split()])
+        return Ensemble([with_actions(member, change) for member in policy.split()])
     return policy.replace(actions=change(policy.actions))
 
 
@@ -249,7 +252,7 @@ def teams_of(policy: Any) -> list[AgentPolicy]:
 def at_rest(policy: AgentPolicy | Ensemble) -> AgentPolicy | Ensemble:
     """The same agents with actions that are exactly the neutral one, 0 or the factor 1: the base that they correct."""
     if isinstance(policy, Ensemble):
-        return Ensemble.of([at_rest(member) for member in policy.split()])
+        return Ensemble([at_rest(member) for member in policy.split()])
     params = jax.tree.map(jnp.zeros_like, policy.params)
     if policy.actions.num_actions is not None:
         chosen = jax.nn.one_hot(policy.actions.neutral, policy.actions.num_actions)

@@ -15,11 +15,6 @@ class Normalizer:
     mean: Float[Array, " feature"]
     second: Float[Array, " feature"]  # mean of squared differences from the mean
 
-    @classmethod
-    def create(cls, num_features: int) -> "Normalizer":
-        """The identity, until something was seen."""
-        return cls(jnp.zeros(()), jnp.zeros(num_features), jnp.ones(num_features))
-
     def __call__(self, x: Float[Array, "*batch feature"]) -> Float[Array, "*batch feature"]:
         """Zero mean and unit variance, clipped to [-5, 5].
 
@@ -56,6 +51,11 @@ class Normalizer:
         second = (1 - share) * self.second + share * batch_second
         second = second + share * (1 - share) * jnp.square(delta)
         return Normalizer(count, self.mean + share * delta, second)
+
+
+def empty_normalizer(num_features: int) -> Normalizer:
+    """The identity, until something was seen."""
+    return Normalizer(jnp.zeros(()), jnp.zeros(num_features), jnp.ones(num_features))
 
 
 def deviation_sums(

@@ -56,11 +56,6 @@ class OpenLoop:
         """The hyperparameters that the tables have."""
         return ("rates",) if self.forgetting is None else ("rates", "forgetting")
 
-    @classmethod
-    def of(cls, table: LayerHyperparameters) -> "OpenLoop":
-        """Replay all hyperparameters of a table `[row, layer]`."""
-        return cls(table.rates, table.forgetting)
-
     def init(self, observation: Observation) -> tuple[()]:
         """Nothing to remember: the position follows from the step."""
         return ()

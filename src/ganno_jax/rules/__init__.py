@@ -13,11 +13,11 @@ from ganno_jax.rules.decays import (
 from ganno_jax.rules.functions import RuleConfig
 from ganno_jax.rules.interpreter import interpret
 from ganno_jax.rules.language import BINARIES, MAX_STEPS, OPERANDS, UNARIES, check_table, pad_table
-from ganno_jax.rules.methods import Method, RandomSearch, RegularizedEvolution
+from ganno_jax.rules.methods import RegularizedEvolution, RuleMethod, UniformRules
 from ganno_jax.rules.named import RULES, SEARCH_FINDINGS
 from ganno_jax.rules.parsing import RuleError, parse, to_text
 from ganno_jax.rules.population import Child, make_fitness, sweep_population, train_population
-from ganno_jax.rules.search import SearchState, best_so_far, leaderboard
+from ganno_jax.rules.search import RuleSearchState, best_so_far, leaderboard
 from ganno_jax.rules.sign_rules import (
     add_sign,
     power_sign,
@@ -35,13 +35,13 @@ __all__ = [
     "SEARCH_FINDINGS",
     "UNARIES",
     "Child",
-    "Method",
-    "RandomSearch",
     "RegularizedEvolution",
     "Reinforce",
     "RuleConfig",
     "RuleError",
-    "SearchState",
+    "RuleMethod",
+    "RuleSearchState",
+    "UniformRules",
     "add_sign",
     "best_so_far",
     "canonical_table",

@@ -2,8 +2,8 @@
 
 A method is a frozen pytree of settings with three pure functions: `init(key)`,
 `propose(state, key)` and `learn(state, tables, rewards)`. It knows nothing of how a reward comes
-about; `search.py` does the asking. Random search and evolution, here, are the controls of the two that
-train a controller, in `written`.
+about; `search.py` does the asking. Uniform rules and evolution, here, are the controls of the two that
+train a writer of rules, in `written`.
 """
 
 from typing import Any, Protocol, runtime_checkable
@@ -22,7 +22,7 @@ Metrics = dict[str, Float[Array, ""]]
 
 
 @runtime_checkable
-class Method(Protocol):
+class RuleMethod(Protocol):
     """What `search.py` needs of a way to search."""
 
     @property
@@ -70,7 +70,7 @@ def random_tables(num_rules: int, num_steps: int, key: PRNGKeyArray) -> Tables:
 
 
 @struct.dataclass
-class RandomSearch:
+class UniformRules:
     """Uniform tokens, learning nothing."""
 
     num_steps: int = struct.field(pytree_node=False, default=2)

@@ -1,7 +1,7 @@
 """The search: propose rules, evaluate those not seen before, learn, remember.
 
 Proposals and learning are jitted; between them the host looks every rule up by its fingerprint, so
-that a rule is evaluated once however it is written. A search is a pytree, `SearchState`, and its
+that a rule is evaluated once however it is written. A search is a pytree, `RuleSearchState`, and its
 randomness a function of key and update number: a resumed search goes on as if it had not stopped.
 """
 
@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
 from ganno_jax.rules.canonical import canonical_table, canonical_text, fingerprints
 from ganno_jax.rules.language import ROW
-from ganno_jax.rules.methods import Method
+from ganno_jax.rules.methods import RuleMethod
 
 FitnessFn = Callable[[Int[Array, "rule step 5"], PRNGKeyArray], Float[Array, " rule"]]
 """Tables and a key to fitness: at least 0, higher is better, not finite for a dead rule."""
@@ -34,7 +34,7 @@ class Archive:
 
 
 @struct.dataclass
-class SearchState:
+class RuleSearchState:
     """All that a search is, between two updates."""
 
     method: Any
@@ -47,7 +47,7 @@ class SearchState:
     """Proposals that left their domain on the probe or ignored the gradient: reward 0, free."""
 
 
-def init(method: Method, budget: int, key: PRNGKeyArray) -> SearchState:
+def init(method: RuleMethod, budget: int, key: PRNGKeyArray) -> RuleSearchState:
     """A search that has not begun.
 
     Args:
@@ -67,7 +67,7 @@ def init(method: Method, budget: int, key: PRNGKeyArray) -> SearchState:
         fitness=np.zeros(capacity, np.float32),
         size=0,
     )
-    return SearchState(method.init(jax.random.fold_in(key, 0)), archive, 0, 0, 0, 0)
+    return RuleSearchState(method.init(jax.random.fold_in(key, 0)), archive, 0, 0, 0, 0)
 
 
 @jax.jit
@@ -81,13 +81,13 @@ def _learn(method, state, tables, rewards):
 
 
 def update(
-    method: Method,
-    state: SearchState,
+    method: RuleMethod,
+    state: RuleSearchState,
     fitness_fn: FitnessFn,
     key: PRNGKeyArray,
     *,
     chunk_size: int | None = None,
-) -> tuple[SearchState, dict[str, float]]:
+) -> tuple[RuleSearchState, dict[str, float]]:
     """One batch: propose, evaluate what is new, learn from all.
 
     Args:
@@ -132,7 +132,7 @@ def update(
     rewards = np.where(np.isfinite(fitness), fitness, 0.0).astype(np.float32)
     method_state, metrics = _learn(method, state.method, tables, jnp.asarray(rewards))
     num_hopeless = int((~hopeful).sum())
-    state = SearchState(
+    state = RuleSearchState(
         method=method_state,
         archive=archive,
         num_updates=state.num_updates + 1,
@@ -203,16 +203,16 @@ def remember(archive: Archive, hashes, tables, fitness) -> Archive:
 
 
 def run(
-    method: Method,
+    method: RuleMethod,
     fitness_fn: FitnessFn,
     key: PRNGKeyArray,
     *,
     budget: int,
-    state: SearchState | None = None,
+    state: RuleSearchState | None = None,
     max_updates: int | None = None,
     chunk_size: int | None = None,
-    on_update: Callable[[SearchState, dict[str, float]], None] | None = None,
-) -> SearchState:
+    on_update: Callable[[RuleSearchState, dict[str, float]], None] | None = None,
+) -> RuleSearchState:
     """Search until `budget` distinct rules are evaluated.
 
     Args:
@@ -237,14 +237,16 @@ def run(
     return state
 
 
-def best_so_far(state: SearchState, budget: int | None = None) -> Float[np.ndarray, " evaluation"]:
+def best_so_far(
+    state: RuleSearchState, budget: int | None = None
+) -> Float[np.ndarray, " evaluation"]:
     """The best fitness after each evaluation, dead rules as 0, up to the budget."""
     size = min(state.archive.size, budget or state.archive.size)
     return np.maximum.accumulate(np.maximum(state.archive.fitness[:size], 0.0))
 
 
 def leaderboard(
-    state: SearchState, top: int = 10, budget: int | None = None
+    state: RuleSearchState, top: int = 10, budget: int | None = None
 ) -> list[dict[str, Any]]:
     """The best living rules among the first `budget` evaluations, one record each, best first.
 

@@ -1,4 +1,4 @@
-"""Ways to search whose rules an LSTM controller writes: REINFORCE and PPO, methods as in `methods`."""
+"""Ways to search whose rules an LSTM writes: REINFORCE and PPO, methods as in `methods`."""
 
 from typing import Any
 
@@ -8,38 +8,38 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ganno_jax.rules import controller
-from ganno_jax.rules.controller import Controller
+from ganno_jax.rules import writer
 from ganno_jax.rules.methods import Metrics, Rewards, Tables
+from ganno_jax.rules.writer import RuleWriter
 
 LARGEST_ADVANTAGE = 3.0
 """Of `PPO`, in deviations of the batch's rewards."""
 
 
 @struct.dataclass
-class ControllerState:
-    """The controller, its optimizer and the moving average of the rewards."""
+class WriterState:
+    """The writer, its optimizer and the moving average of the rewards."""
 
-    controller: Controller
+    writer: RuleWriter
     opt_state: Any
     baseline: Float[Array, ""]
     num_updates: Int[Array, ""]
 
 
 class _Written:
-    """What methods share whose rules are written by the LSTM controller."""
+    """What methods share whose rules are written by an LSTM."""
 
     num_steps: int
     batch_size: int
     hidden: int
 
-    def init(self, key: PRNGKeyArray) -> ControllerState:
-        """A fresh controller, and no baseline yet."""
+    def init(self, key: PRNGKeyArray) -> WriterState:
+        """A fresh writer, and no baseline yet."""
         return _init(key, self.hidden)
 
-    def propose(self, state: ControllerState, key: PRNGKeyArray) -> Tables:
-        """Rules that the controller draws, token by token."""
-        return controller.sample(state.controller, self.batch_size, self.num_steps, key)
+    def propose(self, state: WriterState, key: PRNGKeyArray) -> Tables:
+        """Rules that the writer draws, token by token."""
+        return writer.sample(state.writer, self.batch_size, self.num_steps, key)
 
 
 @struct.dataclass
@@ -56,12 +56,12 @@ class Reinforce(_Written):
     hidden: int = struct.field(pytree_node=False, default=150)
 
     def learn(
-        self, state: ControllerState, tables: Tables, rewards: Rewards
-    ) -> tuple[ControllerState, Metrics]:
-        """One gradient step of the controller.
+        self, state: WriterState, tables: Tables, rewards: Rewards
+    ) -> tuple[WriterState, Metrics]:
+        """One gradient step of the writer.
 
         Args:
-          state: of the controller that wrote the rules.
+          state: of the network that wrote the rules.
           tables: the rules.
           rewards: of each, finite.
 
@@ -70,10 +70,10 @@ class Reinforce(_Written):
         """
         baseline, advantages = _compared(state, rewards, self.baseline_decay)
         grads, entropy = jax.grad(reinforce_loss, has_aux=True)(
-            state.controller, tables, advantages, self.entropy_weight
+            state.writer, tables, advantages, self.entropy_weight
         )
-        new, opt_state = _apply(state.controller, state.opt_state, grads, self.learning_rate)
-        state = ControllerState(new, opt_state, baseline, state.num_updates + 1)
+        new, opt_state = _apply(state.writer, state.opt_state, grads, self.learning_rate)
+        state = WriterState(new, opt_state, baseline, state.num_updates + 1)
         return state, {"baseline": baseline, "entropy": entropy}
 
 
@@ -92,12 +92,12 @@ class PPO(_Written):
     hidden: int = struct.field(pytree_node=False, default=150)
 
     def learn(
-        self, state: ControllerState, tables: Tables, rewards: Rewards
-    ) -> tuple[ControllerState, Metrics]:
-        """`num_epochs` gradient steps of the controller on the same rules.
+        self, state: WriterState, tables: Tables, rewards: Rewards
+    ) -> tuple[WriterState, Metrics]:
+        """`num_epochs` gradient steps of the writer on the same rules.
 
         Args:
-          state: of the controller that wrote the rules.
+          state: of the network that wrote the rules.
           tables: the rules.
           rewards: of each, finite.
 
@@ -107,7 +107,7 @@ class PPO(_Written):
         """
         baseline, advantages = _compared(state, rewards, self.baseline_decay)
         advantages = scaled_advantages(advantages, rewards)
-        old_log_probs = controller.choices(state.controller, tables).log_probs
+        old_log_probs = writer.choices(state.writer, tables).log_probs
 
         def epoch(carry, _):
             grads, entropy = jax.grad(ppo_loss, has_aux=True)(
@@ -116,9 +116,9 @@ class PPO(_Written):
             return _apply(*carry, grads, self.learning_rate), entropy
 
         (new, opt_state), entropy = jax.lax.scan(
-            epoch, (state.controller, state.opt_state), length=self.num_epochs
+            epoch, (state.writer, state.opt_state), length=self.num_epochs
         )
-        state = ControllerState(new, opt_state, baseline, state.num_updates + 1)
+        state = WriterState(new, opt_state, baseline, state.num_updates + 1)
         return state, {"baseline": baseline, "entropy": entropy[0]}
 
 
@@ -133,23 +133,23 @@ def scaled_advantages(advantages: Rewards, rewards: Rewards) -> Rewards:
 
 
 def reinforce_loss(
-    params: Controller, tables: Tables, advantages: Rewards, entropy_weight: float | Array
+    params: RuleWriter, tables: Tables, advantages: Rewards, entropy_weight: float | Array
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The loss whose gradient is the policy gradient, and the mean entropy per token.
 
     Args:
-      params: of the controller.
+      params: of the writer.
       tables: rules that it wrote.
       advantages: of each, rewards less the baseline.
       entropy_weight: in units of a reward per nat.
     """
-    seen = controller.choices(params, tables)
+    seen = writer.choices(params, tables)
     gain = jnp.mean(advantages * seen.log_probs.sum(axis=1))
     return -gain - entropy_weight * seen.entropy.mean(), seen.entropy.mean()
 
 
 def ppo_loss(
-    params: Controller,
+    params: RuleWriter,
     tables: Tables,
     advantages: Rewards,
     old_log_probs: Float[Array, "rule position"],
@@ -159,14 +159,14 @@ def ppo_loss(
     """The clipped surrogate, one ratio per token, summed over a rule; and the mean entropy.
 
     Args:
-      params: of the controller.
+      params: of the writer.
       tables: rules that it wrote before these steps.
       advantages: of each.
       old_log_probs: of its tokens, in nats, before these steps.
       clip: how far from 1 a ratio may be, in (0, 1).
       entropy_weight: in units of an advantage per nat.
     """
-    seen = controller.choices(params, tables)
+    seen = writer.choices(params, tables)
     ratio = jnp.exp(seen.log_probs - old_log_probs)
     gain = advantages[:, None] * ratio
     clipped = advantages[:, None] * jnp.clip(ratio, 1.0 - clip, 1.0 + clip)
@@ -174,15 +174,13 @@ def ppo_loss(
     return -surrogate - entropy_weight * seen.entropy.mean(), seen.entropy.mean()
 
 
-def _init(key: PRNGKeyArray, hidden: int) -> ControllerState:
-    params = controller.init(key, hidden)
-    return ControllerState(
-        params, optax.scale_by_adam().init(params), jnp.float32(0.0), jnp.int32(0)
-    )
+def _init(key: PRNGKeyArray, hidden: int) -> WriterState:
+    params = writer.init(key, hidden)
+    return WriterState(params, optax.scale_by_adam().init(params), jnp.float32(0.0), jnp.int32(0))
 
 
 def _compared(
-    state: ControllerState, rewards: Rewards, decay: float | Array
+    state: WriterState, rewards: Rewards, decay: float | Array
 ) -> tuple[Float[Array, ""], Rewards]:
     """The moving average with these rewards, and their excess over the one before; of the first ones over their own."""
     is_first = state.num_updates == 0
@@ -191,6 +189,6 @@ def _compared(
     return baseline, rewards - jnp.where(is_first, baseline, state.baseline)
 
 
-def _apply(params: Controller, opt_state: Any, grads: Controller, learning_rate: float | Array):
+def _apply(params: RuleWriter, opt_state: Any, grads: RuleWriter, learning_rate: float | Array):
     direction, opt_state = optax.scale_by_adam().update(grads, opt_state)
     return jax.tree.map(lambda p, d: p - learning_rate * d, params, direction), opt_state

@@ -43,7 +43,7 @@ from ganno_jax.learners.evolution.estimate import (
 from ganno_jax.learners.evolution.rollout import Unroll, unroll
 from ganno_jax.policies.agents import AgentPolicy, init_actor, shown_features
 from ganno_jax.policies.networks import Actor, empty_memory
-from ganno_jax.policies.normalizer import Normalizer
+from ganno_jax.policies.normalizer import Normalizer, empty_normalizer
 
 
 @struct.dataclass
@@ -60,7 +60,10 @@ class EvolutionState:
 
 @struct.dataclass
 class Evolution:
-    """The learner: envs of one or several architectures, agents shared by all of them."""
+    """The learner: envs of one or several architectures, agents shared by all of them.
+
+    Made by `create`, which checks.
+    """
 
     envs: tuple[Env, ...]
     actions: ActionSpace
@@ -122,7 +125,7 @@ class Evolution:
         state = EvolutionState(
             params=params,
             optimizer_state=optax.scale_by_adam().init(params),
-            normalizer=Normalizer.create(len(FEATURES)),
+            normalizer=empty_normalizer(len(FEATURES)),
             unrolls=None,
             update=jnp.zeros((), jnp.int32),
             key=run_key,
@@ -248,14 +251,11 @@ def _fresh(learner: Evolution, state: EvolutionState, number: int, num_devices: 
     env, pairs = learner.envs[number], learner.config.num_pairs // num_devices
     key = jax.random.fold_in(jax.random.fold_in(state.key, 2 * state.update + 1), number)
     keys = jax.random.split(key, learner.config.num_members)
-    members = map_trainings(env.reset, learner.mapping, keys)
-    env_state, timestep = jax.tree.map(
-        lambda x: jnp.tile(x, (2 * pairs, *[1] * (x.ndim - 1))), members
-    )
+    members, _ = map_trainings(env.reset, learner.mapping, keys)
+    env_state = jax.tree.map(lambda x: jnp.tile(x, (2 * pairs, *[1] * (x.ndim - 1))), members)
     rows = 2 * pairs * learner.config.num_members
     return Unroll(
         env=env_state,
-        timestep=timestep,
         memory=empty_memory(learner.actor, rows, env.num_layers),
         alive=jnp.ones(rows, bool),
         perturbation=jax.tree.map(lambda x: jnp.zeros((pairs, *x.shape)), state.params),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
-from ganno_jax.env.environment import Env, EnvState, TimeStep
+from ganno_jax.env.environment import Env, EnvState
 from ganno_jax.env.features import FEATURES
 from ganno_jax.env.mapping import Mapping, advance_trainings
 from ganno_jax.policies.agents import AgentPolicy
@@ -20,7 +20,6 @@ class Unroll:
     """The trainings of one env between two updates. Rows are pairs, each first with +, then with -, and members."""
 
     env: EnvState
-    timestep: TimeStep
     memory: Float[Array, "row layer hidden"]
     alive: Bool[Array, " row"]
     perturbation: Any  # of the weights, over the episode so far: [pair, ...]
@@ -59,16 +58,14 @@ def unroll(
 
     def decide(carry: Any, _: None):
         u, returns, sums = carry
-        observation = u.timestep.observation
+        observation = u.env.observation
         acting = jax.vmap(jax.vmap(act, (None, 0, 0)))
         memory, rates = by_row(acting(candidates, *by_candidate((u.memory, observation))))
         state, timestep = advance_trainings(env.step, mapping, u.env, rates)
         counts = (u.alive[:, None] & observation.mask).astype(jnp.float32)
         seen = deviation_sums(observation.features, policy.normalizer.mean, counts)
         returns += u.alive * jnp.mean(timestep.reward, axis=-1)
-        after = u.replace(
-            env=state, timestep=timestep, memory=memory, alive=u.alive & ~timestep.terminated
-        )
+        after = u.replace(env=state, memory=memory, alive=u.alive & ~timestep.terminated)
         return (after, returns, jax.tree.map(jnp.add, sums, seen)), None
 
     zeros = deviation_sums(

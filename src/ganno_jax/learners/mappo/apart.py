@@ -15,14 +15,14 @@ from jaxtyping import Array, Float
 
 from ganno_jax.env.mesh import AXIS
 from ganno_jax.learners import carried
-from ganno_jax.learners.mappo.batch import Batch
-from ganno_jax.learners.mappo.learner import MAPPO, experience, learn_from
+from ganno_jax.learners.mappo.experience import Experience
+from ganno_jax.learners.mappo.learner import MAPPO, gather, learn_from
 from ganno_jax.learners.mappo.rollout import Rollout
 from ganno_jax.learners.mappo.state import LearnerState
 from ganno_jax.learners.training import with_finite
 
 
-class Updates:
+class UpdatesApart:
     """Compiled updates: `updates(state)` is the state after one more, and its metrics with `finite`."""
 
     def __init__(self, learner: MAPPO, state: LearnerState, mesh: Mesh):
@@ -39,34 +39,36 @@ class Updates:
         on_mesh = partial(jax.shard_map, mesh=mesh, check_vma=False)
 
         def gathering(number: int) -> Any:
-            function = partial(experience, number=number, num_devices=mesh.size)
-            return on_mesh(function, in_specs=(whole, specs), out_specs=(split, _batch_specs()))
+            function = partial(gather, number=number, num_devices=mesh.size)
+            return on_mesh(
+                function, in_specs=(whole, specs), out_specs=(split, _experience_specs())
+            )
 
-        def learn(learner: MAPPO, state: LearnerState, ends: Any, batches: Any):
+        def learn(learner: MAPPO, state: LearnerState, ends: Any, experiences: Any):
             function = partial(learn_from, num_devices=mesh.size)
             state, metrics = on_mesh(
                 function,
-                in_specs=(whole, specs, split, (_batch_specs(),) * len(learner.envs)),
+                in_specs=(whole, specs, split, (_experience_specs(),) * len(learner.envs)),
                 out_specs=(specs, whole),
-            )(learner, state, ends, batches)
+            )(learner, state, ends, experiences)
             return state, with_finite(learner, state, metrics)
 
-        gather = [jax.jit(gathering(number)) for number in range(len(learner.envs))]
+        gathers = [jax.jit(gathering(number)) for number in range(len(learner.envs))]
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # compiled while the next is traced
-            compiled = [pool.submit(f.lower(learner, state).compile) for f in gather]
-            shapes = [jax.eval_shape(function, learner, state) for function in gather]
-            ends, batches = zip(*shapes, strict=True)
-            learning = jax.jit(learn).lower(learner, state, ends, batches).compile()
+            compiled = [pool.submit(f.lower(learner, state).compile) for f in gathers]
+            shapes = [jax.eval_shape(function, learner, state) for function in gathers]
+            ends, experiences = zip(*shapes, strict=True)
+            learning = jax.jit(learn).lower(learner, state, ends, experiences).compile()
             self._gather, self._learn = [program.result() for program in compiled], learning
 
     def __call__(self, state: LearnerState) -> tuple[LearnerState, dict[str, Float[Array, ""]]]:
         gathered = [program(self._learner, state) for program in self._gather]
-        ends, batches = zip(*gathered, strict=True)
-        return self._learn(self._learner, state, ends, batches)
+        ends, experiences = zip(*gathered, strict=True)
+        return self._learn(self._learner, state, ends, experiences)
 
 
-def _batch_specs() -> Batch:
+def _experience_specs() -> Experience:
     """How experience is split: what has a time axis by its second axis, the rest by its first."""
     first, second = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
     rollout = Rollout(second, last_value=first, actor_memory=first, critic_memory=first)
-    return Batch(rollout, advantage=second, target=second, weight=second)
+    return Experience(rollout, advantage=second, target=second, weight=second)

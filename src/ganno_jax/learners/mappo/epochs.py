@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ganno_jax.env.mesh import AXIS
 from ganno_jax.learners.mappo.baseline import Baseline
-from ganno_jax.learners.mappo.batch import Batch
 from ganno_jax.learners.mappo.config import MAPPOConfig
+from ganno_jax.learners.mappo.experience import Experience
 from ganno_jax.learners.mappo.losses import (
     approximate_kl,
     clipped_policy_loss,
@@ -71,7 +71,7 @@ def gradient_step(
     policy: AgentPolicy,
     baseline: Baseline,
     learned: Learned,
-    batch: Batch,
+    minibatch: Experience,
     learning_rate: Float[Array, ""],
 ) -> tuple[Learned, dict[str, Float[Array, ""]]]:
     """One gradient step, skipped once the policy has moved too far from the one that acted.
@@ -81,10 +81,10 @@ def gradient_step(
       policy: that acted; its weights are not read.
       baseline: likewise.
       learned: so far.
-      batch: the minibatch.
+      minibatch: experience of some trainings, `[time, env, layer]`.
       learning_rate: of agents and critic.
     """
-    loss = partial(loss_sums, config, policy, baseline, batch)
+    loss = partial(loss_sums, config, policy, baseline, minibatch)
     gradient, sums = jax.grad(loss, has_aux=True)(learned.params)
     gradient, sums = jax.lax.psum((gradient, sums), AXIS)
     count = jnp.maximum(sums.pop("count"), 1.0)
@@ -106,7 +106,11 @@ def gradient_step(
 
 
 def loss_sums(
-    config: MAPPOConfig, policy: AgentPolicy, baseline: Baseline, batch: Batch, params: Params
+    config: MAPPOConfig,
+    policy: AgentPolicy,
+    baseline: Baseline,
+    minibatch: Experience,
+    params: Params,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Weighted sum of the losses of a minibatch, with those of metrics and of the weights, `count`.
 
@@ -116,28 +120,28 @@ def loss_sums(
       config: the range of the clipped ratio, and the weight of the entropy.
       policy: the agents, for everything but their weights.
       baseline: the critic, likewise.
-      batch: `[time, env, layer]`.
+      minibatch: experience of some trainings.
       params: weights of "actor" and, where there is a critic, "critic".
     """
-    t = batch.rollout.trajectory
+    t = minibatch.rollout.trajectory
     features = policy.prepare(t.features)
-    outputs = unroll(policy.actor, params["actor"], batch.rollout.actor_memory, features)
+    outputs = unroll(policy.actor, params["actor"], minibatch.rollout.actor_memory, features)
     distribution = to_distribution(policy.actor, outputs)
-    log_ratio = jnp.where(batch.weight > 0, distribution.log_prob(t.action) - t.log_prob, 0.0)
+    log_ratio = jnp.where(minibatch.weight > 0, distribution.log_prob(t.action) - t.log_prob, 0.0)
     terms = {
-        "policy_loss": clipped_policy_loss(log_ratio, batch.advantage, config.clip),
+        "policy_loss": clipped_policy_loss(log_ratio, minibatch.advantage, config.clip),
         "entropy": distribution.entropy() * jnp.ones_like(log_ratio),
         "kl": approximate_kl(log_ratio),
         "clipped": (jnp.abs(jnp.exp(log_ratio) - 1) > config.clip).astype(jnp.float32),
     }
     if "critic" in params:
         critic = baseline.replace(params=params["critic"])
-        value = critic.unroll(batch.rollout.critic_memory, features, t.mask)
-        target = baseline.normalized(batch.target)
+        value = critic.unroll(minibatch.rollout.critic_memory, features, t.mask)
+        target = baseline.normalized(minibatch.target)
         terms["value_loss"] = clipped_value_loss(value, t.value, target, 1.0)
-    sums = {name: jnp.sum(term * batch.weight) for name, term in terms.items()}
+    sums = {name: jnp.sum(term * minibatch.weight) for name, term in terms.items()}
     loss = sums["policy_loss"] - config.entropy_coefficient * sums["entropy"]
-    return loss + sums.get("value_loss", 0.0), sums | {"count": jnp.sum(batch.weight)}
+    return loss + sums.get("value_loss", 0.0), sums | {"count": jnp.sum(minibatch.weight)}
 
 
 def quieten(params: Any, fall: Float[Array, ""] | float) -> Any:

@@ -24,16 +24,6 @@ from ganno_jax.env.mesh import AXIS, to_mesh
 from ganno_jax.learners import carried
 from ganno_jax.learners.mappo import config as settings
 from ganno_jax.learners.mappo.baseline import Baseline
-from ganno_jax.learners.mappo.batch import (
-    Batch,
-    experience_metrics,
-    join,
-    judge,
-    normalize_advantages,
-    over_envs,
-    with_features,
-    with_targets,
-)
 from ganno_jax.learners.mappo.config import MAPPOConfig
 from ganno_jax.learners.mappo.epochs import (
     Learned,
@@ -42,16 +32,29 @@ from ganno_jax.learners.mappo.epochs import (
     optimizer,
     quieten,
 )
+from ganno_jax.learners.mappo.experience import (
+    Experience,
+    experience_metrics,
+    join,
+    judge,
+    normalize_advantages,
+    over_envs,
+    with_features,
+    with_targets,
+)
 from ganno_jax.learners.mappo.rollout import RolloutState, collect, pad_layers, start
 from ganno_jax.learners.mappo.state import LearnerState
 from ganno_jax.policies.agents import AgentPolicy, init_actor, shown_features
 from ganno_jax.policies.networks import Actor, Critic, empty_memory
-from ganno_jax.policies.normalizer import Normalizer
+from ganno_jax.policies.normalizer import empty_normalizer
 
 
 @struct.dataclass
 class MAPPO:
-    """The learner: envs of one or several architectures, agents shared by all of them."""
+    """The learner: envs of one or several architectures, agents shared by all of them.
+
+    Made by `create`, which checks.
+    """
 
     envs: tuple[Env, ...]
     actions: ActionSpace
@@ -139,8 +142,8 @@ class MAPPO:
         state = LearnerState(
             params=params,
             optimizer_state={name: init(weights) for name, weights in params.items()},
-            normalizer=Normalizer.create(num_features),
-            value_normalizer=None if self.critic is None else Normalizer.create(1),
+            normalizer=empty_normalizer(num_features),
+            value_normalizer=None if self.critic is None else empty_normalizer(1),
             rollouts=None,
             update=jnp.zeros((), jnp.int32),
             key=run_key,
@@ -181,13 +184,13 @@ class MAPPO:
 def _update(learner: MAPPO, state: LearnerState, num_devices: int):
     """One update on one device's share of the trainings."""
     numbers = range(len(learner.envs))
-    ends, batches = zip(*[experience(learner, state, n, num_devices) for n in numbers], strict=True)
-    return learn_from(learner, state, ends, batches, num_devices)
+    ends, experiences = zip(*[gather(learner, state, n, num_devices) for n in numbers], strict=True)
+    return learn_from(learner, state, ends, experiences, num_devices)
 
 
-def experience(
+def gather(
     learner: MAPPO, state: LearnerState, number: int, num_devices: int
-) -> tuple[RolloutState, Batch]:
+) -> tuple[RolloutState, Experience]:
     """Agents act in one env, on one device's share of its trainings, and are told what it was worth.
 
     Args:
@@ -220,7 +223,7 @@ def learn_from(
     learner: MAPPO,
     state: LearnerState,
     ends: Sequence[RolloutState],
-    batches: Sequence[Batch],
+    experiences: Sequence[Experience],
     num_devices: int,
 ) -> tuple[LearnerState, dict[str, Array]]:
     """The state after some passes over the experience, on one device's share of it, and metrics.
@@ -229,11 +232,11 @@ def learn_from(
       learner: what is shared by all updates.
       state: of the learner, by which the experience was made.
       ends: trainings as they stand, by env.
-      batches: experience, by env.
+      experiences: experience, by env.
       num_devices: that share the trainings.
     """
     config, policy, baseline = learner.config, learner.policy(state), learner.baseline(state)
-    batch = join(batches)
+    experience = join(experiences)
 
     # In minibatches, at a rate that falls to zero over the planned updates.
     learning_rate = config.learning_rate * jnp.clip(1 - state.update / config.num_updates, 0.0, 1.0)
@@ -244,7 +247,7 @@ def learn_from(
         )
 
         def minibatch(learned: Learned, chosen: Array):
-            part = over_envs(lambda x, axis: jnp.take(x, chosen, axis=axis), batch)
+            part = over_envs(lambda x, axis: jnp.take(x, chosen, axis=axis), experience)
             return gradient_step(config, policy, baseline, learned, part, learning_rate)
 
         return jax.lax.scan(minibatch, learned, order)
@@ -258,13 +261,13 @@ def learn_from(
     new = LearnerState(
         params=quieten(after.params, config.noise_fall / config.num_updates),
         optimizer_state=after.optimizer_state,
-        normalizer=with_features(state.normalizer, batch),
-        value_normalizer=None if values is None else with_targets(values, batch),
+        normalizer=with_features(state.normalizer, experience),
+        value_normalizer=None if values is None else with_targets(values, experience),
         rollouts=tuple(ends) if learner.continues else None,
         update=state.update + 1,
         key=state.key,
     )
-    return new, {name: jnp.mean(x) for name, x in steps.items()} | experience_metrics(batch)
+    return new, {name: jnp.mean(x) for name, x in steps.items()} | experience_metrics(experience)
 
 
 def _begin(learner: MAPPO, state: LearnerState, number: int, num_devices: int) -> RolloutState:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ganno_jax.env.environment import Env, EnvState, TimeStep
+from ganno_jax.env.environment import Env, EnvState
 from ganno_jax.env.mapping import Mapping, advance_trainings, map_trainings
 from ganno_jax.learners.mappo.baseline import Baseline
 from ganno_jax.policies.agents import AgentPolicy
@@ -35,7 +35,6 @@ class RolloutState:
     """A batch of trainings between two rollouts, with the agents' memories."""
 
     env: EnvState
-    timestep: TimeStep
     actor_memory: Float[Array, "env layer hidden"]
     critic_memory: Float[Array, "env layer hidden"]
     alive: Bool[Array, " env"]
@@ -63,11 +62,10 @@ def start(
       mapping: how the trainings are batched.
       keys: one per training.
     """
-    state, timestep = map_trainings(env.reset, mapping, keys)
+    state, _ = map_trainings(env.reset, mapping, keys)
     shape = (keys.shape[0], env.num_layers)
     return RolloutState(
         env=state,
-        timestep=timestep,
         actor_memory=empty_memory(policy.actor, *shape),
         critic_memory=baseline.init(*shape),
         alive=jnp.ones(keys.shape[0], bool),
@@ -112,7 +110,7 @@ def collect(
 
     def one_decision(carry, number: Int[Array, ""]):
         state, noise = carry
-        observation = state.timestep.observation
+        observation = state.env.observation
         step_keys = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
         actor_memory, noise, action, log_prob, decision = jax.vmap(decide, (0, 0, 0, None, 0))(
             state.actor_memory, observation, noise, number, step_keys
@@ -127,12 +125,11 @@ def collect(
             value=value,
             reward=timestep.reward,
             terminated=timestep.terminated,
-            diverged=timestep.outcome.diverged,
+            diverged=env_state.outcome.diverged,
             alive=state.alive,
         )
         state = RolloutState(
             env=env_state,
-            timestep=timestep,
             actor_memory=actor_memory,
             critic_memory=critic_memory,
             alive=state.alive & ~timestep.terminated,
@@ -144,7 +141,7 @@ def collect(
     shape = (keys.shape[0], env.num_layers)
     noise = jnp.zeros((*shape, numbers) if numbers > 1 else shape)
     (state, _), trajectory = jax.lax.scan(one_decision, (state, noise), jnp.arange(num_decisions))
-    _, last_value = evaluate(state.critic_memory, state.timestep.observation)
+    _, last_value = evaluate(state.critic_memory, state.env.observation)
     return state, Rollout(trajectory, last_value, *memories)
 
 

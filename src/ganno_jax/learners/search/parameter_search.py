@@ -74,45 +74,42 @@ class SearchState:
 
 @struct.dataclass
 class ParameterSearch:
-    """A strategy, and the trainings on which it judges parameter vectors."""
+    """A strategy, and the trainings on which it judges parameter vectors.
+
+    Attributes:
+      env: the trainings; its reward is not used.
+      strategy: `REPS`, `CMAES` or `RandomSearch`.
+      policy_fn: from a parameter vector to a policy, such as `StepSizePolicy`.
+      num_samples: parameter vectors of an iteration, >= 4.
+      num_tasks: of an iteration, >= 1; all vectors meet the same ones.
+      fewest_decisions: if run lengths vary: each task's is uniform from there to the env's `num_decisions`.
+      num_judged: how many training examples the loss E is taken over at most; all of the task's by default.
+      mapping: over trainings, see `map_trainings`.
+
+    Raises:
+      ValueError: a count that cannot work.
+    """
 
     env: Env
     strategy: Strategy
-    policy_fn: PolicyFn = struct.field(pytree_node=False)  # from a parameter vector to a policy
-    num_samples: int = struct.field(pytree_node=False, default=64)  # parameter vectors each time
-    num_tasks: int = struct.field(pytree_node=False, default=8)  # all vectors meet the same ones
+    policy_fn: PolicyFn = struct.field(pytree_node=False)
+    num_samples: int = struct.field(pytree_node=False, default=64)
+    num_tasks: int = struct.field(pytree_node=False, default=8)
     fewest_decisions: int | None = struct.field(pytree_node=False, default=None)
     num_judged: int | None = struct.field(pytree_node=False, default=None)
     mapping: Mapping = struct.field(pytree_node=False, default="vmap")
 
-    @classmethod
-    def create(
-        cls, env: Env, strategy: Strategy, policy_fn: PolicyFn, **counts: Any
-    ) -> "ParameterSearch":
-        """Check the settings.
-
-        Args:
-          env: the trainings; its reward is not used.
-          strategy: `REPS`, `CMAES` or `RandomSearch`.
-          policy_fn: such as `StepSizePolicy`.
-          **counts: `num_samples` and `num_tasks` per iteration; `fewest_decisions`, if run lengths vary: each task's
-            is uniform from there to the env's `num_decisions`; `num_judged`, how many training examples the loss E
-            is taken over at most, all of the task's by default; `mapping` over trainings.
-
-        Raises:
-          ValueError: a count that cannot work.
-        """
-        search = cls(env, strategy, policy_fn, **counts)
-        if search.num_samples < 4:
-            raise ValueError(f"`num_samples` must be at least 4; got {search.num_samples}.")
-        if search.num_tasks < 1:
-            raise ValueError(f"`num_tasks` must be at least 1; got {search.num_tasks}.")
-        fewest = search.fewest_decisions
-        if fewest is not None and not 1 <= fewest <= env.num_decisions:
+    def __post_init__(self):
+        # Static numbers alone, which are numbers whatever JAX puts in the place of arrays.
+        if self.num_samples < 4:
+            raise ValueError(f"`num_samples` must be at least 4; got {self.num_samples}.")
+        if self.num_tasks < 1:
+            raise ValueError(f"`num_tasks` must be at least 1; got {self.num_tasks}.")
+        fewest, most = self.fewest_decisions, self.env.num_decisions
+        if fewest is not None and not 1 <= fewest <= most:
             raise ValueError(
-                f"`fewest_decisions` must be between 1 and the env's {env.num_decisions}; got {fewest}."
+                f"`fewest_decisions` must be between 1 and the env's {most}; got {fewest}."
             )
-        return search
 
     def init(self, key: PRNGKeyArray) -> SearchState:
         """Nothing tried."""
@@ -230,18 +227,18 @@ def training_return(
     env_key, policy_key, length_key = (jax.random.fold_in(key, n) for n in range(3))
     fewest = env.num_decisions if problem.fewest_decisions is None else problem.fewest_decisions
     length = jax.random.randint(length_key, (), fewest, env.num_decisions + 1)
-    state, timestep = env.reset(env_key)
+    state, _ = env.reset(env_key)
     first = task_loss(env.training, state.inner, problem.num_judged)
 
     def decide(carry, number):
-        state, memory, observation = carry
-        memory, rates = policy.act(memory, observation, jax.random.fold_in(policy_key, number))
-        state, timestep = env.step(state, jnp.where(number < length, rates, 0.0))
-        return (state, memory, timestep.observation), None
+        state, memory = carry
+        step_key = jax.random.fold_in(policy_key, number)
+        memory, rates = policy.act(memory, state.observation, step_key)
+        state, _ = env.step(state, jnp.where(number < length, rates, 0.0))
+        return (state, memory), None
 
-    memory = policy.init(timestep.observation)
-    carry = (state, memory, timestep.observation)
-    (state, _, _), _ = jax.lax.scan(decide, carry, jnp.arange(env.num_decisions))
+    carry = (state, policy.init(state.observation))
+    (state, _), _ = jax.lax.scan(decide, carry, jnp.arange(env.num_decisions))
     last = task_loss(env.training, state.inner, problem.num_judged)
     return log_decrease(first, last, length * env.interval, state.outcome.diverged)
 

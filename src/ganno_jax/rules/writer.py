@@ -1,4 +1,4 @@
-"""The controller: an LSTM that writes a rule token by token; the place fixes the kind of token."""
+"""An LSTM that writes a rule token by token; the place fixes the kind of token."""
 
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ VOCABULARY = int(_STARTS[-1] + NUM_BINARIES)
 
 
 @struct.dataclass
-class Controller:
+class RuleWriter:
     """Weights of a single-layer LSTM with a softmax per token, fed back as the next input."""
 
     embedding: Float[Array, "entry hidden"]
@@ -36,13 +36,13 @@ class Controller:
 
 
 class Choices(NamedTuple):
-    """What the controller thought of tables, summed or averaged over the batch by the caller."""
+    """What the writer thought of tables, summed or averaged over the batch by the caller."""
 
     log_probs: Float[Array, "rule position"]
     entropy: Float[Array, "rule position"]
 
 
-def init(key: PRNGKeyArray, hidden: int = 150, scale: float = 0.08) -> Controller:
+def init(key: PRNGKeyArray, hidden: int = 150, scale: float = 0.08) -> RuleWriter:
     """All weights uniform in [-scale, scale]; the forget gate starts open by a bias of 1.
 
     Args:
@@ -56,7 +56,7 @@ def init(key: PRNGKeyArray, hidden: int = 150, scale: float = 0.08) -> Controlle
         return jax.random.uniform(key, shape, minval=-scale, maxval=scale)
 
     bias = jnp.zeros((4, hidden)).at[1].set(1.0).reshape(-1)
-    return Controller(
+    return RuleWriter(
         uniform(keys[0], VOCABULARY + 1, hidden),
         uniform(keys[1], 2 * hidden, 4 * hidden),
         bias,
@@ -73,29 +73,29 @@ def _places(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
     return starts.astype(np.int32), allowed
 
 
-def _log_probs(controller: Controller, carry, token, allowed):
+def _log_probs(writer: RuleWriter, carry, token, allowed):
     """One LSTM step: the new memory, and log-probabilities of the next token."""
     hidden, cell = carry
-    gates = jnp.concatenate([controller.embedding[token], hidden]) @ controller.kernel
-    into, forget, new, out = jnp.split(gates + controller.bias, 4)
+    gates = jnp.concatenate([writer.embedding[token], hidden]) @ writer.kernel
+    into, forget, new, out = jnp.split(gates + writer.bias, 4)
     cell = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(into) * jnp.tanh(new)
     hidden = jax.nn.sigmoid(out) * jnp.tanh(cell)
-    logits = jnp.where(allowed, hidden @ controller.head, -jnp.inf)
+    logits = jnp.where(allowed, hidden @ writer.head, -jnp.inf)
     return (hidden, cell), jax.nn.log_softmax(logits)
 
 
-def _start(controller: Controller):
-    zeros = jnp.zeros(controller.head.shape[0])
+def _start(writer: RuleWriter):
+    zeros = jnp.zeros(writer.head.shape[0])
     return (zeros, zeros), jnp.int32(VOCABULARY)
 
 
 def sample(
-    controller: Controller, num_rules: int, num_steps: int, key: PRNGKeyArray
+    writer: RuleWriter, num_rules: int, num_steps: int, key: PRNGKeyArray
 ) -> Int[Array, "rule step 5"]:
     """Draw rules; all are well formed, as ids that a place does not allow have probability 0.
 
     Args:
-      controller: the network.
+      writer: the network.
       num_rules: how many.
       num_steps: rows of each rule, >= 1.
       key: of the draw.
@@ -106,18 +106,18 @@ def sample(
         def position(state, at):
             carry, token = state
             start, mask, key = at
-            carry, log_probs = _log_probs(controller, carry, token, mask)
+            carry, log_probs = _log_probs(writer, carry, token, mask)
             token = jax.random.categorical(key, log_probs).astype(jnp.int32)
             return (carry, token), token - start
 
         keys = jax.random.split(key, num_steps * ROW)
-        return jax.lax.scan(position, _start(controller), (starts, allowed, keys))[1]
+        return jax.lax.scan(position, _start(writer), (starts, allowed, keys))[1]
 
     tokens = jax.vmap(one)(jax.random.split(key, num_rules))
     return tokens.reshape(num_rules, num_steps, ROW)
 
 
-def choices(controller: Controller, tables: Int[Array, "rule step 5"]) -> Choices:
+def choices(writer: RuleWriter, tables: Int[Array, "rule step 5"]) -> Choices:
     """Log-probability of each token given those before it, and the entropy of the choice."""
     starts, allowed = (jnp.asarray(part) for part in _places(tables.shape[1]))
 
@@ -127,12 +127,12 @@ def choices(controller: Controller, tables: Int[Array, "rule step 5"]) -> Choice
         def position(state, at):
             carry, before = state
             mask, token = at
-            carry, log_probs = _log_probs(controller, carry, before, mask)
+            carry, log_probs = _log_probs(writer, carry, before, mask)
             # Masked entries are -inf: keep them out of the product, and of its gradient.
             finite = jnp.where(mask, log_probs, 0.0)
             entropy = -jnp.sum(jnp.where(mask, jnp.exp(finite), 0.0) * finite)
             return (carry, token), (finite[token], entropy)
 
-        return jax.lax.scan(position, _start(controller), (allowed, tokens))[1]
+        return jax.lax.scan(position, _start(writer), (allowed, tokens))[1]
 
     return Choices(*jax.vmap(one)(tables))

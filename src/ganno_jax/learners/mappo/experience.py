@@ -17,8 +17,8 @@ from ganno_jax.policies.normalizer import Normalizer, deviation_sums
 
 
 @struct.dataclass
-class Batch:
-    """Experience with its advantages, [time, env, layer, ...]."""
+class Experience:
+    """What agents went through, with its advantages, [time, env, layer, ...]."""
 
     rollout: Rollout
     advantage: Float[Array, "time env layer"]
@@ -28,7 +28,7 @@ class Batch:
     ]  # adds up to 1 over the layers of a training that goes on
 
 
-def judge(config: MAPPOConfig, baseline: Baseline, rollout: Rollout) -> Batch:
+def judge(config: MAPPOConfig, baseline: Baseline, rollout: Rollout) -> Experience:
     """Advantages and value targets of one env's rollout.
 
     However many layers a network has, its training weighs as much as another: each agent one over their number.
@@ -49,65 +49,67 @@ def judge(config: MAPPOConfig, baseline: Baseline, rollout: Rollout) -> Batch:
     if config.group_size > 1:
         advantage = subtract_group_mean(advantage, counts, config.group_size)
     layers = jnp.maximum(jnp.sum(t.mask, -1, keepdims=True), 1)
-    return Batch(rollout, advantage, target, counts / layers)
+    return Experience(rollout, advantage, target, counts / layers)
 
 
-def normalize_advantages(batch: Batch) -> Batch:
+def normalize_advantages(experience: Experience) -> Experience:
     """Advantages to zero mean and unit variance over all devices."""
-    total = jax.lax.psum(jnp.sum(batch.weight), AXIS)
-    mean = jax.lax.psum(jnp.sum(batch.advantage * batch.weight), AXIS) / jnp.maximum(total, 1.0)
-    centered = batch.advantage - mean
-    variance = jax.lax.psum(jnp.sum(jnp.square(centered) * batch.weight), AXIS)
+    total = jax.lax.psum(jnp.sum(experience.weight), AXIS)
+    mean = jax.lax.psum(jnp.sum(experience.advantage * experience.weight), AXIS) / jnp.maximum(
+        total, 1.0
+    )
+    centered = experience.advantage - mean
+    variance = jax.lax.psum(jnp.sum(jnp.square(centered) * experience.weight), AXIS)
     scale = jnp.sqrt(variance / jnp.maximum(total, 1.0)) + 1e-8
-    return batch.replace(advantage=centered / scale)
+    return experience.replace(advantage=centered / scale)
 
 
-def join(batches: Sequence[Batch]) -> Batch:
+def join(experiences: Sequence[Experience]) -> Experience:
     """The envs' experience side by side."""
-    return over_envs(lambda *parts: jnp.concatenate(parts[:-1], axis=parts[-1]), *batches)
+    return over_envs(lambda *parts: jnp.concatenate(parts[:-1], axis=parts[-1]), *experiences)
 
 
-def over_envs(function: Callable[..., Array], *batches: Batch) -> Batch:
+def over_envs(function: Callable[..., Array], *experiences: Experience) -> Experience:
     """Apply `function(*leaves, axis)` to all leaves, where `axis` is that of the envs."""
 
     def at(axis: int, *trees: Any) -> Any:
         return jax.tree.map(lambda *leaves: function(*leaves, axis), *trees)
 
-    rollouts = [b.rollout for b in batches]
+    rollouts = [e.rollout for e in experiences]
     rollout = Rollout(
         trajectory=at(1, *[r.trajectory for r in rollouts]),
         last_value=at(0, *[r.last_value for r in rollouts]),
         actor_memory=at(0, *[r.actor_memory for r in rollouts]),
         critic_memory=at(0, *[r.critic_memory for r in rollouts]),
     )
-    rest = [(b.advantage, b.target, b.weight) for b in batches]
-    return Batch(rollout, *at(1, *rest))
+    rest = [(e.advantage, e.target, e.weight) for e in experiences]
+    return Experience(rollout, *at(1, *rest))
 
 
-def with_features(normalizer: Normalizer, batch: Batch) -> Normalizer:
-    """Of features, with those of a batch on all devices; diverged trainings and padding do not count."""
-    counts = (batch.weight > 0).astype(jnp.float32)
-    features = batch.rollout.trajectory.features
+def with_features(normalizer: Normalizer, experience: Experience) -> Normalizer:
+    """Of features, with those of an experience on all devices; diverged trainings and padding do not count."""
+    counts = (experience.weight > 0).astype(jnp.float32)
+    features = experience.rollout.trajectory.features
     sums = jax.lax.psum(deviation_sums(features, normalizer.mean, counts), AXIS)
     return normalizer.merged(*sums, 1e6)
 
 
-def with_targets(normalizer: Normalizer, batch: Batch) -> Normalizer:
-    """Of values, with the targets of a batch on all devices; two batches on it is forgotten."""
-    sums = deviation_sums(batch.target[..., None], normalizer.mean, batch.weight)
+def with_targets(normalizer: Normalizer, experience: Experience) -> Normalizer:
+    """Of values, with the targets of an experience on all devices; two updates on they are forgotten."""
+    sums = deviation_sums(experience.target[..., None], normalizer.mean, experience.weight)
     sums = jax.lax.psum(sums, AXIS)
     return normalizer.merged(*sums, 2.0 * sums[0])
 
 
-def experience_metrics(batch: Batch) -> dict[str, Float[Array, ""]]:
+def experience_metrics(experience: Experience) -> dict[str, Float[Array, ""]]:
     """Means over trainings, reduced here so that nothing grows with the number of updates.
 
     Returns:
       `return`: the sum of rewards, mean over the layers; `episode_length` in decisions; `share_diverged`.
     """
-    t = batch.rollout.trajectory
+    t = experience.rollout.trajectory
     sums = {
-        "return": jnp.sum(t.reward * batch.weight),
+        "return": jnp.sum(t.reward * experience.weight),
         "episode_length": jnp.sum(t.alive),
         "share_diverged": jnp.sum(t.diverged[-1]),
         "count": t.alive.shape[1],
