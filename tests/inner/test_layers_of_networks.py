@@ -107,7 +107,9 @@ FAMILIES = {
         lm_head: kernel
     """,
     "a ViT of Linen": """
+        cls_token:
         embedding: kernel bias
+        positions:
         encoderblock_2/MultiHeadDotProductAttention_0/key: kernel bias
         encoderblock_2/MultiHeadDotProductAttention_0/query: kernel bias
         encoderblock_2/MultiHeadDotProductAttention_0/value: kernel bias
@@ -127,14 +129,14 @@ def layers_of(family):
     """Of each layer, in order: its name and the paths of all its leaves."""
     found = {}
     for line in family.strip().splitlines():
-        name, _, rest = line.strip().partition(": ")
+        name, _, rest = line.strip().partition(":")
         own, _, joined = rest.partition(" + ")
         joined = [
             leaf
             for path in joined.split()
             for leaf in ([path] if path.endswith(("weight", "bias")) else leaves(path))
         ]
-        found[name] = {*(f"{name}/{leaf}" for leaf in own.split()), *joined}
+        found[name] = {*(f"{name}/{leaf}" for leaf in own.split()), *joined} or {name}
     return found
 
 
@@ -150,7 +152,7 @@ def nested(paths):
         at = params
         for part in modules:
             at = at.setdefault(part, {})
-        at[last] = jnp.ones((2, 2) if last in ("kernel", "embedding") else 2)
+        at[last] = jnp.ones((2, 2) if last in ("kernel", "embedding", "positions") else 2)
     return params
 
 

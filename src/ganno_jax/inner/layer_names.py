@@ -24,6 +24,7 @@ def path_names(path: tuple[Any, ...]) -> Path:
 # Places of the parts of a network, by the names before the first number; what is not listed stands at 0.
 _OUTER = (
     (-2, r"(\w*embed\w*|stem\w*|input(s|_?proj\w*|_?layer)?\d*|wte|wpe|shared|patch\w*)$"),
+    (-2, r"(pos(itions?|_\w+)?|\w+_token)$"),
     (-1, r"encoder"),
     (1, r"decoder(?!_out)"),
     (2, r"(ln_f|norm|final\w*norm|\w*norm_f|ln_post|pooler)$"),
