@@ -46,7 +46,8 @@ def main(controlled: bool = True, num_steps: int = 600, batch_size: int = 64) ->
     for key in jax.random.split(jax.random.key(1), num_steps):
         params, state = step(params, state, key)
     if controlled:
-        print("final learning rates per layer:", state.rates)
+        for name, number in ganno_jax.metrics(state).items():
+            print(f"{name:30} {number:.3g}")
     loss = float(loss_fn(params, inputs[held_out], targets[held_out]))
     print(f"held-out loss {loss:.3f}")
     return loss

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import matplotlib
@@ -34,18 +35,32 @@ def test_a_custom_task_is_trained_and_evaluated_in_under_sixty_lines():
 def test_the_optax_examples_learn_with_and_without_the_controller(name, capsys):
     main = load(name).main
     assert main(controlled=True, num_steps=90) < 1.5  # log(10) = 2.3 is guessing
-    assert "learning rates per layer" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert (
+        len(re.findall(r"^rate/\S*(?:Dense_|dense|layers/)[01] +\S+$", printed, re.MULTILINE)) == 2
+    )
     assert main(controlled=False, num_steps=30) < 1.5
+
+
+@pytest.mark.usefixtures("_quick_compilation")
+def test_the_example_of_plain_arrays_learns_and_draws_its_rates(capsys, tmp_path):
+    figure = tmp_path / "rates.png"
+    assert load("optax_plain").main(str(figure), num_steps=90) < 1.5
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    assert "hidden  dense  muon, nadam" in printed
+    assert "forgetting/out" in printed
 
 
 @pytest.mark.slow
 def test_a_train_state_learns_with_and_without_the_loss(capsys):
-    losses = load("optax_train_state").main(num_steps=90)
-    assert set(losses) == {"without", "with"}
-    assert max(losses.values()) < 1.5  # log(10) = 2.3 is guessing
+    losses = load("optax_train_state").main(num_seeds=2, num_steps=90)
+    assert [len(found) for found in losses.values()] == [2, 2, 2, 2]
+    assert max(map(max, losses.values())) < 1.5  # log(10) = 2.3 is guessing
+    assert losses["training loss without `value`"] != losses["training loss with `value`"]
     printed = capsys.readouterr().out
-    assert "without loss: rate/Dense_0" in printed
-    assert "with loss: forgetting/Dense_1" in printed
+    assert "without `value`: rate/Dense_0" in printed
+    assert "with `value`: forgetting/Dense_1" in printed
 
 
 @pytest.mark.slow

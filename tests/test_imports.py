@@ -38,6 +38,7 @@ TOP = (
     "checkpoint",
     "plots",
     "baselines",
+    "train_state",
     *ALONE,
     "__init__",
 )  # may import any room

@@ -6,8 +6,7 @@ puts a trained policy into anybody's training as an Optax transformation, `optim
 """
 
 import importlib
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ganno_jax.control import control
 from ganno_jax.controller_files import load, save
@@ -29,10 +28,11 @@ if TYPE_CHECKING:
     from ganno_jax import checkpoint as checkpoint
     from ganno_jax import plots as plots
     from ganno_jax import rules as rules
-
+    from ganno_jax.train_state import TrainState as TrainState
 
 __version__ = VERSION
-_LAZY = ("baselines", "checkpoint", "plots", "rules")  # imported where they are used first: seconds
+# Imported where they are used first, since they take seconds: what, and the module that has it.
+_LAZY = {"baselines": "", "checkpoint": "", "plots": "", "rules": "", "TrainState": "train_state"}
 
 __all__ = [
     "MAPPO",
@@ -44,6 +44,7 @@ __all__ = [
     "Policy",
     "Task",
     "TaskFamily",
+    "TrainState",
     "Training",
     "control",
     "describe",
@@ -59,11 +60,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
-    """A room that `import ganno_jax` does not import itself."""
+def __getattr__(name: str) -> Any:
+    """A room, or a class, that `import ganno_jax` does not import itself."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(f"{__name__}.{name}")
+    module = importlib.import_module(f"{__name__}.{_LAZY[name] or name}")
+    return getattr(module, name) if _LAZY[name] else module
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,7 @@ import optax
 import pytest
 
 import ganno_jax
+from ganno_jax.inner.directions import Direction
 
 from ..test_control import PARAMS, make_controller
 
@@ -16,14 +17,35 @@ def test_a_network_is_described_layer_by_layer():
         "head": {"kernel": jnp.ones((4, 9))},
     }
     table = ganno_jax.describe(params, stacked={"blocks": 1}).splitlines()
-    assert table[0].split() == ["layer", "kind", "parameters", "leaves", "(*", "decayed)"]
-    assert [line.split()[:3] for line in table[1:]] == [
-        ["embed", "embedding", "36"],
-        ["blocks/attn/query[0]", "attention", "20"],
-        ["blocks/attn/query[1]", "attention", "20"],
-        ["head", "dense", "36"],
+    assert table[0].split() == [
+        "layer",
+        "kind",
+        "direction",
+        "parameters",
+        "leaves",
+        "(*",
+        "decayed)",
     ]
-    assert table[2].endswith("bias, kernel*")
+    assert [line.split() for line in table[1:]] == [
+        ["embed", "embedding", "nadam", "36", "embedding*"],
+        ["blocks/attn/query[0]", "attention", "muon,", "nadam", "20", "kernel*;", "bias"],
+        ["blocks/attn/query[1]", "attention", "muon,", "nadam", "20", "kernel*;", "bias"],
+        ["head", "dense", "muon", "36", "kernel*"],
+    ]
+
+
+def directions_of(direction):
+    return [line.split()[2] for line in ganno_jax.describe(PARAMS, direction=direction).split("\n")]
+
+
+def test_the_direction_of_a_layer_is_that_of_what_moves_it():
+    assert directions_of(ganno_jax.load("nadamw")) == ["direction", "nadamw", "nadamw"]
+    assert directions_of(Direction("lion")) == ["direction", "lion", "lion"]
+    assert directions_of(ganno_jax.load("broad")) == ["direction", "yours", "yours"]
+    assert directions_of(optax.trace(0.9)) == ["direction", "yours", "yours"]
+    table = ganno_jax.describe(PARAMS, direction=ganno_jax.load("muon"))
+    assert table == ganno_jax.describe(PARAMS)  # the default
+    assert "dense0  dense  muon, nadam" in table
 
 
 def test_metrics_are_plain_numbers_wherever_the_state_stands():

@@ -4,84 +4,212 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import linen as nn
 from flax import nnx
 
+import ganno_jax
+from ganno_jax.controllers import Controller
 from ganno_jax.inner import apply_rates
-from ganno_jax.inner.layer_names import kind_of
+from ganno_jax.inner.layer_names import kind_of, path_names
 from ganno_jax.inner.layers import (
     by_module,
     squared_norms,
 )
 from ganno_jax.inner.stacks import stacks_by_metadata
+from ganno_jax.policies import FixedRates
 
 from .test_layers import tree
 
-
-def kernels(*names):
-    """A nested dict with a matrix at each path."""
-    tree = {}
-    for name in names:
-        at = tree
-        for part in name.split("/"):
-            at = at.setdefault(part, {})
-        at["kernel"] = jnp.ones((2, 2))
-    return tree
-
-
+# Layers in order, one a line: its path, its own leaves, and after a + the norms and biases that join it. Each list has
+# two blocks of the network, whose numbers text would order the wrong way round.
 FAMILIES = {
-    "BERT": (
-        "embeddings/word_embeddings",
-        "encoder/layer/0/attention/self/query",
-        "encoder/layer/0/attention/output/dense",
-        "encoder/layer/0/intermediate/dense",
-        "encoder/layer/0/output/dense",
-        "encoder/layer/10/attention/self/query",
-        "pooler/dense",
-    ),
-    "GPT-2": (
-        "transformer/wte",
-        "transformer/h/0/attn/c_attn",
-        "transformer/h/0/attn/c_proj",
-        "transformer/h/0/mlp/c_fc",
-        "transformer/h/0/mlp/c_proj",
-        "transformer/h/2/attn/c_attn",
-        "lm_head",
-    ),
-    "Llama": (
-        "model/embed_tokens",
-        "model/layers/0/self_attn/k_proj",
-        "model/layers/0/self_attn/o_proj",
-        "model/layers/0/mlp/gate_proj",
-        "model/layers/0/mlp/down_proj",
-        "model/layers/1/self_attn/k_proj",
-        "lm_head",
-    ),
-    "T5": (
-        "shared",
-        "encoder/block/0/layer/0/SelfAttention/q",
-        "encoder/block/0/layer/0/SelfAttention/o",
-        "encoder/block/0/layer/1/DenseReluDense/wi",
-        "encoder/block/0/layer/1/DenseReluDense/wo",
-        "decoder/block/0/layer/0/SelfAttention/q",
-        "decoder/block/0/layer/1/EncDecAttention/q",
-        "decoder/block/0/layer/2/DenseReluDense/wi",
-        "lm_head",
-    ),
+    "BERT": """
+        bert/embeddings/position_embeddings: embedding
+        bert/embeddings/token_type_embeddings: embedding
+        bert/embeddings/word_embeddings: embedding + bert/embeddings/LayerNorm
+        bert/encoder/layer/2/attention/self/key: kernel bias
+        bert/encoder/layer/2/attention/self/query: kernel bias
+        bert/encoder/layer/2/attention/self/value: kernel bias
+        bert/encoder/layer/2/attention/output/dense: kernel bias + bert/encoder/layer/2/attention/output/LayerNorm
+        bert/encoder/layer/2/intermediate/dense: kernel bias
+        bert/encoder/layer/2/output/dense: kernel bias + bert/encoder/layer/2/output/LayerNorm
+        bert/encoder/layer/10/attention/self/key: kernel bias
+        bert/encoder/layer/10/attention/self/query: kernel bias
+        bert/encoder/layer/10/attention/self/value: kernel bias
+        bert/encoder/layer/10/attention/output/dense: kernel bias + bert/encoder/layer/10/attention/output/LayerNorm
+        bert/encoder/layer/10/intermediate/dense: kernel bias
+        bert/encoder/layer/10/output/dense: kernel bias + bert/encoder/layer/10/output/LayerNorm
+        bert/pooler/dense: kernel bias
+        classifier: kernel bias
+    """,
+    "BERT with tied words": """
+        bert/embeddings/word_embeddings: embedding + bert/embeddings/LayerNorm
+        bert/encoder/layer/10/output/dense: kernel bias + bert/encoder/layer/10/output/LayerNorm
+        cls/predictions/transform/dense: kernel bias + cls/predictions/transform/LayerNorm cls/predictions/bias
+    """,
+    "GPT-2": """
+        transformer/wpe: embedding
+        transformer/wte: embedding
+        transformer/h/2/attn/c_attn: kernel bias + transformer/h/2/ln_1
+        transformer/h/2/attn/c_proj: kernel bias + transformer/h/2/ln_2
+        transformer/h/2/mlp/c_fc: kernel bias
+        transformer/h/2/mlp/c_proj: kernel bias
+        transformer/h/10/attn/c_attn: kernel bias + transformer/h/10/ln_1
+        transformer/h/10/attn/c_proj: kernel bias + transformer/h/10/ln_2
+        transformer/h/10/mlp/c_fc: kernel bias
+        transformer/h/10/mlp/c_proj: kernel bias + transformer/ln_f
+        lm_head: kernel
+    """,
+    "Llama": """
+        model/embed_tokens: embedding
+        model/layers/2/self_attn/k_proj: kernel + model/layers/2/input_layernorm/weight
+        model/layers/2/self_attn/q_proj: kernel
+        model/layers/2/self_attn/v_proj: kernel
+        model/layers/2/self_attn/o_proj: kernel + model/layers/2/post_attention_layernorm/weight
+        model/layers/2/mlp/gate_proj: kernel
+        model/layers/2/mlp/up_proj: kernel
+        model/layers/2/mlp/down_proj: kernel
+        model/layers/10/self_attn/k_proj: kernel + model/layers/10/input_layernorm/weight
+        model/layers/10/self_attn/q_proj: kernel
+        model/layers/10/self_attn/v_proj: kernel
+        model/layers/10/self_attn/o_proj: kernel + model/layers/10/post_attention_layernorm/weight
+        model/layers/10/mlp/gate_proj: kernel
+        model/layers/10/mlp/up_proj: kernel
+        model/layers/10/mlp/down_proj: kernel + model/norm/weight
+        lm_head: kernel
+    """,
+    "T5": """
+        shared: embedding
+        encoder/block/2/layer/0/SelfAttention/k: kernel + encoder/block/2/layer/0/layer_norm/weight
+        encoder/block/2/layer/0/SelfAttention/q: kernel
+        encoder/block/2/layer/0/SelfAttention/v: kernel
+        encoder/block/2/layer/0/SelfAttention/relative_attention_bias: embedding
+        encoder/block/2/layer/0/SelfAttention/o: kernel
+        encoder/block/2/layer/1/DenseReluDense/wi_0: kernel + encoder/block/2/layer/1/layer_norm/weight
+        encoder/block/2/layer/1/DenseReluDense/wi_1: kernel
+        encoder/block/2/layer/1/DenseReluDense/wo: kernel
+        encoder/block/10/layer/0/SelfAttention/q: kernel + encoder/block/10/layer/0/layer_norm/weight
+        encoder/block/10/layer/0/SelfAttention/o: kernel
+        encoder/block/10/layer/1/DenseReluDense/wi: kernel + encoder/block/10/layer/1/layer_norm/weight
+        encoder/block/10/layer/1/DenseReluDense/wo: kernel + encoder/final_layer_norm/weight
+        decoder/block/2/layer/0/SelfAttention/q: kernel + decoder/block/2/layer/0/layer_norm/weight
+        decoder/block/2/layer/0/SelfAttention/o: kernel
+        decoder/block/2/layer/1/EncDecAttention/q: kernel + decoder/block/2/layer/1/layer_norm/weight
+        decoder/block/2/layer/1/EncDecAttention/o: kernel
+        decoder/block/2/layer/2/DenseReluDense/wi: kernel + decoder/block/2/layer/2/layer_norm/weight
+        decoder/block/2/layer/2/DenseReluDense/wo: kernel
+        decoder/block/10/layer/0/SelfAttention/q: kernel + decoder/block/10/layer/0/layer_norm/weight
+        decoder/block/10/layer/1/EncDecAttention/q: kernel + decoder/block/10/layer/1/layer_norm/weight
+        decoder/block/10/layer/2/DenseReluDense/wi: kernel + decoder/block/10/layer/2/layer_norm/weight
+        decoder/block/10/layer/2/DenseReluDense/wo: kernel + decoder/final_layer_norm/weight
+        lm_head: kernel
+    """,
+    "a ViT of Linen": """
+        cls_token:
+        embedding: kernel bias
+        positions:
+        encoderblock_2/MultiHeadDotProductAttention_0/key: kernel bias
+        encoderblock_2/MultiHeadDotProductAttention_0/query: kernel bias
+        encoderblock_2/MultiHeadDotProductAttention_0/value: kernel bias
+        encoderblock_2/MultiHeadDotProductAttention_0/out: kernel bias
+        encoderblock_2/Dense_0: kernel bias + encoderblock_2/LayerNorm_0
+        encoderblock_2/Dense_1: kernel bias + encoderblock_2/LayerNorm_1
+        encoderblock_10/MultiHeadDotProductAttention_0/query: kernel bias
+        encoderblock_10/MultiHeadDotProductAttention_0/out: kernel bias
+        encoderblock_10/Dense_0: kernel bias
+        encoderblock_10/Dense_1: kernel bias + norm
+        head: kernel bias
+    """,
 }
 
 
+def layers_of(family):
+    """Of each layer, in order: its name and the paths of all its leaves."""
+    found = {}
+    for line in family.strip().splitlines():
+        name, _, rest = line.strip().partition(":")
+        own, _, joined = rest.partition(" + ")
+        joined = [
+            leaf
+            for path in joined.split()
+            for leaf in ([path] if path.endswith(("weight", "bias")) else leaves(path))
+        ]
+        found[name] = {*(f"{name}/{leaf}" for leaf in own.split()), *joined} or {name}
+    return found
+
+
+def leaves(norm):
+    return [f"{norm}/scale", f"{norm}/bias"]
+
+
+def nested(paths):
+    """A nested dict with a matrix or a vector at each path."""
+    params = {}
+    for path in paths:
+        *modules, last = path.split("/")
+        at = params
+        for part in modules:
+            at = at.setdefault(part, {})
+        at[last] = jnp.ones((2, 2) if last in ("kernel", "embedding", "positions") else 2)
+    return params
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-def test_layers_of_known_networks_follow_the_data(family):
-    assert by_module(kernels(*reversed(FAMILIES[family]))).names == FAMILIES[family]
+def test_layers_of_known_networks_follow_the_data_and_have_their_norms(family):
+    wanted = layers_of(FAMILIES[family])
+    params = nested(sorted(set().union(*wanted.values()), reverse=True))
+    layers = by_module(params)
+    assert layers.names == tuple(wanted)
+    assert members(layers, params) == list(wanted.values())
 
 
-def test_the_norms_of_a_llama_block_join_its_layers():
-    params = kernels(*FAMILIES["Llama"])
-    params["model"]["layers"]["0"] |= {"input_layernorm": {"weight": jnp.ones(2)}}
-    params["model"] |= {"norm": {"weight": jnp.ones(2)}}
-    assert by_module(params).names == FAMILIES["Llama"]
+def members(layers, params):
+    """The paths of the leaves of each layer."""
+    keyed = jax.tree_util.tree_leaves_with_path(params)
+    paths = ["/".join(path_names(path)) for path, _ in keyed]
+    return [{paths[i] for i in group} for group in layers.leaves]
+
+
+def test_a_list_of_modules_is_in_its_order_however_long_it_is():
+    class Block(nnx.Module):
+        def __init__(self, rngs):
+            self.out, self.norm = nnx.Linear(2, 2, rngs=rngs), nnx.LayerNorm(2, rngs=rngs)
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.embed = nnx.Embed(3, 2, rngs=rngs)
+            self.layers = nnx.List([Block(rngs) for _ in range(12)])
+            self.norm = nnx.LayerNorm(2, rngs=rngs)
+            self.head = nnx.Linear(2, 3, rngs=rngs)
+
+    params = nnx.state(Net(nnx.Rngs(0)), nnx.Param)
+    layers = by_module(params)
+    assert layers.names == ("embed", *(f"layers/{i}/out" for i in range(12)), "head")
+    assert layers.sizes == (6, *[10] * 11, 14, 9)  # the last norm joins the last block
+
+    class Deep(eqx.Module):
+        layers: list[eqx.nn.Linear]
+        head: eqx.nn.Linear
+
+    key = jax.random.key(0)
+    linear = eqx.nn.Linear(2, 2, key=key)
+    deep = Deep([linear] * 12, linear)
+    assert by_module(deep).names == (*(f"layers/{i}" for i in range(12)), "head")
+    assert by_module({"body": deep}).names[9:12] == tuple(f"body/layers/{i}" for i in (9, 10, 11))
+
+
+def test_a_norm_behind_a_stack_joins_the_layer_behind_it():
+    block = tree("attn", "mlp", input_norm=("scale", "bias"))
+    params = {
+        **tree("embed", "head", norm=("scale", "bias")),
+        "blocks": jax.tree.map(lambda x: jnp.stack([x, x]), block),
+    }
+    layers = by_module(params, stacked={"blocks": 1})
+    blocks = [f"blocks/{m}[{i}]" for i in range(2) for m in ("attn", "mlp")]
+    assert layers.names == ("embed", *blocks, "head")
+    assert layers.sizes == (9, 15, 9, 15, 9, 15)
 
 
 @pytest.mark.parametrize(
@@ -171,9 +299,23 @@ def scanned():
                 metadata_params={nn.PARTITION_NAME: "layers"},
             )
             x, _ = blocks()(x, None)
-            return nn.Dense(2)(x)
+            return nn.Dense(2, name="head")(x)
 
     return Net().init(jax.random.key(0), jnp.ones((1, 3)))["params"]
+
+
+def test_boxed_parameters_have_a_rate_for_each_layer_of_a_stack():
+    params, rates = scanned(), jnp.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    optimizer = ganno_jax.control(optax.identity(), Controller(FixedRates(rates), 1), total_steps=4)
+    state = optimizer.init(params)
+    gradient = jax.tree.map(jnp.ones_like, params)
+    updates, state = jax.jit(optimizer.update)(gradient, state, params, value=1.0)
+    assert jax.tree.structure(updates) == jax.tree.structure(params)  # boxes included
+    np.testing.assert_array_equal(state.rates, rates)
+    moved = nn.meta.unbox(updates)
+    blocks = moved["ScanBlock_0"]["Dense_0"]["kernel"]
+    np.testing.assert_array_equal(blocks, -jnp.broadcast_to(rates[:4, None, None], (4, 3, 3)))
+    np.testing.assert_array_equal(moved["head"]["kernel"], -jnp.full((3, 2), 5.0))
 
 
 def test_metadata_of_flax_says_what_is_stacked():

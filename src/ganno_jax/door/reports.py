@@ -5,13 +5,18 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from jaxtyping import PyTree
 
+from ganno_jax.controller_files import load
+from ganno_jax.controllers import Controller
 from ganno_jax.door.state import ControlState
 from ganno_jax.inner import layers as layer_maps
+from ganno_jax.inner.directions import Direction
 from ganno_jax.inner.layer_names import kind_of, path_names
 from ganno_jax.inner.layers import LayerMap
-from ganno_jax.inner.stacks import stacks_by_metadata
+from ganno_jax.inner.stacks import stack_axes, stacks_by_metadata
+from ganno_jax.optimizer import DEFAULT
 
 
 def describe(
@@ -19,15 +24,23 @@ def describe(
     layers: Callable[[PyTree], LayerMap] | None = None,
     *,
     stacked: Mapping[str, int] | None = None,
+    direction: optax.GradientTransformation | Direction | Controller | None = None,
 ) -> str:
     """A table of the layers as `control` sees them, first to last; print it.
+
+    A layer's leaves stand in the order of its directions, with a semicolon where the next direction begins.
 
     Args:
       params: the network's, or their shapes.
       layers: another map than that by module, such as `lambda p: inner.layers.by_labels(p, labels)`.
       stacked: as for `control`.
+      direction: as for `control`, or the controller that brings one; by default that of `ganno_jax.optimizer`. One of
+        Optax has no name, so it is called "yours".
     """
     stacked = stacks_by_metadata(params) if stacked is None else stacked
+    direction = load(DEFAULT) if direction is None else direction
+    if isinstance(direction, Controller):
+        direction = direction.direction
     found = layer_maps.by_module(params, stacked) if layers is None else layers(params)
     keyed = jax.tree_util.tree_leaves_with_path(params)
     paths = [path_names(path) for path, _ in keyed]
@@ -35,15 +48,26 @@ def describe(
         kind_of(path, len(leaf.shape) - axes)
         for path, (_, leaf), axes in zip(paths, keyed, found.stacked, strict=True)
     ]
-    rows = [("layer", "kind", "parameters", "leaves (* decayed)")]
+    directions = [
+        direction.of_leaf(path, leaf.shape, stack_axes(path, stacked))
+        if isinstance(direction, Direction)
+        else "yours"
+        for path, (_, leaf) in zip(paths, keyed, strict=True)
+    ]
+    rows = [("layer", "kind", "direction", "parameters", "leaves (* decayed)")]
     for name, group, size in zip(found.names, found.leaves, found.sizes, strict=True):
         matrices = [kinds[i] for i in group if kinds[i] != "vector"] or ["vector"]
-        leaves = [paths[i][-1] + ("*" if found.decayed[i] else "") for i in group]
-        rows.append((name, matrices[0], f"{size:,}", ", ".join(leaves)))
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        leaves: dict[str, list[str]] = {}
+        for i in sorted(group, key=directions.__getitem__):
+            leaves.setdefault(directions[i], []).append(
+                paths[i][-1] + ("*" if found.decayed[i] else "")
+            )
+        listed = "; ".join(map(", ".join, leaves.values()))
+        rows.append((name, matrices[0], ", ".join(leaves), f"{size:,}", listed))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {size:>{widths[2]}}  {leaves}"
-        for name, kind, size, leaves in rows
+        f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {along:<{widths[2]}}  {size:>{widths[3]}}  {leaves}"
+        for name, kind, along, size, leaves in rows
     )
 
 

@@ -17,7 +17,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ganno_jax.inner.muon import muon_or_nadam
+from ganno_jax.inner.muon import muon_or_nadam, route
 from ganno_jax.inner.splits import Layout, off_meshes
 from ganno_jax.tasks.distributions import Constant, Distribution
 
@@ -234,6 +234,16 @@ class Direction:
             )
         numbers = optimizer.sample(jax.random.key(0))
         return optimizer.transformation(off_meshes(numbers))
+
+    def of_leaf(self, path: tuple[str, ...], shape: tuple[int, ...], stack_axes: int = 0) -> str:
+        """The name of the direction that a leaf takes: `muon` is for matrices, and the rest takes NAdam's.
+
+        Args:
+          path: names from the root to the leaf, such as `("dense0", "kernel")`.
+          shape: of the leaf.
+          stack_axes: its leading axes that count layers.
+        """
+        return route(path, shape, stack_axes)[0] if self.name == "muon" else self.name
 
     @property
     def decoupled_decay(self) -> float:

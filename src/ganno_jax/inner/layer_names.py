@@ -24,14 +24,17 @@ def path_names(path: tuple[Any, ...]) -> Path:
 # Places of the parts of a network, by the names before the first number; what is not listed stands at 0.
 _OUTER = (
     (-2, r"(\w*embed\w*|stem\w*|input(s|_?proj\w*|_?layer)?\d*|wte|wpe|shared|patch\w*)$"),
+    (-2, r"(pos(itions?|_\w+)?|\w+_token)$"),
     (-1, r"encoder"),
     (1, r"decoder(?!_out)"),
     (2, r"(ln_f|norm|final\w*norm|\w*norm_f|ln_post|pooler)$"),
     (3, r"(head|\w*_head|logits|output|classifier|cls|decoder_out)\w*"),
 )
-# The same within a block: attention, its output, attention to another sequence, its output, then the dense layers.
+# The same within a block: its first norm, attention, attention to another sequence, the dense layers, its last norm; of
+# each, what reads before what writes.
 _INNER = (
-    (-3, r"(attention|self_?attn|self_?attention|attn|selfattention)\w*$"),
+    (-4, r"(input_?\w*norm|pre_?(attn|attention|self)\w*norm|layer_norm|(layer_?)?norm_?1|ln_?1)$"),
+    (-3, r"(self_?attn|attn|self_?attention|attention|multi_?head)\w*$"),
     (-2, r"(\w*cross\w*|encdec\w*|encoder_attn)$"),
     (
         -1,
@@ -39,6 +42,7 @@ _INNER = (
     ),
     (1, r"(mlp|ffn|ff|feed_?forward|densereludense|intermediate)\w*$"),
     (2, r"(o|out|wo|output|(o|c|out|down)_proj|fc_?2|lin_?2)$"),
+    (3, r"(norm|post_?(mlp|ff|feed)\w*norm)$"),
 )
 
 
@@ -53,7 +57,7 @@ def order_of(name: str) -> tuple[Any, ...]:
         low = part.lower()
         place = _place(low, _INNER if in_block else _OUTER)
         keys.append((place, *_counted(low)))
-        in_block |= bool(re.search(r"\d", low))
+        in_block |= bool(re.search(r"\d|block|layers", low))
     return tuple(keys)
 
 
@@ -76,20 +80,27 @@ def is_norm(name: str, leaf_names: set[str]) -> bool:
     return bool(named) or (leaf_names <= {"scale", "bias"} and "scale" in leaf_names)
 
 
-def norm_owner(norm: str, names: list[str]) -> str | None:
-    """The layer whose outputs a norm normalizes: same parent, same number, else the one before it."""
+def norm_owner(norm: str, names: list[str], alike: list[str]) -> str | None:
+    """The layer whose outputs a norm normalizes: same parent, same number, else the one before it in its parent.
+
+    Where that is not possible, the one after it: for the first norm of a block, and for one behind a stack of layers.
+
+    Args:
+      norm: name of the norm.
+      names: of the layers that are no norms, in order.
+      alike: those of them that are stacked as the norm is.
+    """
     parent, _, last = norm.rpartition("/")
-    siblings = [n for n in names if n.rpartition("/")[0] == parent]
     number = re.search(r"(\d+)$", last)
     if number:
+        siblings = [n for n in alike if n.rpartition("/")[0] == parent]
         same = [n for n in siblings if re.search(rf"(?<!\d){number.group(1)}$", n)]
         if same:
             return same[0]
-    before = [n for n in siblings if order_of(n) < order_of(norm)] or siblings
-    if before:
-        return before[-1]
-    within = [n for n in names if n.startswith(parent + "/")]  # modules of the same block
-    return within[-1] if within else None
+    within = [n for n in names if not parent or n.startswith(f"{parent}/")]
+    before = [n for n in within if order_of(n) < order_of(norm)]
+    nearest = (*before[-1:], *within[len(before) :], *reversed(before))
+    return next((n for n in nearest if n in alike), None)
 
 
 def is_low_rank_factor(path: Path) -> bool:
@@ -110,6 +121,40 @@ def vector_owner(vector: str, matrices: list[str]) -> str | None:
     siblings = [n for n in matrices if n.rpartition("/")[0] == parent]
     same = [n for n in siblings if _bare(n) == _bare(vector)]
     return same[0] if len(same) == 1 else None
+
+
+def join_vectors_to_layers(
+    names: list[str], paths: list[Path], kinds: list[str], stacks: list[tuple[str, int]]
+) -> list[str]:
+    """The layer of each leaf, with norms and lone vectors in the layers that they belong to.
+
+    Args:
+      names: of the module of each leaf.
+      paths: of the leaves.
+      kinds: of the leaves, as of `kind_of`.
+      stacks: of each leaf, from `stacks.find_stacks`.
+    """
+    parts: dict[str, set[str]] = {}
+    matrices = set()
+    for name, path, kind in zip(names, paths, kinds, strict=True):
+        parts.setdefault(name, set()).add(path[-1])
+        matrices |= {name} if kind != "vector" else set()
+    stack_of = dict(zip(names, stacks, strict=True))
+    ordered = sorted(parts, key=order_of)
+    norms = [n for n in ordered if n not in matrices and is_norm(n, parts[n])]
+    others = [n for n in ordered if n not in norms]
+    among = [n for n in others if n in matrices]
+    owner: dict[str, str | None] = {}
+    for name in parts:
+        alike = [n for n in others if stack_of[n] == stack_of[name]]
+        if name in norms:
+            owner[name] = norm_owner(name, others, alike)
+        elif name not in matrices and parts[name] == {name.rpartition("/")[2]}:
+            owner[name] = vector_owner(name, among)
+        elif parts[name] == {"bias"}:  # a module's own, added to what the modules in it give
+            within = [n for n in among if n in alike and n.startswith(f"{name}/")]
+            owner[name] = within[-1] if within else None
+    return [owner.get(n) or n for n in names]
 
 
 def _bare(name: str) -> str:

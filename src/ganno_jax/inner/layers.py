@@ -14,12 +14,10 @@ from jaxtyping import Array, Float, PyTree
 
 from ganno_jax.inner.layer_names import (
     is_low_rank_factor,
-    is_norm,
+    join_vectors_to_layers,
     kind_of,
-    norm_owner,
     order_of,
     path_names,
-    vector_owner,
 )
 from ganno_jax.inner.splits import Layout, Split
 from ganno_jax.inner.stacks import find_stacks, layers_in_order
@@ -84,9 +82,9 @@ def by_module(params: PyTree, stacked: Mapping[str, int] | None = None) -> Layer
 
     Layers are ordered as data passes them (`layer_names.order_of`); where all names are attributes, as in Equinox, in
     the order of the tree, in which they were declared. A normalization's scale and bias join the layer that it follows:
-    the sibling of the same number (`norm1` to `conv1`), else the layer before it. In a flat dict vectors join the
-    matrix of their name (`b1` to `w1`). The two factors of a low-rank change (LoRA) are layers of their own: one of
-    them starts at zero.
+    the sibling of the same number (`norm1` to `conv1`), else the layer before it; the first of a block joins the layer
+    after it. In a flat dict vectors join the matrix of their name (`b1` to `w1`). The two factors of a low-rank change
+    (LoRA) are layers of their own: one of them starts at zero.
     """
 
     def module(path: tuple[str, ...]) -> str:
@@ -237,7 +235,7 @@ def _from_names(
     shapes = [jnp.shape(w)[axes:] for w, (_, axes) in zip(leaves, stacks, strict=True)]
     kinds = [kind_of(path, len(shape)) for path, shape in zip(paths, shapes, strict=True)]
     if join_vectors:
-        names = _joined(names, paths, kinds)
+        names = join_vectors_to_layers(names, paths, kinds, stacks)
     declared = all(isinstance(key, _ATTRIBUTES) for path in keyed for key in path)
     members = layers_in_order(names, leaves, stacks, names.index if declared else order_of)
     groups = tuple(tuple(i for i, m in enumerate(names) if m == name) for name, _ in members)
@@ -255,26 +253,6 @@ def _from_names(
         ),
         stacked=tuple(axes for _, axes in stacks),
     )
-
-
-def _joined(names: list[str], paths: list[tuple[str, ...]], kinds: list[str]) -> list[str]:
-    """With norms and lone vectors in the layers that they belong to."""
-    parts: dict[str, set[str]] = {}
-    matrices = set()
-    for name, path, kind in zip(names, paths, kinds, strict=True):
-        parts.setdefault(name, set()).add(path[-1])
-        matrices |= {name} if kind != "vector" else set()
-    ordered = sorted(parts, key=order_of)
-    norms = [n for n in ordered if n not in matrices and is_norm(n, parts[n])]
-    others = [n for n in ordered if n not in norms]
-    owner = {n: norm_owner(n, others) for n in norms}
-    among = [n for n in others if n in matrices]
-    owner |= {
-        n: vector_owner(n, among)
-        for n in others
-        if n not in matrices and parts[n] == {n.rpartition("/")[2]}
-    }
-    return [owner.get(n) or n for n in names]
 
 
 def _kind(kinds: list[str]) -> str:
