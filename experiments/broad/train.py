@@ -81,7 +81,10 @@ def learn(
         if session.update < total:
             say("compiling the training of all kinds, which takes minutes ...")
             stop.waits = False
-            updated = UpdatesApart(learner, states[0], mesh)
+            try:
+                updated = UpdatesApart(learner, states[0], mesh)
+            except MemoryError as error:
+                raise UserError(str(error)) from error
             stop.waits = True
             with Bar("updates", total, session.update) as bar:
                 while session.update < total:

@@ -8,6 +8,7 @@ from ganno_jax.env import make_mesh
 from ganno_jax.env.actions import RateMultipliers
 from ganno_jax.learners import MAPPO, MAPPOConfig, train
 from ganno_jax.learners.mappo.apart import UpdatesApart
+from ganno_jax.learners.memory_maps import SPARE, require_maps
 
 from ..probes import probe_env
 
@@ -39,3 +40,16 @@ def test_updates_of_programs_apart_are_those_of_one_program(num_devices, rollout
         jax.device_get((state.params, state.normalizer)),
         jax.device_get((together.params, together.normalizer)),
     )
+
+
+def test_programs_that_would_take_all_memory_maps_are_refused_before_the_system_ends_the_process(
+    tmp_path,
+):
+    maps, limit = tmp_path / "maps", tmp_path / "limit"
+    maps.write_text("one map\n" * 100)
+    limit.write_text(f"{100 + SPARE}\n")
+    require_maps("programs", maps, limit)
+    require_maps("programs", tmp_path / "none", limit)  # no Linux
+    limit.write_text(f"{99 + SPARE}\n")
+    with pytest.raises(MemoryError, match=r"programs take 100 memory maps .* allows 1,099"):
+        require_maps("programs", maps, limit)

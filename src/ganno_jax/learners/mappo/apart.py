@@ -19,6 +19,7 @@ from ganno_jax.learners.mappo.experience import Experience
 from ganno_jax.learners.mappo.learner import MAPPO, gather, learn_from
 from ganno_jax.learners.mappo.rollout import Rollout
 from ganno_jax.learners.mappo.state import LearnerState
+from ganno_jax.learners.memory_maps import require_maps
 from ganno_jax.learners.training import with_finite
 
 
@@ -32,6 +33,9 @@ class UpdatesApart:
           learner: what is shared by all updates.
           state: of the structure that all states will have, from `init` with this mesh.
           mesh: from `make_mesh`.
+
+        Raises:
+          MemoryError: the programs together take more memory maps than the system gives a process.
         """
         self._learner = learner
         specs = carried.specs_of(learner, state, "rollouts")
@@ -55,7 +59,7 @@ class UpdatesApart:
 
         gathers = [jax.jit(gathering(number)) for number in range(len(learner.envs))]
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # compiled while the next is traced
-            compiled = [pool.submit(f.lower(learner, state).compile) for f in gathers]
+            compiled = [pool.submit(_compile, f.lower(learner, state)) for f in gathers]
             shapes = [jax.eval_shape(function, learner, state) for function in gathers]
             ends, experiences = zip(*shapes, strict=True)
             learning = jax.jit(learn).lower(learner, state, ends, experiences).compile()
@@ -65,6 +69,11 @@ class UpdatesApart:
         gathered = [program(self._learner, state) for program in self._gather]
         ends, experiences = zip(*gathered, strict=True)
         return self._learn(self._learner, state, ends, experiences)
+
+
+def _compile(lowered: Any) -> Any:
+    require_maps("the programs of all kinds of trainings")
+    return lowered.compile()
 
 
 def _experience_specs() -> Experience:
