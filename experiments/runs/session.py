@@ -148,9 +148,11 @@ class Saved:
           Interrupted: somebody asked; the state is saved.
         """
         due = hosts.largest(time.monotonic() - self._saved >= self._config.run.checkpoint_every)
-        if self._stop.agreed() or due:
+        asked = self._stop.agreed()
+        if asked or due:
             self.save()
-        self._stop.stop()
+        if asked:  # not where this process alone was asked since: the others would wait for it
+            self._stop.stop()
 
     def save(self) -> None:
         """Write a checkpoint of the state, unless there is one of this update."""
