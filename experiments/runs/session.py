@@ -151,7 +151,7 @@ class Saved:
         asked = self._stop.agreed()
         if asked or due:
             self.save()
-        if asked:  # not where this process alone was asked since: the others would wait for it
+        if asked:
             self._stop.stop()
 
     def save(self) -> None:

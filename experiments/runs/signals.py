@@ -33,9 +33,14 @@ class StopRequest:
             signal.signal(number, handler)
 
     def agreed(self) -> bool:
-        """Whether somebody asked any of the processes, which must all call this."""
-        self.number = hosts.largest(self.number or 0) or None
-        return self.number is not None
+        """Whether somebody had asked any of the processes, which must all call this.
+
+        A signal that comes meanwhile is one for the next call: the others do not know of it yet.
+        """
+        asked = hosts.largest(self.number or 0)
+        if asked:
+            self.number = asked
+        return asked > 0
 
     def stop(self) -> None:
         """Raise `Interrupted` if somebody asked."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.runs import hosts
 from experiments.runs.errors import Interrupted
 from experiments.runs.signals import StopRequest
 
@@ -40,6 +41,18 @@ def test_a_signal_is_only_noted_while_the_run_waits_and_the_second_one_stops():
         with pytest.raises(Interrupted) as stopped:
             terminate()
     assert stopped.value.code == 128 + signal.SIGTERM
+
+
+def test_a_signal_while_processes_agree_is_kept_for_the_next_time(monkeypatch):
+    def asked_meanwhile(number):
+        terminate()
+        return number
+
+    with StopRequest("stopped") as stop:
+        with monkeypatch.context() as patch:
+            patch.setattr(hosts, "largest", asked_meanwhile)
+            assert not stop.agreed()
+        assert stop.agreed()
 
 
 def test_a_lost_terminal_stops_a_run_in_order():
