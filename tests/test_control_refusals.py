@@ -34,7 +34,18 @@ def test_a_loss_per_example_and_foreign_gradients_are_named():
         optimizer.update({"dense0": jnp.ones(2)}, state, PARAMS, value=1.0)
 
 
-@pytest.mark.parametrize("whole", [optax.adam(1e-3), optax.sgd(0.1, 0.9), optax.adamw(1e-3)])
+@pytest.mark.parametrize(
+    "whole",
+    [
+        optax.adam(1e-3),
+        optax.sgd(0.1, 0.9),
+        optax.adamw(1e-3),
+        optax.adam(optax.warmup_cosine_decay_schedule(0.0, 1e-3, 10, 100)),
+        optax.contrib.muon(1e-3),
+        optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3)),
+    ],
+    ids=["adam", "sgd", "adamw", "warm-up from zero", "muon", "clipped adamw"],
+)
 def test_a_whole_optimizer_is_no_direction(whole):
     optimizer = ganno_jax.control(whole, make_controller(), 8)
     with pytest.raises(ValueError, match="goes against the gradient, as a whole optimizer does"):

@@ -23,6 +23,16 @@ def test_a_training_has_as_many_decisions_as_were_trained_or_one_for_each_step(t
     assert np.all(np.abs(np.diff(found) - clock.interval) <= 1)
 
 
+@pytest.mark.parametrize("clock", [Clock(31, 7), Clock(5, 30), Clock(60, 30, every=7)])
+def test_the_decisions_before_an_update_are_counted(clock):
+    begun = starts(clock)[:-1]
+    for step in range(clock.total_steps + 2):
+        assert int(clock.num_before(jnp.int32(step))) == np.sum(begun < step)
+        decision, start = clock.last_decision(jnp.int32(step))
+        assert int(decision) == np.flatnonzero(begun <= step)[-1]
+        assert int(start) == begun[int(decision)]
+
+
 def test_every_so_many_steps_overrides_the_trained_number():
     clock = Clock(10, 30, every=4)
     np.testing.assert_array_equal(starts(clock), [0, 4, 8, 10])

@@ -104,3 +104,13 @@ def test_losses_of_zero_and_below_have_no_spikes():
     _, states = follow(back_off(plain(), 10), np.ones(60), np.minimum(losses, 0))
     assert int(states.spikes[-1]) == 0
     chex.assert_tree_all_finite(states)
+
+
+def test_once_a_loss_was_below_zero_none_is_a_spike():
+    losses = np.append(np.random.default_rng(0).normal(size=40), 1e4)
+    assert losses.min() < 0 < losses.max()
+    _, states = follow(back_off(plain(), 10), np.ones(41), losses)
+    assert int(states.spikes[-1]) == 0
+    np.testing.assert_array_equal(states.backoff, 1.0)
+    _, states = follow(back_off(plain(), 10), np.ones(41), np.abs(losses))
+    assert int(states.spikes[-1]) == 1

@@ -7,8 +7,6 @@ import optax
 import pytest
 
 import ganno_jax
-from ganno_jax.door.clock import Clock
-from ganno_jax.door.horizon import _next_decision
 
 
 def problem(key):
@@ -76,15 +74,6 @@ def test_updates_past_the_end_are_counted_and_keep_their_rates(key):
     assert int(state.overrun) == 7
     assert ganno_jax.metrics(state)["overrun"] == 7.0
     np.testing.assert_array_equal(state.rates, rates)
-
-
-@pytest.mark.parametrize("every", [None, 7])
-@pytest.mark.parametrize("step", [0, 1, 59, 60, 61, 239])
-def test_the_next_decision_is_the_first_that_is_not_past(step, every):
-    clock = Clock(240, 30, every)
-    found = int(_next_decision(clock, jnp.int32(step)))
-    starts = [int(clock.start(jnp.int32(k))) for k in range(clock.decisions)]
-    assert found == sum(start < step for start in starts)
 
 
 def test_what_cannot_be_is_one_line(key):

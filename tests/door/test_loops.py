@@ -1,5 +1,6 @@
 """Loops that people have: injected numbers, low-rank fine-tuning, loss scaling, full weights beside half ones."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +8,11 @@ import optax
 import pytest
 
 import ganno_jax
+from ganno_jax.door.decide import WITHOUT_LOSS
 from ganno_jax.env.actions import DirectRate
+from ganno_jax.env.features import FEATURES
 
-from ..test_control import PARAMS, make_controller
+from ..test_control import PARAMS, make_controller, toy_loss
 
 
 def test_numbers_of_the_whole_optimizer_may_be_injected_and_the_rest_is_named():
@@ -83,6 +86,66 @@ def test_loss_scaling_hands_over_unscaled_numbers_and_an_overflow_costs_its_own_
         state.by_policy.decided.rates,
         wanted.by_policy.decided.rates,
     )
+
+
+X = jnp.linspace(-1, 1, 10).reshape(5, 2)
+
+
+def looped(optimizer, state_of, *, give_value):
+    """A training of eight steps with plain parameters: the state of `control` after it, and the losses."""
+    params, losses = PARAMS, []
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
+    for _ in range(8):
+        loss, gradient = jax.value_and_grad(toy_loss)(params, X)
+        updates, state = update(gradient, state, params, **({"value": loss} if give_value else {}))
+        params = optax.apply_updates(params, updates)
+        losses.append(float(loss))
+    return state_of(state), losses
+
+
+def sees_a_loss(state):
+    columns = jnp.asarray([FEATURES.index(name) for name in WITHOUT_LOSS])
+    return not np.allclose(state.features[:, columns], list(WITHOUT_LOSS.values()))
+
+
+@pytest.mark.parametrize("passes_on", [True, False], ids=["itself", "as a plain transformation"])
+def test_gradient_accumulation_hands_the_loss_on_unless_it_is_made_a_plain_transformation(
+    passes_on,
+):
+    many = optax.MultiSteps(ganno_jax.control(optax.trace(0.9), make_controller(), 4), 2)
+    optimizer = many if passes_on else optax.with_extra_args_support(many.gradient_transformation())
+    state, losses = looped(optimizer, lambda s: s.inner_opt_state, give_value=True)
+    assert int(state.step) == 4
+    assert sees_a_loss(state) == passes_on
+    assert losses[-1] < losses[0]
+
+
+def test_lookahead_takes_a_loss_and_keeps_it_to_itself():
+    """As does every wrapper of Optax that is no `GradientTransformationExtraArgs`."""
+    fast = ganno_jax.control(optax.trace(0.9), make_controller(), 8)
+    optimizer = optax.with_extra_args_support(optax.lookahead(fast, 3, 0.5))
+    params = optax.LookaheadParams.init_synced(PARAMS)
+    state, losses = optimizer.init(params), []
+    for _ in range(8):
+        loss, gradient = jax.value_and_grad(toy_loss)(params.fast, X)
+        updates, state = optimizer.update(gradient, state, params, value=loss)
+        params = optax.apply_updates(params, updates)
+        losses.append(float(loss))
+    assert int(state.fast_state.step) == 8
+    assert not sees_a_loss(state.fast_state)
+    assert losses[-1] < losses[0]
+
+
+def test_sharpness_aware_minimization_steps_by_what_gradients_show():
+    """It blends two states of ours by sums and products, and its `update` takes no loss."""
+    ours = ganno_jax.control(optax.trace(0.9), make_controller(), 4)
+    adversary = optax.chain(optax.contrib.normalize(), optax.sgd(0.01))
+    optimizer = optax.contrib.sam(ours, adversary, sync_period=2)
+    state, losses = looped(optimizer, lambda s: s.opt_state, give_value=False)
+    assert int(state.step) == 4
+    chex.assert_tree_all_finite(state)
+    assert not sees_a_loss(state)
+    assert losses[-1] < losses[0]
 
 
 def test_full_weights_beside_half_ones_keep_small_updates():

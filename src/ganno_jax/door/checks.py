@@ -10,6 +10,7 @@ from jaxtyping import PyTree
 
 from ganno_jax.door.state import ControlState
 
+_TRIED = 3  # updates of a direction
 _MIGRATE = "state = ganno_jax.migrate(state, old_params, new_params, optimizer)"
 
 
@@ -91,6 +92,8 @@ def _shapes(tree: PyTree) -> dict[str, str]:
 def check_direction(direction: optax.GradientTransformation, params: PyTree) -> None:
     """Whether a direction has the sign of the gradient, tried on parameters of the same structure and tiny shapes.
 
+    Its first updates are tried, since a whole optimizer whose schedule warms up from zero begins with one of zero.
+
     Raises:
       ValueError: it goes against the gradient, as whole optimizers do; parameters are complex.
     """
@@ -103,18 +106,29 @@ def check_direction(direction: optax.GradientTransformation, params: PyTree) -> 
     with jax.ensure_compile_time_eval():
         try:
             made = optax.with_extra_args_support(direction)
-            state = made.init(tiny)
-            found = [made.update(_scaled(tiny, s), state, tiny, value=1.0)[0] for s in (1.0, -1.0)]
+            found = [_first_updates(made, _scaled(tiny, s), tiny) for s in (1.0, -1.0)]
         except Exception:  # a direction may need more than this trial has, such as larger matrices
             return
         if any(isinstance(u, jax.core.Tracer) for u in jax.tree.leaves(found)):
             return  # inside `jax.shard_map` nothing can be tried
-        up, down = (sum(float(np.sum(u)) for u in jax.tree.leaves(tree)) for tree in found)
+        sums = [[sum(float(np.sum(u)) for u in jax.tree.leaves(x)) for x in one] for one in found]
+    up, down = (next((total for total in one if total != 0), 0.0) for one in sums)
     if up < 0 < down:
         raise ValueError(
             "`direction` goes against the gradient, as a whole optimizer does; give one without a learning rate, "
             "such as optax.scale_by_adam() for optax.adam(1e-3) and optax.trace(0.9) for optax.sgd(0.1, 0.9)."
         )
+
+
+def _first_updates(
+    direction: optax.GradientTransformationExtraArgs, gradient: PyTree, params: PyTree
+) -> list[PyTree]:
+    """What a direction makes of the same gradient, again and again."""
+    state, updates = direction.init(params), []
+    for _ in range(_TRIED):
+        update, state = direction.update(gradient, state, params, value=1.0)
+        updates.append(update)
+    return updates
 
 
 def _scaled(tree: PyTree, factor: float) -> PyTree:

@@ -62,6 +62,18 @@ class Clock:
         whole, rest = divmod(int(self.total_steps), self.decisions)
         return decision * whole + decision * rest // self.decisions
 
+    def num_before(self, step: Int[Array, ""]) -> Int[Array, ""]:
+        """How many decisions fall before an earlier update than this one."""
+        if self.every is not None:
+            return jnp.minimum(-(-step // int(self.every)), self.decisions)
+        starts = self.start(jnp.arange(self.decisions))
+        return jnp.sum(starts < step[..., None], axis=-1, dtype=jnp.int32)
+
+    def last_decision(self, step: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        """The last one that falls before this update or an earlier one, and the update before which it falls."""
+        decision = self.num_before(step + 1) - 1
+        return decision, self.start(decision)
+
     def is_due(self, decision: Int[Array, ""], step: Int[Array, ""]) -> Bool[Array, ""]:
         """Whether the decision falls before this update."""
         return (decision < self.decisions) & (step == self.start(decision))

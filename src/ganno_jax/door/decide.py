@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from ganno_jax.door.clock import Clock
-from ganno_jax.door.policy_state import Decided, RatesState
+from ganno_jax.door.policy_state import ASLEEP, Decided, RatesState
 from ganno_jax.env.features import FEATURES
 from ganno_jax.env.observation import Observation, observe
 from ganno_jax.env.observation_memory import empty_memory
@@ -68,6 +68,7 @@ class Decider:
             shown=_zeros_like_shown(self.policy, state, placeholder),
             policy=state,
             memory=empty_memory(layers.num_layers, rates[0]),
+            largest_squares=jnp.zeros_like(rates),
             losses=empty_loss_record(),
             measured=empty_layer_record(params, layers),
         )
@@ -100,7 +101,7 @@ class Decider:
         memory, observation = observe(
             before.memory,
             summary,
-            LayerHyperparameters(state.rates_in_force, before.forgetting),
+            _in_force(state),
             jnp.asarray(self.initial_rate, jnp.float32),
             state.step,
             jnp.int32(self.clock.total_steps),
@@ -108,7 +109,7 @@ class Decider:
             self.clock.interval,
             self.steps_per_epoch,
         )
-        has_loss = (window[0].count > 0) & ~state.signed_loss
+        has_loss = (window[0].count > 0) & (state.signed_loss == 0)
         features = jnp.where(has_loss, observation.features, _without_loss(observation.features))
         observation = observation.replace(features=features)
         key = jax.random.key(0)
@@ -127,10 +128,26 @@ class Decider:
             shown=shown(self.policy, before.policy, observation, key),
             policy=policy_state,
             memory=memory,
+            largest_squares=state.largest_squares,
             losses=empty_loss_record(),
             measured=optax.tree.zeros_like(before.measured),
         )
         return _alike(decided, before)
+
+
+def _in_force(state: RatesState) -> LayerHyperparameters:
+    """What agents see of the last update's rates and forgetting; of a layer that is asleep what was decided for it.
+
+    That it stands still they see by its gradients. No agent was trained with a rate of zero, and one of them would bend
+    the mean with which all are compared.
+    """
+    asleep, decided = state.woken == ASLEEP, state.decided
+    rates = jnp.where(asleep, decided.rates, state.rates_in_force)
+    if decided.forgetting is None:
+        return LayerHyperparameters(rates)
+    return LayerHyperparameters(
+        rates, jnp.where(asleep, decided.forgetting, state.forgetting_in_force)
+    )
 
 
 def _without_loss(features: Float[Array, "layer feature"]) -> Float[Array, "layer feature"]:

@@ -67,6 +67,7 @@ class BackOffState(NamedTuple):
     """State of `back_off`."""
 
     losses: Scatter
+    signed: Int[Array, ""]  # 1 once a loss below zero was seen
     backoff: Float[Array, ""]  # factor on the rates, 1 unless there was a spike lately
     spikes: Int[Array, ""]
     inner: Any
@@ -81,8 +82,8 @@ def back_off(
 ) -> optax.GradientTransformationExtraArgs:
     """Halve the rates after a loss that is an outlier among those before it; they recover within `interval` updates.
 
-    Judged as gradients are in `limit_gradients`, after ten losses. Hands `rate_factor=` to `inner`. Without `value`,
-    and for losses of zero or below, it does nothing.
+    Judged as gradients are in `limit_gradients`, after ten losses. Hands `rate_factor=` to `inner`. Losses of zero, and
+    no `value`, are not judged; after the first loss below zero none is, since it has no scale to be judged by.
 
     Args:
       inner: takes `rate_factor=` and `value=`.
@@ -93,7 +94,7 @@ def back_off(
 
     def init(params: PyTree) -> BackOffState:
         one, none = jnp.ones((), jnp.float32), jnp.zeros((), jnp.int32)
-        return BackOffState(empty_scatter(), one, none, inner.init(params))
+        return BackOffState(empty_scatter(), none, one, none, inner.init(params))
 
     def update(
         gradient: PyTree,
@@ -109,7 +110,8 @@ def back_off(
             )
             return updates, state._replace(inner=new)
         highest = highest_usual(state.losses, deviations, factor, factor)
-        spiked = is_known(state.losses, 10) & (value > highest)
+        signed = jnp.where(value < 0, 1, state.signed)
+        spiked = is_known(state.losses, 10) & (value > highest) & (signed == 0)
         recovered = jnp.minimum(1.0, state.backoff * 2.0 ** (1.0 / interval))
         backoff = jnp.where(spiked, jnp.maximum(0.5 * state.backoff, 2.0**-10), recovered)
         updates, new = inner.update(
@@ -117,6 +119,6 @@ def back_off(
         )
         judged = seen(state.losses, value, highest)
         losses = jax.tree.map(lambda a, b: jnp.where(value > 0, a, b), judged, state.losses)
-        return updates, BackOffState(losses, backoff, state.spikes + spiked, new)
+        return updates, BackOffState(losses, signed, backoff, state.spikes + spiked, new)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -5,9 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
 
-from ganno_jax.door.clock import Clock
 from ganno_jax.door.policy_state import ASLEEP, RatesState
 from ganno_jax.door.state import ControlState
 
@@ -57,18 +55,10 @@ def _planned(state: ControlState, total_steps: int) -> ControlState:
     def changed(part: Any) -> Any:
         if not isinstance(part, RatesState):
             return part._replace(inner=changed(part.inner))
-        decided = part.decided._replace(decision=_next_decision(clock, part.step))
+        decided = part.decided._replace(decision=clock.num_before(part.step))
         awake = part.woken != ASLEEP
         woken = jnp.where(awake, part.step, part.woken) if is_longer else part.woken
         return part._replace(decided=decided, woken=woken.astype(part.woken.dtype))
 
     outline = state.outline.replace(clock=clock)
     return state._replace(outline=outline, parts=changed(state.parts))
-
-
-def _next_decision(clock: Clock, step: Int[Array, ""]) -> Int[Array, ""]:
-    """The first that does not fall before an earlier update."""
-    if clock.every is not None:
-        return -(-step // int(clock.every))
-    starts = clock.start(jnp.arange(clock.decisions))
-    return jnp.sum(starts < step[..., None], axis=-1, dtype=jnp.int32)

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from ganno_jax.env.observation_memory import ObservationMemory
 from ganno_jax.inner.statistics import LayerRecord, LossRecord
@@ -21,6 +21,7 @@ class Decided(NamedTuple):
     shown: dict[str, Array]  # by the policy, at the last decision
     policy: Any  # the agents' memories
     memory: ObservationMemory
+    largest_squares: Float[Array, " layer"]  # of a layer's gradients before the decision
     losses: LossRecord
     measured: LayerRecord
 
@@ -29,11 +30,14 @@ class RatesState(NamedTuple):
     """State of `scale_by_policy`."""
 
     step: Int[Array, ""]
-    rates_in_force: Float[
-        Array, " layer"
-    ]  # of the last update: those decided, less where there was trouble
+    # Of the last update: what was decided, less after a loss spike and in a layer that is late, 0 in one asleep.
+    rates_in_force: Float[Array, " layer"]
+    forgetting_in_force: Float[Array, " layer"] | None
     woken: Int[Array, " layer"]  # the step of a layer's first gradient; ASLEEP before it
-    signed_loss: Bool[Array, ""]  # a loss below zero was seen, so that its logarithm says nothing
+    largest_squares: Float[Array, " layer"]  # of a layer's gradients so far
+    # 1 once a loss below zero was seen, so that its logarithm says nothing. A number, since wrappers such as
+    # `optax.contrib.sam` blend states by sums and products.
+    signed_loss: Int[Array, ""]
     examples: Float[Array, "layer 2"]  # features of the examples, at the end of the last interval
     decided: Decided
     direction: Any  # state of the wrapped direction

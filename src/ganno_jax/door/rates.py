@@ -31,9 +31,9 @@ from ganno_jax.policies.base import Policy
 FIRST_SHARE, RISE = 0.1, 0.1
 """A layer whose first gradient comes after the first interval starts at this share of its rate, and has the whole one
 after this share of the training: moments and sizes of the other layers say nothing about it."""
-
-Advance = Callable[[Float[Array, ""] | float], tuple[PyTree, tuple[PyTree, Any]]]
-"""From a factor on the gradient to the gradient times it, and the direction's step along that with its new state."""
+LONGEST = 10.0
+"""A layer whose gradient is more than so many times as long as all that the last decision knew of steps as far as one
+so long would: its rate was set for short ones."""
 
 
 def scale_by_policy(
@@ -49,7 +49,10 @@ def scale_by_policy(
 ) -> optax.GradientTransformationExtraArgs:
     """The step along a direction, with the rates and the forgetting that the policy sets at every decision.
 
-    A layer neither moves nor decays before its first gradient, and starts slowly where that comes late.
+    A layer neither moves nor decays before its first gradient, and starts slowly where that comes late. After the first
+    interval, a gradient far above all that the last decision knew of the layer gives a shorter step. Where no layer had
+    a gradient in the first updates, the training begins at the last decision that they passed, so that the schedule
+    still comes to its end.
 
     Args:
       direction: without a learning rate, of the sign of the gradient.
@@ -63,8 +66,8 @@ def scale_by_policy(
 
     Returns:
       A transformation that needs `squares=`, the squared norm of each layer's gradient; takes `value=`, the loss,
-      `example_losses_fn=` for a policy that sees examples, and factors on the gradient and on all rates,
-      `gradient_factor=` and `rate_factor=`.
+      `example_losses_fn=` for a policy that sees examples, `flat_updates=`, the updates without any gradient that were
+      left out before the first, and factors on the gradient and on all rates, `gradient_factor=` and `rate_factor=`.
     """
     decider = Decider(policy, clock, initial_rate, steps_per_epoch)
     scaled = _ScaledByPolicy(direction, decider, find_layers, weight_decay, num_measured)
@@ -87,8 +90,10 @@ class _ScaledByPolicy:
         return RatesState(
             step=jnp.zeros((), jnp.int32),
             rates_in_force=decided.rates,
+            forgetting_in_force=decided.forgetting,
             woken=jnp.full(layers.num_layers, ASLEEP, jnp.int32),
-            signed_loss=jnp.zeros((), bool),
+            largest_squares=jnp.zeros(layers.num_layers, jnp.float32),
+            signed_loss=jnp.zeros((), jnp.int32),
             examples=jnp.zeros((layers.num_layers, 2), jnp.float32),
             decided=decided,
             direction=self.direction.init(params),
@@ -104,6 +109,7 @@ class _ScaledByPolicy:
         value: Float[Array, ""] | None = None,
         gradient_factor: Float[Array, ""] | float = 1.0,
         rate_factor: Float[Array, ""] | float = 1.0,
+        flat_updates: Int[Array, ""] | int = 0,
         example_losses_fn: ExampleLossFn | None = None,
         **extra: Any,
     ) -> tuple[PyTree, RatesState]:
@@ -119,7 +125,8 @@ class _ScaledByPolicy:
             scaled, (updates, _) = advance(gradient_factor)
             return record_layers(measured, scaled, updates, layers)
 
-        signed = state.signed_loss if value is None else state.signed_loss | (value < 0)
+        signed = state.signed_loss if value is None else jnp.where(value < 0, 1, state.signed_loss)
+        state = _after_flat(state, jnp.asarray(flat_updates, jnp.int32), clock)
         state = state._replace(signed_loss=signed)
         examples = state.examples if example_losses_fn is not None else None
         decided = jax.lax.cond(
@@ -133,47 +140,47 @@ class _ScaledByPolicy:
         measured = jax.lax.cond(in_measured, record, lambda measured: measured, decided.measured)
         losses = decided.losses if value is None else record_loss(decided.losses, value)
 
-        woken = jnp.where((state.woken == ASLEEP) & (squares > 0), state.step, state.woken)
+        long = _share_of_long(squares, decided)
+        wakes = ((state.woken == ASLEEP) & (squares > 0)) | (long < 1)
+        woken = jnp.where(wakes, state.step, state.woken)
         # Once the record is made: else the direction's state would be copied for the record to read it.
         after = jnp.where(measured.count >= 0, gradient_factor, 0.0)
         share = _share_since_waking(woken, state.step, clock)
-        updates, direction_state = self._step(
-            advance, after, decided, rate_factor, share, params, layers
-        )
+        rates = decided.rates * rate_factor * share
+        forgetting = None if decided.forgetting is None else decided.forgetting * share
+        _, (updates, direction_state) = advance(after)
+        updates = self._scaled(updates, long * rates, forgetting, params, layers)
         if example_losses_fn is not None:
             examples = self._examples(example_losses_fn, state, decided, params, updates, layers)
         return updates, RatesState(
             step=state.step + 1,
-            rates_in_force=decided.rates * rate_factor,
+            rates_in_force=rates,
+            forgetting_in_force=forgetting,
             woken=woken,
+            largest_squares=jnp.maximum(squares, state.largest_squares),
             signed_loss=signed,
             examples=state.examples if examples is None else examples,
             decided=decided._replace(losses=losses, measured=measured),
             direction=direction_state,
         )
 
-    def _step(
+    def _scaled(
         self,
-        advance: Advance,
-        gradient_factor: Float[Array, ""],
-        decided: Decided,
-        rate_factor: Float[Array, ""] | float,
-        share: Float[Array, " layer"],
+        direction: PyTree,
+        rates: Float[Array, " layer"],
+        forgetting: Float[Array, " layer"] | None,
         params: PyTree,
         layers: LayerMap,
-    ) -> tuple[PyTree, Any]:
-        """Along the direction, with the rates and the forgetting in force; and the direction's new state."""
-        rates = decided.rates * rate_factor * share
+    ) -> PyTree:
+        """The step along a direction with these rates, and what is forgotten."""
         decays = (
             None if self.weight_decay is None else jnp.full(layers.num_layers, self.weight_decay)
         )
-        _, (updates, direction_state) = advance(gradient_factor)
-        updates = apply_rates(updates, layers, rates, params, decays)
-        if decided.forgetting is not None:
-            total_steps = self.decider.clock.total_steps
-            forgotten = forget(params, layers, decided.forgetting * share, total_steps)
-            updates = jax.tree.map(jnp.add, updates, forgotten)
-        return updates, direction_state
+        updates = apply_rates(direction, layers, rates, params, decays)
+        if forgetting is None:
+            return updates
+        forgotten = forget(params, layers, forgetting, self.decider.clock.total_steps)
+        return jax.tree.map(jnp.add, updates, forgotten)
 
     def _examples(
         self,
@@ -194,13 +201,28 @@ class _ScaledByPolicy:
         )
 
 
+def _after_flat(state: RatesState, flat_updates: Int[Array, ""], clock: Clock) -> RatesState:
+    """Before the first update, at the last decision that those without a gradient passed."""
+    decision, step = jax.lax.cond(
+        _nothing_seen(state),
+        lambda: clock.last_decision(flat_updates),
+        lambda: (state.decided.decision, state.step),
+    )
+    return state._replace(step=step, decided=state.decided._replace(decision=decision))
+
+
+def _nothing_seen(state: RatesState) -> Bool[Array, ""]:
+    """Whether there was no decision yet."""
+    return state.decided.memory.count == 0
+
+
 def _window(
     state: RatesState,
     value: Float[Array, ""] | None,
     record: Callable[[LayerRecord], LayerRecord],
 ) -> tuple[LossRecord, LayerRecord]:
     """Of the interval that ends; before the first update, of that update alone."""
-    first = state.step == 0
+    first = _nothing_seen(state)
     losses, measured = state.decided.losses, state.decided.measured
     alone = record(optax.tree.zeros_like(measured))
     if value is not None:
@@ -211,11 +233,19 @@ def _window(
 def _share_since_waking(
     woken: Int[Array, " layer"], step: Int[Array, ""], clock: Clock
 ) -> Float[Array, " layer"]:
-    """Of its rate that a layer gets: none before its first gradient, then all of it or a rising share."""
+    """Of its rate that a layer gets: none before its first gradient, then all of it or, after the first interval, a
+    rising share."""
     since = (step - woken) / (RISE * clock.total_steps)
     rising = jnp.clip(FIRST_SHARE + (1 - FIRST_SHARE) * since, FIRST_SHARE, 1.0)
     share = jnp.where(woken < clock.interval, 1.0, rising)
     return jnp.where(woken == ASLEEP, 0.0, share)
+
+
+def _share_of_long(squares: Float[Array, " layer"], decided: Decided) -> Float[Array, " layer"]:
+    """Of its step that a layer takes: less where its gradient is far above all that the decision in force knew of."""
+    known = decided.largest_squares
+    is_longer = (squares > LONGEST**2 * known) & (known > 0) & (decided.memory.count > 1)
+    return jnp.where(is_longer, LONGEST * jnp.sqrt(known / squares), 1.0)
 
 
 def _where(condition: Bool[Array, ""], yes: Any, no: Any) -> Any:

@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 
 class SkipState(NamedTuple):
     """State of `skip_not_finite`."""
 
-    begun: Bool[Array, ""]  # a whole update with a gradient has been
+    begun: Int[Array, ""]  # 1 once a whole update with a gradient has been
+    flat: Int[Array, ""]  # updates without any gradient before that one
     skipped: Int[Array, ""]  # updates that changed nothing but this count
     inner: Any
 
@@ -24,7 +25,8 @@ def skip_not_finite(
 ) -> optax.GradientTransformationExtraArgs:
     """Leave out updates whose loss, gradient or result is not finite, as if they had not been.
 
-    So are all before the first gradient that is not zero: there is nothing to learn from them.
+    So are all before the first gradient that is not zero: there is nothing to learn from them. How many there were,
+    `inner` is told as `flat_updates=`.
 
     As `optax.apply_if_finite`, but it never gives up, and also judges the loss and the result. Needs `squares=`, the
     squared norm of each layer's gradient.
@@ -36,7 +38,8 @@ def skip_not_finite(
     """
 
     def init(params: PyTree) -> SkipState:
-        return SkipState(jnp.zeros((), bool), jnp.zeros((), jnp.int32), inner.init(params))
+        none = jnp.zeros((), jnp.int32)
+        return SkipState(none, none, none, inner.init(params))
 
     def update(
         gradient: PyTree,
@@ -48,13 +51,20 @@ def skip_not_finite(
         **extra: Any,
     ) -> tuple[PyTree, SkipState]:
         norm = jnp.sum(squares)
-        healthy = jnp.isfinite(norm) & (state.begun | (norm > 0))
+        is_flat = (state.begun == 0) & (norm == 0)
+        healthy = jnp.isfinite(norm) & ~is_flat
         if value is not None:
             healthy &= jnp.isfinite(value)
 
         def run() -> tuple[PyTree, Any]:
             return inner.update(
-                gradient, state.inner, params, squares=squares, value=value, **extra
+                gradient,
+                state.inner,
+                params,
+                squares=squares,
+                value=value,
+                flat_updates=state.flat,
+                **extra,
             )
 
         def skip() -> tuple[PyTree, Any]:
@@ -67,7 +77,7 @@ def skip_not_finite(
             healthy &= jnp.isfinite(jax.lax.psum(total, over) if over else total)
             updates = jax.tree.map(lambda u: jnp.where(healthy, u, 0), updates)
             new = jax.tree.map(lambda a, b: jnp.where(healthy, a, b), new, state.inner)
-        skipped = state.skipped + ~healthy
-        return updates, SkipState(state.begun | healthy, skipped, new)
+        begun = jnp.where(healthy, 1, state.begun)
+        return updates, SkipState(begun, state.flat + is_flat, state.skipped + ~healthy, new)
 
     return optax.GradientTransformationExtraArgs(init, update)

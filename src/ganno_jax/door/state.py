@@ -51,7 +51,7 @@ class ControlState(NamedTuple):
 
     @property
     def step(self) -> Int[Array, ""]:
-        """Updates made, without those skipped."""
+        """Updates made, without those skipped; where the first had no gradient, from the last decision they passed."""
         return self.by_policy.step
 
     @property
@@ -61,7 +61,7 @@ class ControlState(NamedTuple):
 
     @property
     def rates(self) -> Float[Array, " layer"]:
-        """Of the last decision; times `backoff` they are in force."""
+        """Of the last decision; `rates_in_force` are those of the last update."""
         return self.by_policy.decided.rates
 
     @property
@@ -82,7 +82,7 @@ class ControlState(NamedTuple):
     @property
     def signed_loss(self) -> Bool[Array, ""]:
         """Whether a loss below zero was seen; the agents then see nothing of the loss, and it has no spikes."""
-        return self.by_policy.signed_loss
+        return self.by_policy.signed_loss > 0
 
     @property
     def skipped(self) -> Int[Array, ""]:

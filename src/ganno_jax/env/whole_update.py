@@ -205,13 +205,19 @@ def with_factors(
 
 REFERENCE_STEPS = 600
 """Inner steps of the training for which `relative_size` is said."""
+SMALLEST_SHARE = 1e-3
+"""Of the largest relative step: one below that counts as none."""
 
 
 def known_log_ratios(
     ratios: Float[Array, " layer"],
 ) -> tuple[Float[Array, " layer"], Float[Array, ""]]:
-    """Logarithms of the layers' relative steps and their mean, which stands for those of layers that have none yet."""
-    known = ratios > 1e-8
+    """Logarithms of the layers' relative steps and their mean, which stands for those of layers that have none yet.
+
+    One far below the largest, `SMALLEST_SHARE`, counts as none: a layer whose gradients hardly reach it would draw the
+    mean down and the other layers' rates up, and its own rate would be far too large once they do.
+    """
+    known = ratios > jnp.maximum(1e-8, SMALLEST_SHARE * jnp.max(ratios))
     logs = jnp.log(jnp.where(known, ratios, 1.0))
     mean = jnp.sum(logs) / jnp.maximum(jnp.sum(known), 1)
     return jnp.where(known, logs, mean), mean

@@ -64,8 +64,8 @@ class Summary:
 
 def empty_loss_record() -> LossRecord:
     """Before the first step of a window."""
-    zero = jnp.zeros((), jnp.float32)
-    return LossRecord(zero, zero, zero, zero, jnp.full((), -jnp.inf, jnp.float32), zero)
+    zero, lowest = jnp.zeros((), jnp.float32), jnp.finfo(jnp.float32).min
+    return LossRecord(zero, zero, zero, zero, jnp.full((), lowest, jnp.float32), zero)
 
 
 def record_loss(record: LossRecord, loss: Float[Array, ""]) -> LossRecord:
@@ -154,7 +154,7 @@ def summarize(
     sizes: Float[Array, " layer"] | None = None,
 ) -> Summary:
     """Close a window: means over its steps. Safe for a window without steps: zeros, but for the
-    largest loss, minus infinity.
+    largest loss, the lowest number.
 
     Args:
       losses: of every step.
