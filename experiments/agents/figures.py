@@ -60,7 +60,7 @@ def _learning_curve(folder: RunFolder, arrays: Arrays) -> Drawn:
         )
         caption = "Mean return of the training runs over the agents' updates."
         return "learning_curve", figure, caption
-    names = ("update", "log_loss", "lower", "upper", "seconds")
+    names = ("update", "selection_log_loss", "lower", "upper", "seconds")
     columns = {name: np.array(numbers_of(curve, name)) for name in names}
     row = [str(name) for name in arrays["tuning_names"]].index(str(arrays["tuning_best"]))
     peak, forgetting = arrays["tuning_chosen"][row]
