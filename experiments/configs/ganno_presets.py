@@ -55,8 +55,10 @@ def ganno(scale: AnyScale = "paper") -> Config:
     Recurrent agents, paid by the decrease of the log loss after each decision, trained by PPO with a local critic
     (independent PPO), from initial rates of 1e-5 to 1. Which multipliers, which reward and how long is unpublished:
     these are ours (docs/ganno.md). Sizes as in `fashion_cnn`.
-    Cost: small not measured yet; paper not measured yet.
-    Expected result: not measured yet.
+    Cost: small 121 s of compiling and 100 s of updates on two busy CPU cores, and minutes of evaluation; medium and
+    paper not measured yet.
+    Expected result: small -0.20 mean final log test loss, 0.18 above the best tuned schedule, 0.54 below the initial
+    rates left as they are (one learner seed, 100 steps).
     """
     ours = fashion_cnn(scale)
     return dataclasses.replace(
