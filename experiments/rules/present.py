@@ -14,15 +14,15 @@ from ganno_jax import plots
 from ganno_jax.evaluation.tables import Row
 from ganno_jax.plots.rules import search_progress
 
-BOARD = ("method", "rule", "canonical"), ("rank", "best_rate", "validation_accuracy", "evaluation")
+BOARD = ("method", "rule", "canonical"), ("rank", "best_rate", "reward_accuracy", "evaluation")
 """Columns of the leaderboard that hold texts, and those that hold numbers."""
 COMPARED = (
     ("policy", "kind", "reference"),
     (
-        *("best_rate", "validation_accuracy", "share_diverged"),
+        *("best_rate", "selection_accuracy", "share_diverged"),
         *(
             f"{key}{end}"
-            for key in ("test_accuracy", "difference")
+            for key in ("test_log_loss", "test_accuracy", "log_loss_difference", "difference")
             for end in ("", "_lower", "_upper")
         ),
     ),

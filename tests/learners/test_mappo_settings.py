@@ -11,7 +11,7 @@ from ganno_jax.env import make_mesh
 from ganno_jax.env.actions import DirectRate
 from ganno_jax.learners import MAPPO
 from ganno_jax.learners.mappo.config import check_divisible
-from ganno_jax.learners.mappo.learner import experience
+from ganno_jax.learners.mappo.learner import gather
 
 from .test_mappo import CONFIG, learner, quick_train, shallow_env
 
@@ -69,10 +69,14 @@ def test_all_layers_of_a_training_have_the_shared_noise(shared):
     config = CONFIG.replace(noise_shared=shared, noise_correlation=0.5)
     agents = learner((shallow_env(),), config, recurrent=False, actions=DirectRate(1e-3, 0.1))
     state = agents.init(jax.random.key(0))
-    gather = partial(experience, number=0, num_devices=1)
+    gathered = partial(gather, number=0, num_devices=1)
     whole = PartitionSpec()
     mapped = jax.shard_map(
-        gather, mesh=make_mesh(jax.devices()[:1]), in_specs=whole, out_specs=whole, check_vma=False
+        gathered,
+        mesh=make_mesh(jax.devices()[:1]),
+        in_specs=whole,
+        out_specs=whole,
+        check_vma=False,
     )
     trajectory = jax.jit(mapped)(agents, state)[1].rollout.trajectory
     # The density of a normal action tells how far it is from its mean, and all agents have one deviation.
