@@ -62,8 +62,9 @@ def main(
             for part, chosen in parts.items():
                 loss = float(loss_fn(state.params, inputs[chosen], targets[chosen]))
                 losses.setdefault(f"{part} loss {name} `value`", []).append(loss)
-        for quantity, number in ganno_jax.metrics(state.opt_state).items():
-            print(f"{name} `value`: {quantity} {number:.4g}")
+            if seed == num_seeds - 1:
+                for quantity, number in ganno_jax.metrics(state.opt_state).items():
+                    print(f"{name} `value`: {quantity} {number:.4g}")
     for name, found in losses.items():
         print(f"{name}:", *(f"{loss:.4f}" for loss in found), f"mean {sum(found) / num_seeds:.4f}")
     return losses

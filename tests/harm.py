@@ -115,7 +115,7 @@ def guards_of(state):
 
 def share_cut(guards):
     """Of steps with a rate below what was decided, after a spike or in a late layer, or with a shortened gradient."""
-    limited = np.diff(np.asarray(guards["limited"]), prepend=0) > 0
+    limited = np.diff(np.asarray(guards["limited"], np.int64), prepend=0).astype(bool)
     return float(np.mean(np.asarray(guards["held"]) | limited))
 
 
