@@ -160,7 +160,7 @@ def test_agents_of_whole_updates_learn_on_many_horizons_and_keep_a_share(
     for space in (mine, theirs):
         assert float(space.size.relative_size) == pytest.approx(0.7 * 0.03)
         assert float(space.forgetting.kappa) == pytest.approx(0.7 * 0.6)
-        assert float(space.size.alpha) == float(space.forgetting.alpha) == 0.5 * 2.0
+        assert float(space.size.alpha) == float(space.forgetting.alpha) == 0.75 * 2.0
         assert float(space.coupling) == 0.25
     with (tmp_path / "muon" / "tables" / "own_kinds.csv").open() as file:
         (row,) = csv.DictReader(file)
