@@ -224,7 +224,7 @@ TARGETS = (
     ),
     Target(
         "state of a whole optimizer over 10 million parameters",
-        2.02,  # two momenta, and samples of gradients
+        2.0,
         False,
         "x",
         _only("door_size", "state_over_parameters", network=LARGE, safety=True),
