@@ -75,9 +75,7 @@ def _compare(env: Env, trained: Agents, untrained: Agents, keys: PRNGKeyArray, m
     }
     others = {"untrained": before, "best_size": of_sizes[best], "mean_schedule": replayed}
     for name, other in others.items():
-        change = paired_difference(ours, other)
-        row[f"to_{name}"] = change.estimate
-        row[f"to_{name}_lower"], row[f"to_{name}_upper"] = change.lower, change.upper
+        row |= paired_difference(ours, other).columns(f"to_{name}")
     return row
 
 

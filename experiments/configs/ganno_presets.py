@@ -6,14 +6,20 @@ from experiments.configs.agents import AgentConfig, LearnerConfig
 from experiments.configs.config import (
     AnyScale,
     Config,
-    DataConfig,
     EnvConfig,
     EvaluateConfig,
     NetworkConfig,
     OptimizerConfig,
     TaskConfig,
 )
-from experiments.configs.preset_parts import AGENTS, evaluation, learner
+from experiments.configs.preset_parts import AGENTS, evaluation, images, learner
+
+# By scale: decisions, steps between them and reward examples; updates and trainings of each.
+_ENVS = {"small": (20, 5, 128), "medium": (20, 30, 512), "paper": (50, 50, 2000)}
+_LEARNERS = {"small": (30, 16), "medium": (40, 16), "paper": (300, 128)}
+_MEDIUM = EvaluateConfig(
+    num_runs=24, tuning_runs=8, curve_every=20, curve_runs=8, block=16, chunk=1000
+)
 
 
 def fashion_cnn(scale: AnyScale = "paper") -> Config:
@@ -25,27 +31,19 @@ def fashion_cnn(scale: AnyScale = "paper") -> Config:
     Expected result: small -0.37 mean final log loss, level with the best tuned schedule, -0.38 (100 steps); of
     validation examples, which paid the agents too; the last schedules are tuned with 4 seeds, which can choose badly.
     """
-    small, medium = scale == "small", scale == "medium"
-    env = EnvConfig(50, 50, num_reward=2000, reward="terminal_log_loss")
-    if small:
-        env = dataclasses.replace(env, num_decisions=20, interval=5, num_reward=128)
-    if medium:
-        env = dataclasses.replace(env, num_decisions=20, interval=30, num_reward=512)
+    small = scale == "small"
+    decisions, interval, rewarded = _ENVS[scale]
     return Config(
         preset="fashion_cnn",
         scale=scale,
-        data=DataConfig(
-            "fashion_mnist",
-            image_size=14 if small else None,
-            max_examples=12_000 if small else None,
-        ),
+        data=images("fashion_mnist", small, 14, 12_000),
         network=NetworkConfig("cnn", channels=(8, 16) if small else (16, 32)),
         task=TaskConfig(batch_size=128 if scale == "paper" else 32),
         optimizer=OptimizerConfig("momentum", initial_rate=(1e-5, 1.0)),
-        env=env,
+        env=EnvConfig(decisions, interval, num_reward=rewarded, reward="terminal_log_loss"),
         agent=dataclasses.replace(AGENTS, relative_size=0.07, sharing=0.75),
-        learner=learner(300, 128) if scale == "paper" else learner(40 if medium else 30, 16),
-        evaluate=_MEDIUM if medium else evaluation(small),
+        learner=learner(*_LEARNERS[scale]),
+        evaluate=_MEDIUM if scale == "medium" else evaluation(small),
     )
 
 
@@ -72,8 +70,3 @@ def ganno(scale: AnyScale = "paper") -> Config:
             group_size=ours.learner.group_size,
         ),
     )
-
-
-_MEDIUM = EvaluateConfig(
-    num_runs=24, tuning_runs=8, curve_every=20, curve_runs=8, block=16, chunk=1000
-)

@@ -39,6 +39,15 @@ def evaluation(small: bool) -> EvaluateConfig:
     )
 
 
-def images(name: str, small: bool, size: int) -> DataConfig:
-    """A data set whole, or fewer examples of so many pixels a side."""
-    return DataConfig(name, image_size=size, max_examples=6000) if small else DataConfig(name)
+def images(name: str, small: bool, size: int, max_examples: int = 6000) -> DataConfig:
+    """A data set whole, or at most so many examples of so many pixels a side.
+
+    Args:
+      name: of the set.
+      small: whether it is made smaller.
+      size: pixels.
+      max_examples: of each split.
+    """
+    return (
+        DataConfig(name, image_size=size, max_examples=max_examples) if small else DataConfig(name)
+    )

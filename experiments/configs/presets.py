@@ -20,7 +20,7 @@ from experiments.configs.config import (
 )
 from experiments.configs.experiment_kinds import AnyConfig
 from experiments.configs.ganno_presets import fashion_cnn, ganno
-from experiments.configs.preset_parts import AGENTS, evaluation, learner
+from experiments.configs.preset_parts import AGENTS, evaluation, images, learner
 from experiments.configs.rule_presets import search_cifar, search_digits, search_fashion
 from experiments.configs.step_size_presets import step_size_cifar, step_size_digits, step_size_mnist
 
@@ -83,11 +83,7 @@ def fashion_mlp(scale: Scale = "paper") -> Config:
     return Config(
         preset="fashion_mlp",
         scale=scale,
-        data=DataConfig(
-            "fashion_mnist",
-            image_size=14 if small else None,
-            max_examples=12_000 if small else None,
-        ),
+        data=images("fashion_mnist", small, 14, 12_000),
         network=NetworkConfig("mlp", features=(32,) if small else (128, 64)),
         task=TaskConfig(batch_size=64 if small else 128),
         optimizer=OptimizerConfig("momentum", initial_rate=(1e-5, 3.0)),
@@ -128,9 +124,7 @@ def cifar_cnn(scale: Scale = "paper") -> Config:
     return Config(
         preset="cifar_cnn",
         scale=scale,
-        data=DataConfig(
-            "cifar10", image_size=16 if small else None, max_examples=12_000 if small else None
-        ),
+        data=images("cifar10", small, 16, 12_000),
         network=NetworkConfig("cnn", channels=(8, 16)) if small else NetworkConfig("deep_cnn"),
         task=TaskConfig(batch_size=32 if small else 128),
         optimizer=OptimizerConfig("momentum", initial_rate=(1e-5, 1.0)),
@@ -158,9 +152,7 @@ def cifar_resnet18(scale: Scale = "paper") -> Config:
     return Config(
         preset="cifar_resnet18",
         scale=scale,
-        data=DataConfig(
-            "cifar10", image_size=16 if small else None, max_examples=4_000 if small else None
-        ),
+        data=images("cifar10", small, 16, 4_000),
         network=NetworkConfig("resnet8", channels=(4,)) if small else NetworkConfig("resnet18"),
         task=TaskConfig(batch_size=16 if small else 128),
         optimizer=OptimizerConfig("momentum", initial_rate=(1e-5, 1.0), weight_decay=(5e-4, 5e-4)),

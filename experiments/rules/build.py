@@ -92,9 +92,7 @@ def child_of(config: RuleSearchExperiment) -> rules.Child:
         )
 
     def draw_fn(key, num_steps):
-        own = family.sample(
-            key
-        )  # nothing varies but which examples it sees when, and which it sets aside
+        own = family.sample(key)  # which examples it sees when, and which it sets aside
         indices = jax.vmap(lambda step: family.batch_indices(own, step, size))
         return indices(jnp.arange(num_steps)), step_keys(key, num_steps)
 

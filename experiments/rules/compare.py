@@ -24,7 +24,7 @@ from experiments.runs.streams import stream
 from ganno_jax import rules
 from ganno_jax.env.mapping import map_trainings
 from ganno_jax.env.mesh import AXIS
-from ganno_jax.evaluation.bootstrap import Interval, bootstrap_interval, paired_difference
+from ganno_jax.evaluation.bootstrap import bootstrap_interval, paired_difference
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.rules.named import SIGN_RULES
 from ganno_jax.rules.population import step_keys
@@ -219,10 +219,10 @@ def compare(
                 "policy": name,
                 "kind": kind,
                 "rule": text,
-                **_keys("test_log_loss", bootstrap_interval(losses[name])),
-                **_keys("test_accuracy", bootstrap_interval(accuracies[name])),
-                **_keys("log_loss_difference", paired_difference(losses[name], losses[best])),
-                **_keys("difference", paired_difference(accuracies[name], accuracies[best])),
+                **bootstrap_interval(losses[name]).columns("test_log_loss"),
+                **bootstrap_interval(accuracies[name]).columns("test_accuracy"),
+                **paired_difference(losses[name], losses[best]).columns("log_loss_difference"),
+                **paired_difference(accuracies[name], accuracies[best]).columns("difference"),
                 "reference": best,
                 "share_diverged": float(np.mean(~np.isfinite(one.test_loss))),
                 "selection_accuracy": one.selection_accuracy,
@@ -231,7 +231,3 @@ def compare(
             }
         )
     return sorted(rows, key=lambda row: -row["test_accuracy"])
-
-
-def _keys(key: str, interval: Interval) -> dict[str, float]:
-    return {key: interval.estimate, f"{key}_lower": interval.lower, f"{key}_upper": interval.upper}

@@ -30,7 +30,7 @@ def finish(path: Path) -> None:
     """Lay a digest beside a file of records that is complete; figures are then drawn from this file alone."""
     if path.is_file():
         _say_changed(path)
-        add_digest(path)
+        add_digest(path, path.read_bytes())
 
 
 def _say_changed(path: Path) -> None:

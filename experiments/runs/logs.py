@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.runs.folder import is_at
-from experiments.runs.whole_files import plain, read_with_digest, remove_digest, write_whole
+from experiments.runs.whole_files import (
+    is_number,
+    plain,
+    read_with_digest,
+    remove_digest,
+    write_whole,
+)
 
 FLUSH_EVERY = 30.0  # seconds between events that reach the disk
 
@@ -53,10 +59,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
     A line that was not finished when its process was killed, or is damaged, is left out; those after it are kept.
     """
-    if not path.is_file():
-        return []
+    return _records(path.read_bytes()) if path.is_file() else []
+
+
+def _records(content: bytes) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for text in content.decode("utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):
@@ -75,10 +83,9 @@ def read_finished(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        read_with_digest(path)
+        return _records(read_with_digest(path))
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
-    return read_lines(path)
 
 
 def numbers_of(lines: Sequence[Mapping[str, Any]], name: str) -> list[float]:
@@ -89,7 +96,7 @@ def numbers_of(lines: Sequence[Mapping[str, Any]], name: str) -> list[float]:
     """
     for line in lines:
         value = line.get(name, "")
-        if not (value is None or (isinstance(value, int | float) and not isinstance(value, bool))):
+        if not (value is None or is_number(value)):
             raise ValueError(f"the record of update {line['update']} has no number {name!r}")
     return [math.nan if line[name] is None else float(line[name]) for line in lines]
 

@@ -141,8 +141,7 @@ def stored_seconds(path: Path, names: Sequence[str]) -> dict[str, float]:
 
 def is_finite(value: Any) -> bool:
     """Whether it is a number that is neither infinite nor nan."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
+    return whole_files.is_number(value) and math.isfinite(value)
 
 
 def _is_tile(value: Any) -> bool:

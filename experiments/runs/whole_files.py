@@ -35,12 +35,12 @@ def write_with_digest(path: Path, content: bytes) -> None:
     """Like `write_whole`; the SHA-256 lies beside the file, for `read_with_digest`."""
     remove_digest(path)  # a process that is killed in between leaves no wrong one
     write_whole(path, content)
+    add_digest(path, content)
+
+
+def add_digest(path: Path, content: bytes) -> None:
+    """Beside a file that has been written, such as one that was appended to, for `read_with_digest`."""
     write_whole(_digest_of(path), hashlib.sha256(content).hexdigest() + "\n")
-
-
-def add_digest(path: Path) -> None:
-    """For a file that was appended to and is finished: its SHA-256 beside it, for `read_with_digest`."""
-    write_whole(_digest_of(path), hashlib.sha256(path.read_bytes()).hexdigest() + "\n")
 
 
 def remove_digest(path: Path) -> None:
@@ -94,6 +94,11 @@ def read_object(path: Path) -> dict[str, Any]:
 def json_of(values: Any) -> str:
     """Indented; what is no JSON number (nan, infinity) becomes null."""
     return json.dumps(plain(values), indent=2, allow_nan=False) + "\n"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value that JSON held is a number; truth is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def plain(values: Any) -> Any:

@@ -79,9 +79,9 @@ def problem_rows(cells: Cells) -> list[Row]:
         rows.append(
             {
                 "method": name,
-                **_keys("log_loss", own),
+                **own.columns("log_loss"),
                 "accuracy": float(accuracies(cell).mean()),
-                **_keys("difference", gap),
+                **gap.columns("difference"),
                 "P_better": probability_of_improvement(losses[name], reference).estimate,
                 "over_Adam": over_adam(cells, name),
                 "share_diverged": float(broken.mean()),
@@ -161,7 +161,7 @@ def overall(suite: Mapping[str, Cells]) -> list[Row]:
         rows.append(
             {
                 "method": name,
-                **_keys("difference", over_problems(gaps)),
+                **over_problems(gaps).columns("difference"),
                 "runs_lower": of_runs.lower,
                 "runs_upper": of_runs.upper,
                 "accuracy_difference": float(np.nanmean(accuracy))
@@ -286,10 +286,6 @@ def _settings(cell: Cell) -> str:
     """What was chosen, as text."""
     chosen = {k: v for k, v in cell.info.items() if k not in _NO_NUMBERS}
     return " ".join(v if isinstance(v, str) else f"{k} {v:.2g}" for k, v in chosen.items())
-
-
-def _keys(key: str, interval: Interval) -> Row:
-    return {key: interval.estimate, f"{key}_lower": interval.lower, f"{key}_upper": interval.upper}
 
 
 def _shown(interval: Interval) -> str:

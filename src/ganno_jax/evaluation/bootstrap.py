@@ -26,6 +26,10 @@ class Interval(NamedTuple):
     lower: float
     upper: float
 
+    def columns(self, key: str) -> dict[str, float]:
+        """As entries of a table's row: `key`, `key_lower` and `key_upper`."""
+        return {key: self.estimate, f"{key}_lower": self.lower, f"{key}_upper": self.upper}
+
 
 def bootstrap_interval(
     values: Float[np.ndarray, " run"],

@@ -163,11 +163,11 @@ def summarize(
             "kind": result.kind,
             "runs": result.num_runs,
             "reference": reference,
-            **_keys("log_loss", bootstrap_interval(final, np.mean, **settings)),
-            **_keys("accuracy", _measured_interval(accuracy, settings)),
-            **_keys("difference", paired_difference(final, base_final, **settings)),
-            **_keys("log_loss_iqm", bootstrap_interval(final, interquartile_mean, **settings)),
-            **_keys("improvement", probability_of_improvement(final, base_final, **settings)),
+            **bootstrap_interval(final, np.mean, **settings).columns("log_loss"),
+            **_measured_interval(accuracy, settings).columns("accuracy"),
+            **paired_difference(final, base_final, **settings).columns("difference"),
+            **bootstrap_interval(final, interquartile_mean, **settings).columns("log_loss_iqm"),
+            **probability_of_improvement(final, base_final, **settings).columns("improvement"),
             "accuracy_median": float(np.median(accuracy)),
             "accuracy_worst_decile": _measured_worst(accuracy),
             "auc": float(measured["auc"].mean()),
@@ -267,11 +267,3 @@ def _first_step(
 ) -> float:
     steps = np.arange(1, curve.size + 1) if result.steps is None else result.steps
     return float(steps_to_reach(curve, target, steps))
-
-
-def _keys(key: str, interval: Interval) -> Row:
-    return {
-        key: interval.estimate,
-        f"{key}_lower": interval.lower,
-        f"{key}_upper": interval.upper,
-    }
