@@ -19,6 +19,10 @@ os.environ["XLA_FLAGS"] = (
 import jax
 import pytest
 
+from ganno_jax.learners.memory_maps import maps_taken
+
+MANY_MAPS = 20_000
+
 
 @pytest.fixture
 def key():
@@ -31,3 +35,11 @@ def _quick_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_let_go():
+    """Of the modules that are done, before a process has the 65,530 memory maps that end it."""
+    yield
+    if maps_taken() > MANY_MAPS:
+        jax.clear_caches()

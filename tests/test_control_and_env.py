@@ -27,7 +27,10 @@ from .test_control import PARAMS, make_controller
 
 @pytest.mark.parametrize(
     "actions",
-    [None, WholeUpdate(RelativeUpdate(flat_shape, first_share=1.0), Forgetting(flat_shape))],
+    [
+        pytest.param(None, marks=pytest.mark.slow),
+        WholeUpdate(RelativeUpdate(flat_shape, first_share=1.0), Forgetting(flat_shape)),
+    ],
     ids=["rates", "rates and forgetting"],
 )
 def test_env_and_door_set_the_same_hyperparameters_bit_for_bit(actions):
@@ -139,6 +142,7 @@ def test_env_and_door_agree_by_default_over_whole_trainings(name):
     chex.assert_trees_all_close(params, wanted, rtol=0.02, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_layer", [False, True], ids=["global", "by layer"])
 def test_env_and_door_set_the_same_rates_for_a_step_size_controller(by_layer):
     training = mlp_training().with_example_features(by_layer=by_layer)

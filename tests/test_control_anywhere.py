@@ -121,6 +121,7 @@ def test_gradients_of_another_dtype_go_through_a_scan():
     chex.assert_tree_all_finite(params)
 
 
+@pytest.mark.slow
 def test_double_precision_may_be_on():
     with jax.enable_x64(True):
         params = jax.tree.map(lambda w: np.asarray(w, np.float64), PARAMS)
@@ -131,6 +132,7 @@ def test_double_precision_may_be_on():
     assert state.rates.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_data_split_over_devices_and_gradients_averaged_are_as_on_one_device():
     mesh = make_mesh(jax.devices()[:2])
     data = jnp.linspace(-1, 1, 16).reshape(8, 2)

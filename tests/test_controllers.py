@@ -15,6 +15,7 @@ from ganno_jax.env.actions import DirectRate, RateMultipliers, ScheduleResidual
 from ganno_jax.env.base_shapes import flat_shape, one_cycle_shape
 from ganno_jax.env.whole_update import Forgetting, RelativeUpdate, WholeUpdate
 from ganno_jax.inner import Direction
+from ganno_jax.optimizer import DEFAULT
 from ganno_jax.policies import FixedRates
 from ganno_jax.policies.agents import Ensemble
 from ganno_jax.policies.step_size import StepSizePolicy
@@ -126,7 +127,13 @@ def test_a_fingerprint_is_of_what_a_controller_does():
     assert fingerprint(controller) != fingerprint(other)
 
 
-@pytest.mark.parametrize("name", controller_files.shipped())
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == DEFAULT else pytest.param(name, marks=pytest.mark.slow)
+        for name in controller_files.shipped()
+    ],
+)
 def test_shipped_controllers_do_the_same_whatever_the_initial_rate(name):
     controller = load(name)
     ends = [

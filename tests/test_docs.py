@@ -52,7 +52,7 @@ def test_the_loops_of_the_page_run_as_they_stand(capsys, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("_quick_compilation")
-@pytest.mark.parametrize("page", ["../README.md", "index.md"])
+@pytest.mark.parametrize("page", ["../README.md", pytest.param("index.md", marks=pytest.mark.slow)])
 def test_the_first_lines_that_a_reader_pastes_train(page, capsys):
     blocks = list(python_blocks((DOCS / page).read_text()))
     assert len(blocks) == 1  # complete by itself
@@ -131,12 +131,19 @@ indices, step, batch_size, num_examples, num_active = jnp.arange(4), 7, 4, 12, 6
 noise_probability, num_classes, key = 0.3, 2, jax.random.key(0)
 """,
 }
+SLOW_PAGES = ("update_rules.md", "step_size_controllers.md")  # a search, and trainings by example
 # Numbers of the pages that would take minutes, and what takes their place.
 SMALLER = {"num_steps=500": "num_steps=5", "budget=2000": "budget=16"}
 
 
 @pytest.mark.usefixtures("_quick_compilation")
-@pytest.mark.parametrize("page", STAND_INS)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.slow) if page in SLOW_PAGES else page
+        for page in STAND_INS
+    ],
+)
 def test_the_short_blocks_of_a_page_run(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -31,7 +31,14 @@ def test_a_custom_task_is_trained_and_evaluated_in_under_sixty_lines():
     assert len((EXAMPLES / "custom_task.py").read_text().splitlines()) < 60
 
 
-@pytest.mark.parametrize("name", ["optax_linen", "optax_nnx", "optax_equinox"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("optax_linen", marks=pytest.mark.slow),
+        "optax_nnx",
+        pytest.param("optax_equinox", marks=pytest.mark.slow),
+    ],
+)
 def test_the_optax_examples_learn_with_and_without_the_controller(name, capsys):
     main = load(name).main
     assert main(controlled=True, num_steps=90) < 1.5  # log(10) = 2.3 is guessing

@@ -103,8 +103,8 @@ def door():
 
 
 def slow_to_run(name, program):
-    """The learners' programs take most of their time to compile."""
-    return name == "cpu" and program in (learner_update, reps_search)
+    """Programs of whole trainings take most of their time to compile."""
+    return name == "cpu" and program in (env_step, learner_update, reps_search)
 
 
 @pytest.mark.parametrize(

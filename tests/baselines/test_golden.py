@@ -94,7 +94,15 @@ def test_celo_adam_walks_the_recorded_path(inputs, run):
 
 
 @pytest.mark.parametrize(
-    "run", ["main", "edge", "bugged_loss", "bugged_state", "weight_decay", "accumulate"]
+    "run",
+    [
+        "main",
+        pytest.param("edge", marks=pytest.mark.slow),
+        "bugged_loss",
+        pytest.param("bugged_state", marks=pytest.mark.slow),
+        "weight_decay",
+        pytest.param("accumulate", marks=pytest.mark.slow),
+    ],
 )
 def test_velo_walks_the_recorded_path(inputs, small, run):
     golden, weights = small
@@ -148,6 +156,7 @@ def released_size_tree():
     return nested(tree)
 
 
+@pytest.mark.slow
 def test_velo_of_the_released_size_walks_the_recorded_path(inputs):
     golden = read("velo_full")
     weights = weights_from_tree(released_size_tree())

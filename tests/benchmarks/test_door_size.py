@@ -9,6 +9,7 @@ pytestmark = pytest.mark.usefixtures("_quick_compilation")
 BARE, OURS = "nadamw, bare direction", "control, nadamw"
 
 
+@pytest.mark.slow
 def test_rows_say_what_a_whole_optimizer_adds_to_its_bare_direction():
     rows = {row["variant"]: row for row in door_size.measure("tiny", 4, 1, 3, ["nadamw"])}
     assert {door_size.ADAMW, "optax.nadamw", BARE, OURS} < set(rows)

@@ -47,6 +47,7 @@ def test_memory_holds_every_training_and_the_activations_of_a_chunk():
     assert num_bytes({"x": jnp.zeros((3, 2)), "n": jnp.int32(1)}) == 28
 
 
+@pytest.mark.slow
 def test_the_bare_scan_takes_the_steps_of_the_training():
     family = PROBLEMS["digits"].smaller(batch=8).env().training.family
     training = Training.create(family, directions.named("momentum", Constant(RATE)), 8)

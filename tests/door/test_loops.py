@@ -41,7 +41,7 @@ def descend(optimizer, loss_fn, params, num_steps):
     return run(params)
 
 
-@pytest.mark.parametrize("name", ["muon", "nadamw"])
+@pytest.mark.parametrize("name", ["muon", pytest.param("nadamw", marks=pytest.mark.slow)])
 def test_a_low_rank_fine_tuning_moves_and_does_not_blow_up(key, name):
     first, second, third = jax.random.split(key, 3)
     frozen = jax.random.normal(first, (16, 16)) / 4

@@ -66,6 +66,7 @@ def test_a_grown_network_keeps_what_it_had_and_goes_on():
     assert int(moved[1].step) == 10
 
 
+@pytest.mark.slow
 def test_a_pruned_network_keeps_the_rows_of_the_layers_that_are_left():
     optimizer = made()
     big = network(4, depth=3)

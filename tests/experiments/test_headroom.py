@@ -29,7 +29,14 @@ def test_pairs_are_the_factors_and_the_base_is_the_one_in_the_middle():
     np.testing.assert_allclose(tried[BASE], 0.0, atol=1e-7)
 
 
-@pytest.mark.parametrize("shown", ["epochs", "loss_level", None])
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "epochs",
+        pytest.param("loss_level", marks=pytest.mark.slow),
+        pytest.param(None, marks=pytest.mark.slow),
+    ],
+)
 def test_each_way_gains_what_it_can_know(shown):
     # Half of the trainings want the first pair, half the last, each 1 above the base; all others lose 1.
     rng = np.random.default_rng(0)

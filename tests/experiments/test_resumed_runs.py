@@ -188,6 +188,7 @@ def test_another_run_in_the_folder_is_left_alone(whole, capsys):
     assert (whole / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_only_what_came_after_the_one_before(whole, tmp_path, capsys):
     shutil.copytree(whole, tmp_path / "digits")
     run = tmp_path / "digits"
@@ -209,6 +210,7 @@ def test_a_damaged_checkpoint_costs_only_what_came_after_the_one_before(whole, t
     assert_one_line(capsys, "checkpoints/4 cannot be read", "no older one")
 
 
+@pytest.mark.slow
 def test_a_run_without_a_checkpoint_starts_over_and_says_so_but_never_as_another(
     whole, tmp_path, capsys
 ):

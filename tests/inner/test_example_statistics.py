@@ -101,6 +101,7 @@ def test_overflow_is_held_and_nan_is_seen():
     assert np.isnan(log_variance(jnp.asarray([1.0, np.nan])))
 
 
+@pytest.mark.slow
 def test_a_window_shows_the_features_of_its_last_step_and_trains_as_without():
     training = mlp_training().with_example_features()
     start = training.init(jax.random.key(1))

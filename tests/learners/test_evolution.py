@@ -92,6 +92,7 @@ def test_on_four_devices_the_numbers_are_those_of_one():
             np.testing.assert_allclose(one, four, rtol=2e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_spread_of_sampled_actions_is_left_alone_and_all_else_moves():
     before, after = learner().init(jax.random.key(0)).params, trained(1)[0].params
     moved = jax.tree_util.tree_leaves_with_path(
@@ -134,9 +135,8 @@ def test_pairs_that_do_not_divide_are_an_error_with_the_next_number_that_does():
         agents.started(agents.init(jax.random.key(0)), make_mesh(jax.devices()[:4]))
 
 
-@pytest.mark.parametrize(
-    "rollout", [2, pytest.param(1, marks=pytest.mark.slow)], ids=["whole", "persistent"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("rollout", [2, 1], ids=["whole", "persistent"])
 def test_agents_improve_on_a_quadratic_with_one_good_rate_per_layer(rollout):
     env, mesh = probe_env((0.3, 3.0), num_decisions=2), make_mesh(jax.devices()[:1])
     config = EvolutionConfig(

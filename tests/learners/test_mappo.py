@@ -6,6 +6,7 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.sharding import PartitionSpec
 
 from ganno_jax.env import make_mesh
@@ -43,6 +44,7 @@ def test_a_critic_that_is_no_baseline_is_not_there():
     assert "value_loss" not in metrics
 
 
+@pytest.mark.slow
 def test_on_four_devices_training_gives_the_numbers_of_one_device():
     one, four = trained(1), trained(4)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4), one, four)

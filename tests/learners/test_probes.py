@@ -50,6 +50,7 @@ def learn(
     return results
 
 
+@pytest.mark.slow
 def test_agents_improve_on_a_quadratic_with_one_good_rate_per_layer():
     before, after = learn(probe_env((0.3, 3.0), num_decisions=2), 40, 32)
     assert not after[2]

@@ -62,7 +62,7 @@ def test_a_population_equals_rules_trained_alone_and_dead_rules_stay_alone():
     np.testing.assert_allclose(mapped[3, 0, 1], alone(keys[1]), rtol=1e-4)
 
 
-@pytest.mark.parametrize("mapping", ["map", "vmap"])
+@pytest.mark.parametrize("mapping", [pytest.param("map", marks=pytest.mark.slow), "vmap"])
 def test_a_sweep_chooses_the_rate_by_short_trainings_and_scores_the_long_one(mapping):
     child, rates = quadratic(), jnp.array([1e-3, 1.0, 0.1])
     keys = jax.random.split(jax.random.key(3), 2)
@@ -131,6 +131,7 @@ def learned(method, num_updates):
     return float(jax.jit(lambda s: jax.lax.scan(update, s, keys))(state)[1][-10:].mean())
 
 
+@pytest.mark.slow
 def test_learners_and_evolution_beat_random_search_on_a_known_target():
     method = rules.UniformRules(batch_size=512)
     assert float(probe(method.propose((), jax.random.key(0))).mean()) < 0.15

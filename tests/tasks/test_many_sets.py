@@ -106,7 +106,9 @@ def test_curves_have_few_inputs_and_little_noise():
     assert np.median(left) < 0.15
 
 
-@pytest.mark.parametrize("name", ["generated_classifiers", "generated_functions"])
+@pytest.mark.parametrize(
+    "name", ["generated_classifiers", pytest.param("generated_functions", marks=pytest.mark.slow)]
+)
 def test_generated_sets_differ_in_what_they_are_about_and_in_how_much_of_it_is_chance(name):
     dataset = sources.load(name)
     assert (dataset.num_sets, dataset.count(dataset.train), dataset.input_shape) == (

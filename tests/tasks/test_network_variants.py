@@ -149,6 +149,7 @@ def test_group_norm_has_no_state_and_keeps_examples_apart(key):
     chex.assert_trees_all_close(changed[0], forward(variables, x)[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_remat_changes_nothing_but_memory(key):
     x = image_like(2, 4, 4, 1)
     gradients = []
