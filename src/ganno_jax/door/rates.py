@@ -122,8 +122,10 @@ class _ScaledByPolicy:
             return scaled, self.direction.update(scaled, state.direction, params, **with_loss)
 
         def record(measured: LayerRecord) -> LayerRecord:
-            scaled, (updates, _) = advance(gradient_factor)
-            return record_layers(measured, scaled, updates, layers)
+            _, (updates, _) = advance(gradient_factor)
+            return record_layers(
+                measured, gradient, updates, layers, factor=gradient_factor, squares=squares
+            )
 
         signed = state.signed_loss if value is None else jnp.where(value < 0, 1, state.signed_loss)
         state = _after_flat(state, jnp.asarray(flat_updates, jnp.int32), clock)
@@ -223,11 +225,12 @@ def _window(
 ) -> tuple[LossRecord, LayerRecord]:
     """Of the interval that ends; before the first update, of that update alone."""
     first = _nothing_seen(state)
-    losses, measured = state.decided.losses, state.decided.measured
-    alone = record(optax.tree.zeros_like(measured))
+    losses, before = state.decided.losses, state.decided.measured
+    measured = jax.lax.cond(first, lambda: record(optax.tree.zeros_like(before)), lambda: before)
     if value is not None:
-        losses = _where(first, record_loss(empty_loss_record(), value), losses)
-    return losses, _where(first, alone, measured)
+        alone = record_loss(empty_loss_record(), value)
+        losses = jax.tree.map(lambda a, b: jnp.where(first, a, b), alone, losses)
+    return losses, measured
 
 
 def _share_since_waking(
@@ -246,7 +249,3 @@ def _share_of_long(squares: Float[Array, " layer"], decided: Decided) -> Float[A
     known = decided.largest_squares
     is_longer = (squares > LONGEST**2 * known) & (known > 0) & (decided.memory.count > 1)
     return jnp.where(is_longer, LONGEST * jnp.sqrt(known / squares), 1.0)
-
-
-def _where(condition: Bool[Array, ""], yes: Any, no: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)

@@ -118,7 +118,13 @@ def sample(tree: PyTree, layers: LayerMap) -> tuple[Float[Array, "*slice entry"]
 
 
 def record_layers(
-    record: LayerRecord, gradient: PyTree, direction: PyTree, layers: LayerMap
+    record: LayerRecord,
+    gradient: PyTree,
+    direction: PyTree,
+    layers: LayerMap,
+    *,
+    factor: Float[Array, ""] | float = 1.0,
+    squares: Float[Array, " layer"] | None = None,
 ) -> LayerRecord:
     """Add the per-layer statistics of one inner step.
 
@@ -127,13 +133,15 @@ def record_layers(
       gradient: of the training loss, before clipping and weight decay.
       direction: what the rates are multiplied with, without decoupled weight decay.
       layers: the groups of leaves.
+      factor: on the gradient; what is measured of it is multiplied, which saves a pass over it.
+      squares: squared norm of each layer's gradient times the factor, where it is known already; saves another pass.
     """
-    square = squared_norms(gradient, layers)
+    square = jnp.square(factor) * squared_norms(gradient, layers) if squares is None else squares
     direction_square = squared_norms(direction, layers)
-    aligned = inner_products(gradient, direction, layers)
-    taken = sample(gradient, layers)
-    squares = squared_norms(taken, layers), squared_norms(record.previous, layers)
-    alike = _cosine(inner_products(taken, record.previous, layers), *squares)
+    aligned = factor * inner_products(gradient, direction, layers)
+    taken = tuple(factor * x for x in sample(gradient, layers))
+    lengths = squared_norms(taken, layers), squared_norms(record.previous, layers)
+    alike = _cosine(inner_products(taken, record.previous, layers), *lengths)
     has_previous = record.count > 0
     return LayerRecord(
         count=record.count + 1,
