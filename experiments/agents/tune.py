@@ -13,9 +13,7 @@ from experiments.agents.compared import ComparedPolicy, Evaluator
 from experiments.runs.progress import Bar, say
 from ganno_jax.evaluation import Rung, successive_halving
 from ganno_jax.evaluation.statistics import log_losses
-from ganno_jax.policies import SCHEDULES
-
-TUNED = (*SCHEDULES, "plateau")
+from ganno_jax.evaluation.tuning import TUNABLE, best_of_each, rungs_of
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,8 @@ class Tuning:
     @property
     def chosen(self) -> dict[str, tuple[float, float]]:
         """Peak and forgetting of every schedule: the best of those that were run with most seeds."""
-        most = self.num_seeds == self.num_seeds.max(axis=1, keepdims=True)
-        chosen = np.where(most, self.log_loss, np.inf).argmin(axis=1)
-        return {name: self.grid[i] for name, i in zip(TUNED, chosen, strict=True)}
+        chosen = best_of_each(self.log_loss, self.num_seeds)
+        return {name: self.grid[i] for name, i in zip(TUNABLE, chosen, strict=True)}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """For the file of an evaluation."""
@@ -43,7 +40,7 @@ class Tuning:
             "tuning_seeds": self.num_seeds,
             "tuning_peaks": np.array([peak for peak, _ in self.grid]),
             "tuning_forgetting": np.array([forgetting for _, forgetting in self.grid]),
-            "tuning_names": np.array(TUNED),
+            "tuning_names": np.array(TUNABLE),
             "tuning_chosen": np.array(list(self.chosen.values())),
             "tuning_best": np.array(self.best),
             "tuning_choice_loss": np.array(self.choice_loss),
@@ -62,13 +59,13 @@ def tune(experiment: Experiment, evaluator: Evaluator, ours: ComparedPolicy) -> 
     config = experiment.config
     forgettings = config.evaluate.forgettings or (0.0,)
     grid = tuple(itertools.product(config.evaluate.peaks, forgettings))
-    settings = [compared.tuned(ours, name, *setting) for name in TUNED for setting in grid]
+    settings = [compared.tuned(ours, name, *setting) for name in TUNABLE for setting in grid]
     runs = config.evaluate.tuning_runs
     keys, rates = run_keys(config, runs, report=False), initial_rates(config, runs)
     rungs = rungs_of(len(settings), runs)
     cost, done = planned(len(settings), rungs), 0
     say(
-        f"tuning: {len(TUNED)} schedules at {len(grid)} settings, halved to {rungs[-2].kept} with {runs} seeds each: "
+        f"tuning: {len(TUNABLE)} schedules at {len(grid)} settings, halved to {rungs[-2].kept} with {runs} seeds each: "
         f"{cost} trainings of {experiment.env.total_steps} steps"
     )
     with Bar("tuning runs", cost) as bar:
@@ -86,29 +83,20 @@ def tune(experiment: Experiment, evaluator: Evaluator, ours: ComparedPolicy) -> 
             return log_losses(curves.selection_loss, experiment.chance_loss, curves.diverged)
 
         found = successive_halving(run, len(settings), rungs)
-    shape = (len(TUNED), len(grid))
+    shape = (len(TUNABLE), len(grid))
     schedule, place = divmod(found.best, len(grid))
     peak, forgetting = grid[place]
     say(
-        f"tuned: {TUNED[schedule]} at {peak:.2g}, forgetting {forgetting:.2g}, of {len(settings)} settings, "
+        f"tuned: {TUNABLE[schedule]} at {peak:.2g}, forgetting {forgetting:.2g}, of {len(settings)} settings, "
         f"{found.trainings} trainings; expected loss from a bad choice {found.choice_loss:.4f}"
     )
     return Tuning(
         grid=grid,
         log_loss=found.means.reshape(shape),
         num_seeds=np.isfinite(found.losses).sum(axis=1).reshape(shape),
-        best=TUNED[schedule],
+        best=TUNABLE[schedule],
         choice_loss=found.choice_loss,
         trainings=found.trainings,
-    )
-
-
-def rungs_of(num_settings: int, num_seeds: int) -> tuple[Rung, ...]:
-    """All settings with an eighth of the seeds, a fifth of them with half, a fifteenth with all."""
-    return (
-        Rung(max(1, num_seeds // 8), max(1, num_settings // 5)),
-        Rung(max(1, num_seeds // 2), max(1, num_settings // 15)),
-        Rung(num_seeds),
     )
 
 

@@ -69,8 +69,8 @@ class StepSizeConfig:
     """Examples per inner step on the test network (published: 512)."""
     num_runs: Count = 6
     """Seeds from each initial rate, and of every schedule."""
-    tuning_runs: Count = 4
-    """Seeds on which schedules are tuned; others than the reported ones."""
+    tuning_runs: Count = 20
+    """Seeds on which schedules are tuned, all of them for the best settings; others than the reported ones."""
     rates: SomeRates = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     """Initial rates of the sensitivity figure under momentum; RMSprop starts from a tenth of them."""
     compare: bool = True

@@ -24,7 +24,7 @@ def step_size_digits(scale: Scale = "small") -> StepSizeExperiment:
             num_tasks=8,
             num_iterations=50,
             num_runs=32,
-            tuning_runs=8,
+            tuning_runs=32,
             agents="digits",
         )
     return StepSizeExperiment("step_size_digits", scale, step_size=config)
@@ -104,7 +104,7 @@ def _random_cnns(small: bool, test_steps: int) -> StepSizeConfig:
         test_steps=250,
         test_batch_size=32,
         num_runs=3,
-        tuning_runs=1,
+        tuning_runs=20,
         num_perturbed=5,
         perturbed_runs=1,
         chunk=500,

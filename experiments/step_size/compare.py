@@ -10,14 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.runs.progress import say
 from experiments.step_size.bench import Test
 from experiments.step_size.build import environment
 from ganno_jax import evaluation
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
+from ganno_jax.evaluation.tuning import TUNABLE, rungs_of
 from ganno_jax.policies import ReduceOnPlateau, SchedulePolicy
 from ganno_jax.policies.bank import ScheduleBank
 from ganno_jax.policies.schedules import SCHEDULES, named
+
+NUM_PEAKS = 13  # over three powers of ten, a factor 1.78 apart
 
 
 def compare(
@@ -69,10 +73,22 @@ def _schedules(test: Test) -> list[dict[str, Any]]:
     env = environment(test.training, part.test_steps, part.interval)
     mapping = part.at_once or "auto"
     upper = 1.0 if test.optimizer == "momentum" else 0.1
-    peaks = tuple(float(x) for x in upper * np.geomspace(1e-3, 1.0, 7))
-    best, _ = evaluation.tune_schedules(
-        env, test.tuning_seeds, test.mesh, math.log(test.num_classes), peaks, mapping, part.chunk
+    peaks = tuple(float(x) for x in upper * np.geomspace(1e-3, 1.0, NUM_PEAKS))
+    tuned = evaluation.tune_schedules(
+        env,
+        test.tuning_seeds,
+        test.mesh,
+        math.log(test.num_classes),
+        peaks,
+        rungs=rungs_of(NUM_PEAKS * len(TUNABLE), part.tuning_runs, (20, 4)),
+        mapping=mapping,
+        chunk=part.chunk,
     )
+    say(
+        f"tuned: {tuned.best} at {tuned.peaks[tuned.best]:.2g}, of {len(TUNABLE)} schedules at {NUM_PEAKS} peaks, "
+        f"{tuned.trainings} trainings; expected loss from a bad choice {tuned.choice_loss:.4f}"
+    )
+    best = tuned.peaks
     names = tuple(SCHEDULES)
     bank = ScheduleBank(
         jnp.arange(len(names)), jnp.asarray([best[name] for name in names], jnp.float32)

@@ -12,6 +12,7 @@ import pytest
 from ganno_jax.env import make_mesh
 from ganno_jax.evaluation import evaluate, programs, tune_schedules
 from ganno_jax.evaluation.evaluate import _evaluate, run_training
+from ganno_jax.evaluation.tuning import TUNABLE, rungs_of
 from ganno_jax.policies import SCHEDULES, FixedRates, ScheduleBank
 
 from ..probes import mlp_env, probe_env, quick_jit
@@ -166,20 +167,32 @@ def test_initial_rates_can_be_given_per_run():
 
 def test_tuning_finds_the_best_peak_of_every_schedule():
     env = probe_env((1.0,))
-    best, table = tune_schedules(
-        env, KEYS[:2], make_mesh(jax.devices()[:1]), 0.5, peaks=(0.1, 1.0, 1.9)
-    )
+    tuned = tune_schedules(env, KEYS[:2], make_mesh(jax.devices()[:1]), 0.5, peaks=(0.1, 1.0, 1.9))
+    best, table = tuned.peaks, tuned.log_loss
+    assert (tuned.num_seeds == 2).all()
     assert list(best) == [*SCHEDULES, "plateau"]
     assert table.shape == (len(best), 3)
     assert best["constant"] == 1.0  # one over the curvature
     np.testing.assert_allclose(table[list(best).index("constant"), 1], np.log(1e-3), rtol=1e-4)
     for name, row in zip(best, table, strict=True):
         assert best[name] == (0.1, 1.0, 1.9)[int(np.argmin(row))]
+    np.testing.assert_allclose(table[list(best).index(tuned.best)].min(), table.min())
+
+
+def test_halving_gives_few_settings_all_seeds_and_every_schedule_a_peak():
+    env, peaks = probe_env((1.0,)), (0.1, 1.0, 1.9)
+    rungs = rungs_of(len(TUNABLE) * len(peaks), 4)
+    tuned = tune_schedules(env, KEYS[:4], make_mesh(jax.devices()[:1]), 0.5, peaks, rungs=rungs)
+    counts = {int(n): int((tuned.num_seeds == n).sum()) for n in np.unique(tuned.num_seeds)}
+    assert set(counts) == {1, 2, 4}
+    assert counts[4] == rungs[1].kept == 3
+    assert counts[2] + counts[4] == rungs[0].kept == 9
+    assert tuned.trainings == tuned.num_seeds.sum()
+    assert list(tuned.peaks) == list(TUNABLE)
+    assert tuned.num_seeds[TUNABLE.index(tuned.best)].max() == 4
 
 
 def test_a_diverged_run_is_tuned_at_the_chance_loss():
     env = probe_env((1.0,), num_decisions=8)
-    best, table = tune_schedules(
-        env, KEYS[:2], make_mesh(jax.devices()[:1]), 0.5, peaks=(1.0, 30.0)
-    )
-    np.testing.assert_allclose(table[list(best).index("constant"), 1], np.log(0.5), rtol=1e-5)
+    tuned = tune_schedules(env, KEYS[:2], make_mesh(jax.devices()[:1]), 0.5, peaks=(1.0, 30.0))
+    np.testing.assert_allclose(tuned.log_loss[TUNABLE.index("constant"), 1], np.log(0.5), rtol=1e-5)

@@ -1,5 +1,8 @@
 """Tuning of handcrafted schedules: each over a grid of peak rates, on tuning seeds of its own."""
 
+import dataclasses
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +19,51 @@ from ganno_jax.policies.feedback import ReduceOnPlateau
 from ganno_jax.policies.schedules import SCHEDULES
 
 PEAKS = tuple(float(x) for x in np.geomspace(0.01, 1.0, 9))
+TUNABLE = (*SCHEDULES, "plateau")
+"""Names of what is tuned."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TunedSchedules:
+    """What was tried. Losses are mean final log selection losses over the seeds that a setting was run with."""
+
+    log_loss: Float[np.ndarray, "schedule peak"]
+    num_seeds: Int[np.ndarray, "schedule peak"]
+    peaks: dict[str, float]  # of every schedule the best of those that were run with most seeds
+    best: str  # the schedule that was chosen among all
+    choice_loss: float  # expected loss from a bad choice, by resampling the seeds
+    trainings: int
+
+
+def best_of_each(
+    log_loss: Float[np.ndarray, "schedule setting"], num_seeds: Int[np.ndarray, "schedule setting"]
+) -> Int[np.ndarray, " schedule"]:
+    """Of every schedule the setting with the lowest loss among those that were run with most seeds.
+
+    Args:
+      log_loss: mean over the seeds of a setting.
+      num_seeds: how many these were.
+    """
+    most = num_seeds == num_seeds.max(axis=1, keepdims=True)
+    return np.where(most, log_loss, np.inf).argmin(axis=1)
+
+
+def rungs_of(
+    num_settings: int, num_seeds: int, shares: tuple[int, int] = (8, 2)
+) -> tuple[Rung, ...]:
+    """All settings with few of the seeds, a fifth of them with more, a fifteenth with all.
+
+    Args:
+      num_settings: how many there are.
+      num_seeds: of the last rung.
+      shares: by what that is divided in the first rung and in the second.
+    """
+    first, second = shares
+    return (
+        Rung(max(1, num_seeds // first), max(1, num_settings // 5)),
+        Rung(max(1, num_seeds // second), max(1, num_settings // 15)),
+        Rung(num_seeds),
+    )
 
 
 def tune_schedules(
@@ -24,12 +72,15 @@ def tune_schedules(
     mesh: Mesh,
     chance_loss: float,
     peaks: tuple[float, ...] = PEAKS,
+    *,
+    rungs: Sequence[Rung] | None = None,
     mapping: Mapping = "auto",
     chunk: int | None = None,
-) -> tuple[dict[str, float], Float[np.ndarray, "schedule peak"]]:
+) -> TunedSchedules:
     """The best peak of every schedule, and of reduce-on-plateau, by mean final log selection loss.
 
-    Successive halving of a single rung: every schedule needs its best peak, so every peak meets every seed.
+    Successive halving of all schedules at all peaks together; a schedule whose peaks all drop out early has the best
+    peak of those that came furthest.
 
     Args:
       env: whose trainings are tuned on.
@@ -37,13 +88,11 @@ def tune_schedules(
       mesh: devices.
       chance_loss: what a diverged run costs.
       peaks: the grid.
+      rungs: of the halving, the last one of as many seeds as there are keys; by default every peak meets every
+        seed.
       mapping: over trainings.
       chunk: examples per pass in the final evaluation, to bound the memory.
-
-    Returns:
-      Peak by name, and the whole table of mean final log selection losses.
     """
-    names = (*SCHEDULES, "plateau")
 
     def run(
         settings: Int[np.ndarray, " setting"], seeds: Int[np.ndarray, " seed"]
@@ -55,6 +104,8 @@ def tune_schedules(
         schedules = ScheduleBank(jnp.asarray(schedule[~by_plateau]), peak[~by_plateau])
         losses = np.empty((settings.size, seeds.size))
         for policies, rows in ((schedules, ~by_plateau), (plateaus, by_plateau)):
+            if not rows.any():
+                continue
             curves = evaluate(
                 env,
                 policies,
@@ -67,7 +118,16 @@ def tune_schedules(
             losses[rows] = log_losses(curves.selection_loss, chance_loss, curves.diverged)
         return losses
 
-    found = successive_halving(run, len(names) * len(peaks), (Rung(len(keys)),))
-    table = found.means.reshape(len(names), len(peaks))
-    best = {name: float(peaks[int(np.argmin(row))]) for name, row in zip(names, table, strict=True)}
-    return best, table
+    shape = (len(TUNABLE), len(peaks))
+    found = successive_halving(run, len(TUNABLE) * len(peaks), rungs or (Rung(len(keys)),))
+    log_loss = found.means.reshape(shape)
+    num_seeds = np.isfinite(found.losses).sum(axis=1).reshape(shape)
+    chosen = best_of_each(log_loss, num_seeds)
+    return TunedSchedules(
+        log_loss=log_loss,
+        num_seeds=num_seeds,
+        peaks={name: float(peaks[i]) for name, i in zip(TUNABLE, chosen, strict=True)},
+        best=TUNABLE[found.best // len(peaks)],
+        choice_loss=found.choice_loss,
+        trainings=found.trainings,
+    )
