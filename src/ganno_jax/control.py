@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import optax
+from jax.typing import DTypeLike
 from jaxtyping import PyTree
 
 from ganno_jax.controllers import Controller, checked
@@ -27,6 +28,7 @@ def control(
     specs: PyTree | None = None,
     every: int | None = None,
     num_measured: int = 2,
+    mu_dtype: DTypeLike | None = None,
     safety: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
     """Let a controller set the learning rate of every layer.
@@ -66,6 +68,8 @@ def control(
       every: updates per decision; by default as many decisions as the controller was trained with.
       num_measured: updates at the end of each interval in which per-layer statistics are taken, >= 1; the agreement
         of successive gradients needs 2.
+      mu_dtype: precision in which the direction's first moments are kept between updates, such as `jnp.bfloat16`; by
+        default float32. Second moments need theirs.
       safety: skip updates that are not finite, shorten gradients and lower rates at outliers, and measure losses of an
         unusual unit in a usual one (`ganno_jax.door`). False leaves out all of that.
 
@@ -90,6 +94,7 @@ def control(
         steps_per_epoch=steps_per_epoch,
         weight_decay=weight_decay,
         num_measured=num_measured,
+        mu_dtype=mu_dtype,
         safety=safety,
     )
     return assembly.transformation()

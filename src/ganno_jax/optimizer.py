@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import optax
+from jax.typing import DTypeLike
 from jaxtyping import PyTree
 
 from ganno_jax.control import Layers, control
@@ -32,6 +33,7 @@ def optimizer(
     specs: PyTree | None = None,
     every: int | None = None,
     num_measured: int = 2,
+    mu_dtype: DTypeLike | None = None,
     safety: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
     """`control` over the direction that the controller was trained with.
@@ -57,6 +59,7 @@ def optimizer(
       specs: inside `jax.shard_map`, how parameters are split.
       every: updates per decision.
       num_measured: updates in which statistics are taken.
+      mu_dtype: of the first moments that are kept, such as `jnp.bfloat16`.
       safety: whether bad updates are guarded against.
 
     Raises:
@@ -83,6 +86,7 @@ def optimizer(
         specs=specs,
         every=every,
         num_measured=num_measured,
+        mu_dtype=mu_dtype,
         safety=safety,
     )
 

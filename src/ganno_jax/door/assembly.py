@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
 from ganno_jax.door.checks import check_direction, check_state, check_update
 from ganno_jax.door.clock import Clock
+from ganno_jax.door.first_moments import store_first_moments
 from ganno_jax.door.guard import back_off, limit_gradients
 from ganno_jax.door.layer_finder import LayerFinder
 from ganno_jax.door.meshes import mean_over, names_of, on_devices_of, over_explicit_mesh
@@ -53,6 +55,7 @@ class Assembly:
     steps_per_epoch: float | None
     weight_decay: float | None
     num_measured: int
+    mu_dtype: DTypeLike | None
     safety: bool
 
     def __post_init__(self):
@@ -130,6 +133,8 @@ class Assembly:
         find_layers = partial(self.layer_finder.find, layout, stacks)
         ours = isinstance(self.direction, Direction)
         direction = self.direction.transformation(stacks, layout) if ours else self.direction
+        if self.mu_dtype is not None:
+            direction = store_first_moments(direction, self.mu_dtype)
         transformation = scale_by_policy(
             optax.with_extra_args_support(direction),
             self.policy,
