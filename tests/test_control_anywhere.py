@@ -279,7 +279,9 @@ def test_python_numbers_and_eager_updates_compile_once():
     for value in (1.0, 2, jnp.ones(())):
         _, state = optimizer.update(PARAMS, state, PARAMS, value=value)
     first = counting.traces - tried
-    _, state = optimizer.update(PARAMS, state, PARAMS, value=3.0)
+    for value in range(12):  # through all decisions and past the end
+        _, state = optimizer.update(PARAMS, state, PARAMS, value=float(value))
+    assert int(state.overrun) > 0
     assert counting.traces - tried == first <= 4  # once, and in the branches that measure
 
 

@@ -34,6 +34,29 @@ def test_a_network_is_described_layer_by_layer():
     ]
 
 
+def test_norms_and_kernels_of_any_rank_have_their_kind_and_arguments_are_those_of_control():
+    params = {
+        "conv1d": {"kernel": jnp.ones((3, 4, 8))},
+        "conv2d": {"kernel": jnp.ones((3, 3, 8, 8)), "bias": jnp.ones(8)},
+        "attention": {"value": {"kernel": jnp.ones((8, 2, 4))}},
+        "final_norm": {"scale": jnp.ones(8)},
+    }
+
+    def kinds_of(**settings):
+        lines = ganno_jax.describe(params, **settings).splitlines()[1:]
+        return {line.split()[0]: (line.split()[1], line.count("*")) for line in lines}
+
+    assert kinds_of() == {
+        "conv1d": ("conv", 1),
+        "conv2d": ("conv", 1),  # which the last norm joins
+        "attention/value": ("attention", 1),
+    }
+    assert ganno_jax.describe({"norm": {"scale": jnp.ones(8)}}).splitlines()[1].split()[1] == "norm"
+    everything = {name: count for name, (_, count) in kinds_of(decay_mask=lambda _: True).items()}
+    assert everything == {"conv1d": 1, "conv2d": 3, "attention/value": 1}
+    assert set(kinds_of(layers=lambda path: path[0][:4])) == {"conv", "atte", "fina"}
+
+
 def directions_of(direction):
     return [line.split()[2] for line in ganno_jax.describe(PARAMS, direction=direction).split("\n")]
 

@@ -58,7 +58,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(5))
 def test_a_run_killed_at_random_moments_ends_bit_for_bit_as_if_it_had_not_been(
     whole, tmp_path, seed
 ):

@@ -168,6 +168,7 @@ NAN = np.where(np.arange(40)[:, None] == 5, np.nan, 1.0)
         (X, np.full(40, "2020-01-01", "datetime64[D]"), {}, "real numbers; got datetime64"),
         (X, np.where(Y == 1, np.nan, 1.0), {}, "targets must be finite in float32; 10 examples"),
         (X, Y * 2**28, {}, "class ids go up to 805306368, but 40 targets have 4 different ones"),
+        (X, Y * 333_333, {}, "class ids go up to 999999, but 40 targets have 4 different ones"),
         (
             X,
             np.full(40, 3),

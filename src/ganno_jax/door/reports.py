@@ -10,20 +10,20 @@ from jaxtyping import PyTree
 
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
+from ganno_jax.door.layer_finder import LayerFinder, Layers
 from ganno_jax.door.state import ControlState
-from ganno_jax.inner import layers as layer_maps
 from ganno_jax.inner.directions import Direction
-from ganno_jax.inner.layer_names import kind_of, path_names
-from ganno_jax.inner.layers import LayerMap
-from ganno_jax.inner.stacks import stack_axes, stacks_by_metadata
+from ganno_jax.inner.layer_names import is_norm, kind_of, path_names
+from ganno_jax.inner.stacks import stack_axes
 from ganno_jax.optimizer import DEFAULT
 
 
 def describe(
     params: PyTree,
-    layers: Callable[[PyTree], LayerMap] | None = None,
     *,
+    layers: Layers = "module",
     stacked: Mapping[str, int] | None = None,
+    decay_mask: PyTree | Callable[[PyTree], PyTree] | None = None,
     direction: optax.GradientTransformation | Direction | Controller | None = None,
 ) -> str:
     """A table of the layers as `control` sees them, first to last; print it.
@@ -32,16 +32,18 @@ def describe(
 
     Args:
       params: the network's, or their shapes.
-      layers: another map than that by module, such as `lambda p: inner.layers.by_labels(p, labels)`.
-      stacked: as for `control`.
+      layers: as for `control`, like the two that follow.
+      stacked: leading axes that count layers.
+      decay_mask: which leaves decay; their names have a star.
       direction: as for `control`, or the controller that brings one; by default that of `ganno_jax.optimizer`. One of
         Optax has no name, so it is called "yours".
     """
-    stacked = stacks_by_metadata(params) if stacked is None else stacked
+    finder = LayerFinder(layers, stacked, decay_mask, specs=None)
+    stacked = finder.stacks(params)
     direction = load(DEFAULT) if direction is None else direction
     if isinstance(direction, Controller):
         direction = direction.direction
-    found = layer_maps.by_module(params, stacked) if layers is None else layers(params)
+    found = finder.find(None, stacked, params)
     keyed = jax.tree_util.tree_leaves_with_path(params)
     paths = [path_names(path) for path, _ in keyed]
     kinds = [
@@ -56,7 +58,8 @@ def describe(
     ]
     rows = [("layer", "kind", "direction", "parameters", "leaves (* decayed)")]
     for name, group, size in zip(found.names, found.leaves, found.sizes, strict=True):
-        matrices = [kinds[i] for i in group if kinds[i] != "vector"] or ["vector"]
+        alone = "norm" if is_norm(name, {paths[i][-1] for i in group}) else "vector"
+        matrices = [kinds[i] for i in group if kinds[i] != "vector"] or [alone]
         leaves: dict[str, list[str]] = {}
         for i in sorted(group, key=directions.__getitem__):
             leaves.setdefault(directions[i], []).append(
