@@ -165,6 +165,8 @@ def _notes(arrays: Arrays, description: Mapping[str, Any]) -> list[str]:
         "stream 3. No stream is used twice.",
         f"Tuning took {int(arrays['tuning_trainings'])} trainings by successive halving; resampling its seeds, the "
         f"expected loss from a bad choice is {float(arrays['tuning_choice_loss']):.4f}.",
+        "The agents are those of one learner seed; of other seeds they are others "
+        "(`python -m experiments.agents.learner_seeds`).",
         "A diverged run counts as guessing and is never left out.",
         "Tuned schedules ignore the initial rate; those called untuned peak at it.",
     ]

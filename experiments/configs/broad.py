@@ -80,7 +80,7 @@ class BroadConfig(LearnerFlags, TeamConfig):
     reward: Literal["terminal_log_loss", "log_loss", "terminal_accuracy"] = "terminal_log_loss"
     """log_loss pays the decrease at every decision, with returns to go."""
     families: Literal["optimizers", "horizons"] = "optimizers"
-    """Problems that differ in their optimizers, or ones of 90 to 6,000 steps for one direction."""
+    """Problems that differ in their optimizers, or ones of 90 to 12,000 steps for one direction."""
     kinds: tuple[str, ...] = ()
     """Only problems whose names contain one of these; all by default."""
     direction: str = "own"

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import jax
 
@@ -37,7 +38,7 @@ def evaluate(config: SuiteExperiment, arguments: Sequence[str]) -> None:
     with folders.held(folder), StopRequest(message) as stop:
         describe(config, folder, jax.local_devices())
         stop.waits = False
-        examine(folder, controller, config.suite, config.preset, problems)
+        examine(folder, controller, config.suite, _title(config), problems)
 
 
 def plot(config: SuiteExperiment, arguments: Sequence[str]) -> None:
@@ -45,7 +46,12 @@ def plot(config: SuiteExperiment, arguments: Sequence[str]) -> None:
     del arguments
     problems = problems_of(config.preset, config.scale, config.suite.problems)
     controller = controller_of(config.controller)
-    present_stored(folders.of(config), controller, config.suite, config.preset, problems)
+    present_stored(folders.of(config), controller, config.suite, _title(config), problems)
+
+
+def _title(config: SuiteExperiment) -> str:
+    """The suite's name, or that of the user's file."""
+    return Path(config.suite.problems).name if config.suite.problems else config.preset
 
 
 def examine(

@@ -21,7 +21,6 @@ from experiments.suites.methods import (
 )
 from ganno_jax.evaluation.across_problems import (
     at_or_below,
-    is_level,
     over_problems,
     worst_problem,
 )
@@ -109,7 +108,7 @@ def overview(suite: Mapping[str, Cells]) -> list[Row]:
         }
         for name in COMPARED:
             if name in cells:
-                row[f"minus {name}"] = _shown(paired_difference(losses[OURS], losses[name]))
+                row[f"minus {name}"] = shown_interval(paired_difference(losses[OURS], losses[name]))
         rows.append(row)
     return rows
 
@@ -127,7 +126,7 @@ def differences(
     found = []
     for cells in suite.values():
         losses = finals(cells)
-        ours = [losses[n] for n in (_learners(cells) if name == LEARNERS else [name])]
+        ours = [losses[n] for n in (learners_of(cells) if name == LEARNERS else [name])]
         found.append(np.stack(ours) - losses[other or reference_of(cells)])
     return found
 
@@ -141,7 +140,7 @@ def overall(suite: Mapping[str, Cells]) -> list[Row]:
     """
     names = names_of(suite)
     reference = reference_of(next(iter(suite.values())))
-    if len(_learners(next(iter(suite.values())))) > 1:
+    if len(learners_of(next(iter(suite.values())))) > 1:
         names = [*names, LEARNERS]
     rows = []
     for name in names:
@@ -201,7 +200,7 @@ def shown(rows: Sequence[Row]) -> list[Row]:
     return [
         {
             "method": row["method"],
-            "log loss": _shown(
+            "log loss": shown_interval(
                 Interval(*(row[f"difference{end}"] for end in ("", "_lower", "_upper")))
             ),
             "accuracy": f"{row['accuracy_difference']:+.1%}",
@@ -214,37 +213,6 @@ def shown(rows: Sequence[Row]) -> list[Row]:
         }
         for row in rows
     ]
-
-
-def headline(suite: Mapping[str, Cells], title: str) -> str:
-    """The controller against its base, its replay, blind agents and tuned rivals; and with whom it is level."""
-    learners = _learners(next(iter(suite.values())))
-    ours = LEARNERS if len(learners) > 1 else OURS
-    parts, level = [], []
-    exact = [f"the controller {mean_accuracy(suite, learners):.1%}"]
-    for name in COMPARED:
-        if name not in names_of(suite):
-            continue
-        gaps = differences(suite, ours, name)
-        interval = over_problems(gaps)
-        parts.append(
-            f"{name} {_shown(interval)}, at or below it in {at_or_below(gaps).sum()} of {len(gaps)}"
-        )
-        level += [name] if is_level(interval) else []
-        exact.append(f"{name} {mean_accuracy(suite, [name]):.1%}")
-    said = (
-        f" Level, since the interval over problems and seeds holds 0, with: {', '.join(level)}."
-        if level
-        else ""
-    )
-    scored = sum(np.isfinite(mean_accuracy({p: cells}, learners)) for p, cells in suite.items())
-    if scored:
-        said += (
-            f" Report accuracy, mean over the problems with classes ({scored}): {', '.join(exact)}."
-        )
-    return (
-        f"{title}: the controller's final report log loss minus that of {'; '.join(parts)}.{said}"
-    )
 
 
 def mean_accuracy(suite: Mapping[str, Cells], names: Sequence[str]) -> float:
@@ -270,7 +238,7 @@ def over_adam(cells: Cells, name: str) -> float:
     return float(theirs / own) if own else np.nan
 
 
-def _learners(cells: Cells) -> list[str]:
+def learners_of(cells: Cells) -> list[str]:
     """The controllers of all learner seeds."""
     others = (learner_seed(number) for number in range(2, len(cells) + 2))
     return [OURS, *(name for name in others if name in cells)]
@@ -288,5 +256,5 @@ def _settings(cell: Cell) -> str:
     return " ".join(v if isinstance(v, str) else f"{k} {v:.2g}" for k, v in chosen.items())
 
 
-def _shown(interval: Interval) -> str:
+def shown_interval(interval: Interval) -> str:
     return f"{interval.estimate:+.3f} [{interval.lower:+.3f}, {interval.upper:+.3f}]"

@@ -5,19 +5,20 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
+from experiments.configs.broad import SUITES
 from experiments.runs.folder import RunFolder
 from experiments.runs.outputs import finish
 from experiments.suites.cells import Cell
 from experiments.suites.compare import (
     differences,
     finals,
-    headline,
     overall,
     overview,
     problem_rows,
     reference_of,
     shown,
 )
+from experiments.suites.headline import headline
 from experiments.suites.methods import BLIND, OURS
 from ganno_jax import plots
 from ganno_jax.evaluation.csv_tables import write_csv
@@ -85,7 +86,7 @@ def _notes(title: str, found: Found, totals: list[Row]) -> list[str]:
             "Nothing was chosen by these trainings; most of their data sets are, at other sizes, in suites that "
             "settings were chosen by (docs/looks.md)."
         )
-    elif title != "unseen":
+    elif title in SUITES and title != "unseen":
         notes.append(
             "Settings of controllers, or what they learned on, were chosen by looking at this suite (docs/looks.md): "
             "it says nothing about problems that nobody looked at."

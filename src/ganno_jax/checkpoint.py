@@ -2,7 +2,8 @@
 
 A checkpoint appears under its number only once it is complete, so a process that is killed while it
 writes leaves the earlier ones. Beside it lie digests of its files and its number: one flipped bit, or a
-folder that was renamed, is found before it is learned from. Typed PRNG keys are stored as their data.
+folder that was renamed, is found before it is learned from: Orbax restores changed bits without a word. Typed PRNG
+keys are stored as their data.
 """
 
 import errno

@@ -43,8 +43,6 @@ def control(
     interval only, in one forward-mode pass along the update, or in one along each layer's update for a controller with
     `by_layer`.
 
-    The observation is computed by the functions that the training env uses, from the same quantities.
-
     Args:
       direction: an Optax transformation without a learning rate or decoupled weight decay, such as `optax.trace(0.9)`
         or `optax.scale_by_adam()`, or a `Direction`.
@@ -66,10 +64,8 @@ def control(
       specs: inside `jax.shard_map`, where parameters are split: their `PartitionSpec`s, as for its `in_specs`. Norms,
         sizes and the directions of `Direction` are then those of the whole parameters. Not needed otherwise.
       every: updates per decision; by default as many decisions as the controller was trained with.
-      num_measured: updates at the end of each interval in which per-layer statistics are taken, >= 1; the agreement
-        of successive gradients needs 2.
-      mu_dtype: precision in which the direction's first moments are kept between updates, such as `jnp.bfloat16`; by
-        default float32. Second moments need theirs.
+      num_measured: updates at the end of each interval in which statistics are taken, >= 1; agreement needs 2.
+      mu_dtype: of the direction's first moments between two updates, such as `jnp.bfloat16`; by default float32.
       safety: skip updates that are not finite, shorten gradients and lower rates at outliers, and measure losses of an
         unusual unit in a usual one (`ganno_jax.door`). False leaves out all of that.
 

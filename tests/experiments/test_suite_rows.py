@@ -9,13 +9,13 @@ from experiments.suites.commands import _sentence
 from experiments.suites.compare import (
     LEARNERS,
     finals,
-    headline,
     over_adam,
     overall,
     overview,
     problem_rows,
     shown,
 )
+from experiments.suites.headline import headline
 from experiments.suites.methods import (
     BASE,
     BLIND,
@@ -118,8 +118,19 @@ def test_the_headline_says_what_is_level_and_claims_nothing_about_other_problems
     )
     assert f"{BASE} -1.0" in sentence
     assert "at or below it in 1 of 2" in sentence
+    assert "Whether the agents gain by what they see is not told without" in sentence
     for word in ("zero-shot", "unseen", "without tuning"):
         assert word not in sentence.lower()
+
+
+def test_a_gain_is_the_agents_own_only_where_they_are_lower_than_all_that_sees_nothing():
+    others = {BASE: cell([3.0] * 4), REPLAY: cell([2.0] * 4)}
+    below = {n: {**cells([1.0] * 4, [1.0] * 4), **others, BLIND: cell([2.0] * 4)} for n in "ab"}
+    level = {n: {**below[n], BLIND: cell([1.0] * 4)} for n in "ab"}
+    assert "The agents gain by what they see: lower than" in headline(below, "")
+    assert f"No gain of the agents' own is shown: they are not lower than {BLIND}." in headline(
+        level, ""
+    )
 
 
 def test_the_headline_says_how_many_are_right_where_there_are_classes():

@@ -217,6 +217,19 @@ def test_held_out_splits_are_cut_to_their_first_examples(tmp_path):
         sources.load("wine", max_held_out=0)
 
 
+def test_the_test_examples_that_are_kept_begin_where_it_is_said(tmp_path):
+    write_idx(tmp_path / "mnist", num_train=100, num_test=40)
+    whole, some = (
+        sources.load("mnist", data_dir=str(tmp_path), first_test=first, max_held_out=count)
+        for first, count in ((0, None), (20, 7))
+    )
+    np.testing.assert_array_equal(some.test.inputs, whole.test.inputs[20:27])
+    np.testing.assert_array_equal(some.validation.inputs, whole.validation.inputs[:7])
+    for wrong in (-1, 40):
+        with pytest.raises(ValueError, match="`first_test` must be at least 0 and below the 40"):
+            sources.load("mnist", data_dir=str(tmp_path), first_test=wrong)
+
+
 def test_named_sets_have_their_own_classes():
     with pytest.raises(ValueError, match="are for a `path`; named sets have their own"):
         sources.load("wine", num_classes=3)

@@ -36,6 +36,7 @@ def load(
     seed: int = 0,
     max_examples: int | None = None,
     max_held_out: int | None = None,
+    first_test: int = 0,
     crop: int | None = None,
     image_size: int | None = None,
     grey: bool = False,
@@ -62,6 +63,7 @@ def load(
       max_examples: at most so many examples before the validation split is cut, and at most so many
         official test examples, drawn at random; for text the first so many windows of each split.
       max_held_out: at most so many examples, the first ones, of the validation and of the test split each.
+      first_test: test examples that are left out before those that are kept, so that they are others than without.
       crop: side of the square in the middle of the images that is kept.
       image_size: side of smaller, square images by area averaging, after the crop.
       grey: whether the mean of the channels becomes the only one.
@@ -79,16 +81,14 @@ def load(
     for argument, limit in (("max_examples", max_examples), ("max_held_out", max_held_out)):
         if limit is not None and limit < 1:
             raise ValueError(f"`{argument}` must be at least 1; got {limit}.")
-    if path is None and (num_classes is not None or num_categorical):
-        raise ValueError(
-            "`num_classes` and `num_categorical` are for a `path`; named sets have their own."
-        )
+    if path is None:
+        _refuse_kinds(num_classes, num_categorical)
     images = resize.Smaller(crop, image_size, grey)
     if path is None and name in standard.TEXTS:
         images.refuse(f"{name} is a text")
         place = standard.find_text(_folder(data_dir), name)
         found = text.read(place, name, sequence_length, max_examples, text_start)
-        return _fewer_held_out(found, max_held_out)
+        return _fewer_held_out(found, max_held_out, first_test)
     if path is not None:
         name = Path(path).stem if name in names() else name
         arrays = own.read(Path(path).expanduser())
@@ -107,7 +107,7 @@ def load(
         name=name,
         **kinds,
     )
-    return _fewer_held_out(whole, max_held_out)
+    return _fewer_held_out(whole, max_held_out, first_test)
 
 
 @extras.explained
@@ -177,19 +177,32 @@ def _image_arrays(folder: Path, name: str, download: bool) -> ImageArrays:
     )
 
 
+def _refuse_kinds(num_classes: int | None, num_categorical: int) -> None:
+    if num_classes is not None or num_categorical:
+        raise ValueError(
+            "`num_classes` and `num_categorical` are for a `path`; named sets have their own."
+        )
+
+
 def _refuse_cut(name: str, kinds: dict[str, int | None], *limits: int | None) -> None:
     if (kinds.get("num_sets") or 1) > 1 and any(limit is not None for limit in limits):
         raise ValueError(f"{name} is many data sets in one, which cannot be made smaller.")
 
 
-def _fewer_held_out(dataset: Dataset, count: int | None) -> Dataset:
-    """Validation and test splits of at most `count` examples."""
-    if count is None:
+def _fewer_held_out(dataset: Dataset, count: int | None, first_test: int) -> Dataset:
+    """Validation and test splits of at most `count` examples, the test split from `first_test` on."""
+    there = dataset.count(dataset.test)
+    if not 0 <= first_test < there:
+        raise ValueError(
+            f"`first_test` must be at least 0 and below the {there} test examples; got {first_test}."
+        )
+    if count is None and not first_test:
         return dataset
-    validation, test = (
-        Split(split.inputs[:count], split.targets[:count])
-        for split in (dataset.validation, dataset.test)
+    splits = (
+        Split(split.inputs[first:][:count], split.targets[first:][:count])
+        for split, first in ((dataset.validation, 0), (dataset.test, first_test))
     )
+    validation, test = splits
     return dataset.replace(validation=validation, test=test)
 
 
