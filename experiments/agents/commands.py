@@ -6,7 +6,7 @@ from typing import Any
 from experiments.agents import evaluation_arrays, needs
 from experiments.agents.blind import train_blind
 from experiments.agents.build import Experiment, build, learner_key
-from experiments.agents.compare import assess
+from experiments.agents.compare import compare
 from experiments.agents.compared import Evaluator
 from experiments.agents.train import train_agents
 from experiments.agents.updates import LearningClock, Updates, init, require_planned
@@ -139,7 +139,7 @@ def _finish(
     from experiments.agents import present
 
     before = evaluator.seconds_compile
-    arrays = assess(experiment, evaluator, trained, blind)
+    arrays = compare(experiment, evaluator, trained, blind)
     clock.compiling += evaluator.seconds_compile - before
     if not hosts.leads():
         return

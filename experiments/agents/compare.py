@@ -31,7 +31,7 @@ class ReportedPolicy:
     policy: ComparedPolicy
 
 
-def assess(
+def compare(
     experiment: Experiment,
     evaluator: Evaluator,
     trained: AgentPolicy,

@@ -188,7 +188,6 @@ def test_another_run_in_the_folder_is_left_alone(whole, capsys):
     assert (whole / "metrics.jsonl").read_bytes() == before
 
 
-@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_only_what_came_after_the_one_before(whole, tmp_path, capsys):
     shutil.copytree(whole, tmp_path / "digits")
     run = tmp_path / "digits"

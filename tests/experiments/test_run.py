@@ -100,7 +100,6 @@ def test_plot_draws_again_without_training_or_evaluating(whole, capsys):
     assert str(whole / "report.html") in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_evaluate_repeats_the_report_of_the_run(whole):
     before = json.loads((whole / "summary.json").read_text())
     assert main(["evaluate", "digits", "--run.folder", str(whole.parent)]) == 0

@@ -57,7 +57,6 @@ def bench():
     return Bench(TINY, training, make_mesh(jax.devices()[:1]), EFFORT)
 
 
-@pytest.mark.slow
 def test_cells_are_made_once_and_again_when_something_that_they_depend_on_changes(
     tmp_path, controller, monkeypatch
 ):

@@ -107,7 +107,6 @@ def assert_whole(run, tables, figures):
     assert "data:image/png" in (run / "report.html").read_text()
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("few_optimizers")
 def test_a_rule_search_leaves_every_file_and_can_be_drawn_again(tmp_path):
     more = "--search.method random --search.control_share 0 --search.budget 4"

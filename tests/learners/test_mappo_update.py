@@ -45,7 +45,6 @@ def stepper():
     return one_device(step)
 
 
-@pytest.mark.slow
 def test_what_stands_in_padded_layers_does_not_matter():
     _, state, rollouts = experience()
     t = rollouts[0].trajectory
