@@ -1,6 +1,7 @@
 """Evaluation: the same trainings for all policies, whatever the batch and the devices."""
 
 import gc
+import re
 from functools import cache
 from pathlib import Path
 
@@ -105,6 +106,26 @@ def test_programs_that_are_let_go_of_give_their_memory_mappings_back(monkeypatch
     let_go_of, held = taken(0, range(2, 5)), taken(100, range(5, 8))
     assert held > 100
     assert let_go_of < held / 3, (let_go_of, held)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+def test_seventy_two_structures_of_networks_leave_the_process_as_small_as_nine():
+    mesh = make_mesh(jax.devices()[:1])
+
+    def after(sizes):
+        for size in sizes:
+            rates = FixedRates(jnp.full(size, 0.2))
+            evaluate(probe_env((1.0,) * size), rates, KEYS[:2], mesh)
+        gc.collect()
+        status = Path("/proc/self/status").read_text()
+        megabytes = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
+        return len(Path("/proc/self/maps").read_text().splitlines()), megabytes
+
+    maps, megabytes = after(range(1, 10))
+    more_maps, more_megabytes = after(range(10, 73))
+    assert more_maps < maps + 63 * 889 / 10  # 889 each when nothing was let go of
+    assert more_megabytes < megabytes + 63 * 59 / 3  # and 59 MB
 
 
 def test_all_policies_start_from_the_same_trainings():

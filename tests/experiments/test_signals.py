@@ -102,7 +102,13 @@ def as_from_a_terminal():
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 @pytest.mark.parametrize(
     "number, after",
-    [(signal.SIGINT, 0.0), (signal.SIGINT, 0.3), (signal.SIGINT, 1.0), (signal.SIGHUP, 0.6)],
+    [
+        (signal.SIGINT, 0.0),
+        (signal.SIGINT, 0.3),
+        (signal.SIGINT, 1.0),
+        pytest.param(signal.SIGINT, 1.9, marks=pytest.mark.slow),
+        (signal.SIGHUP, 0.6),
+    ],
 )
 def test_a_signal_while_the_program_starts_is_one_line(tmp_path, number, after):
     words = ["train", "digits", "--run.folder", str(tmp_path)]

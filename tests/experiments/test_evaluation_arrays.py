@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments.agents import evaluation_arrays as assessed
+from experiments.agents import evaluation_arrays
 from experiments.agents.commands import TIMES
 from experiments.configs import presets
 from experiments.configs.values import to_dict
@@ -25,7 +25,7 @@ def evaluation():
     """The arrays of an evaluation that says nothing."""
     rng = np.random.default_rng(0)
     made = {}
-    for kind, names in assessed._AXES.items():
+    for kind, names in evaluation_arrays._AXES.items():
         for name, axes in names.items():
             shape = tuple(LENGTHS[axis] for axis in axes.split())
             made[name] = rng.uniform(0.1, 1.0, shape).astype(KINDS[kind])
@@ -47,12 +47,12 @@ def run(tmp_path):
 
 
 def test_arrays_that_fit_are_read(run):
-    assert set(assessed.stored(run)) == set(evaluation())
+    assert set(evaluation_arrays.stored(run)) == set(evaluation())
     found = evaluation()
     found["diverged"][1, 2], found["final_loss"][1, 2] = True, np.nan
     found["peaks"][0] = np.nan
     arrays.write(run.arrays, found)
-    assert np.isnan(assessed.stored(run)["final_loss"]).sum() == 1
+    assert np.isnan(evaluation_arrays.stored(run)["final_loss"]).sum() == 1
 
 
 def spoilt(name, place=0):
