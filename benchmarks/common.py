@@ -39,14 +39,17 @@ class Timing:
 
     @property
     def median(self) -> float:
+        """Wall time of the middle repeat."""
         return float(np.median(self.wall))
 
     @property
     def least(self) -> float:
+        """Wall time of the fastest repeat."""
         return min(self.wall)
 
     @property
     def least_cpu(self) -> float:
+        """Processor time of the repeat that took least of it."""
         return min(self.cpu)
 
 
@@ -280,7 +283,11 @@ def table(rows: Sequence[Row], columns: Mapping[str, str]) -> str:
 
 
 def finish(rows: Sequence[Row], columns: Mapping[str, str], path: str | None) -> None:
-    """Print the rows, and `store` them where asked."""
+    """Print the rows, and `store` them where asked.
+
+    Args:
+      rows, columns, path: what was measured, how `table` shows it, and the JSON file where one is wanted.
+    """
     print(table(rows, columns))
     store(rows, path)
 

@@ -99,6 +99,7 @@ def load(path: Path) -> list[Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("before", type=Path, nargs="?", default=STORED)
     parser.add_argument("after", type=Path)

@@ -36,7 +36,13 @@ NUM_EXAMPLES = 4096
 
 
 def with_random_images(config: Config, folder: Path, size: int) -> Config:
-    """The same configuration on random images of CIFAR-10's shape."""
+    """The same configuration on random images of CIFAR-10's shape.
+
+    Args:
+      config: whose data are replaced.
+      folder: for the file of images.
+      size: pixels a side.
+    """
     rng = np.random.default_rng(0)
     path = folder / "images.npz"
     x = rng.integers(0, 256, (NUM_EXAMPLES, size, size, 3), np.uint8)
@@ -73,6 +79,7 @@ def measure(scale: str) -> list[common.Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = common.parser(__doc__)
     args = parser.parse_args(arguments)
     common.use_devices(1)

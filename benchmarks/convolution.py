@@ -48,7 +48,16 @@ def flops_per_step(batch: int) -> float:
 
 
 def train(route: str, batch: int, num_steps: int, params: PyTree, key: jax.Array, data: Any):
-    """`num_steps` SGD steps of one training; returns the last loss and the parameters."""
+    """`num_steps` SGD steps of one training; returns the last loss and the parameters.
+
+    Args:
+      route: of the convolutions.
+      batch: examples of a step.
+      num_steps: SGD steps.
+      params: to start from.
+      key: of the batches.
+      data: images and their labels.
+    """
     images, labels = data
     module = CNN(CHANNELS, num_classes=NUM_CLASSES, route=route)
 
@@ -66,7 +75,15 @@ def train(route: str, batch: int, num_steps: int, params: PyTree, key: jax.Array
 
 
 def run_mapped(mapping: str, one: Callable, params: PyTree, keys: jax.Array, data: Any):
-    """All trainings by one of the mappings."""
+    """All trainings by one of the mappings.
+
+    Args:
+      mapping: in `MAPPINGS`.
+      one: a training, of parameters, key and data.
+      params: of all trainings.
+      keys: one per training.
+      data: of all trainings, the same.
+    """
     if mapping == "vmap":
         return jax.vmap(one, (0, 0, None))(params, keys, data)
     batch_size = {"map": None, "chunks": 4}[mapping]
@@ -74,7 +91,14 @@ def run_mapped(mapping: str, one: Callable, params: PyTree, keys: jax.Array, dat
 
 
 def on_devices(one: Callable, params: PyTree, keys: jax.Array, data: Any):
-    """One after another on each of as many devices as divide the trainings."""
+    """One after another on each of as many devices as divide the trainings.
+
+    Args:
+      one: a training, of parameters, key and data.
+      params: of all trainings.
+      keys: one per training.
+      data: of all trainings, the same.
+    """
     mapped = partial(run_mapped, "map", one)
     return common.sharded(mapped, common.mesh_for(len(keys)), 1)(params, keys, data)
 
@@ -120,6 +144,7 @@ def measure(args: argparse.Namespace) -> list[common.Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = common.parser(__doc__)
     parser.add_argument("--trainings", type=int, default=16)
     parser.add_argument("--batch", type=int, default=64)

@@ -52,7 +52,13 @@ def untrained(problem: Problem) -> Controller:
 def training_loop(
     problem: Problem, optimizer: optax.GradientTransformation, num_steps: int
 ) -> tuple[Callable[[], Any], float]:
-    """So many steps in a Python loop, and the seconds to compile one."""
+    """So many steps in a Python loop, and the seconds to compile one.
+
+    Args:
+      problem: what is trained.
+      optimizer: learning rate included.
+      num_steps: of a call.
+    """
     optimizer = optax.with_extra_args_support(optimizer)
     training = problem.env("native").training
     state = jax.jit(training.init)(jax.random.key(0))
@@ -82,7 +88,13 @@ def training_loop(
 
 
 def measure(problem: Problem, repeats: int, every: int) -> list[common.Row]:
-    """One row for Optax, two for the door."""
+    """One row for Optax, two for the door.
+
+    Args:
+      problem: what is trained.
+      repeats: measured turns, >= 1.
+      every: steps of a turn, and per decision.
+    """
     controller = untrained(problem)
 
     def door(safety: bool) -> optax.GradientTransformation:
@@ -128,6 +140,7 @@ def compare_with_usual_step(rows: list[common.Row], problem: Problem) -> list[co
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = common.parser(__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument(

@@ -231,6 +231,7 @@ def bytes_needed(name: str, controllers: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = common.parser(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 256])

@@ -78,7 +78,14 @@ def start(env: Env, num_trainings: int) -> EnvState:
 
 
 def env_step(env: Env, state: EnvState, mapping: Mapping, most: int | None) -> Variant:
-    """One decision of every training, on at most so many devices."""
+    """One decision of every training, on at most so many devices.
+
+    Args:
+      env: of the trainings.
+      state: of all of them.
+      mapping: over trainings.
+      most: devices; None for all.
+    """
     num_trainings = state.decision.shape[0]
     rates = jnp.full((num_trainings, env.num_layers), yardsticks.RATE)
 
@@ -94,7 +101,15 @@ def env_step(env: Env, state: EnvState, mapping: Mapping, most: int | None) -> V
 def bare_scan(
     env: Env, state: EnvState, mapping: Mapping, most: int | None, num_steps: int
 ) -> Variant:
-    """As many optimizer steps of every training."""
+    """As many optimizer steps of every training.
+
+    Args:
+      env: of the trainings.
+      state: of all of them.
+      mapping: over trainings.
+      most: devices; None for all.
+      num_steps: of each training.
+    """
     num_trainings = state.decision.shape[0]
 
     def run(inner: Any, training: Any) -> Any:
@@ -191,13 +206,25 @@ def measure(problem: Problem, settings: Settings) -> list[common.Row]:
 
 
 def times_faster(name: str, other: str, cost: dict[str, float]) -> float | None:
-    """Of an env step: the least time of the variants that begin as `other`, over its own."""
+    """Of an env step: the least time of the variants that begin as `other`, over its own.
+
+    Args:
+      name: of the variant.
+      other: how the names of the others begin.
+      cost: seconds of an inner step, by variant.
+    """
     theirs = [seconds for variant, seconds in cost.items() if variant.startswith(other)]
     return min(theirs) / cost[name] if name.startswith(ENV_STEP) and theirs else None
 
 
 def over_bare(name: str, found: dict[str, Variant], timings: Any) -> float | None:
-    """Median over the turns of an env step's time over that of the same mapping's bare scan."""
+    """Median over the turns of an env step's time over that of the same mapping's bare scan.
+
+    Args:
+      name: of the variant.
+      found: all variants.
+      timings: from `take_turns`.
+    """
     bare = name.replace(ENV_STEP, BARE)
     if not name.startswith(ENV_STEP) or bare not in found:
         return None
@@ -206,6 +233,7 @@ def over_bare(name: str, found: dict[str, Variant], timings: Any) -> float | Non
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = common.parser(__doc__)
     add_options(parser)
     parser.add_argument("--trainings", type=int, help="at once, instead of the platform's usual")
@@ -221,7 +249,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def chosen(name: str, precision: str, args: argparse.Namespace) -> tuple[Problem, Settings]:
-    """A network's problem and settings for these options."""
+    """A network's problem and settings for these options.
+
+    Args:
+      name: of the network.
+      precision: of products, in `common.PRECISIONS`.
+      args: the command's.
+    """
     problem = problem_here(name, precision)
     large, on_cpu = name == "resnet18", jax.default_backend() == "cpu"
     usual = (4, 16) if on_cpu else (32, 256)

@@ -38,7 +38,13 @@ COLUMNS = {
 
 
 def trainings_alone(learner: MAPPO, mesh: Any, keys: jax.Array) -> tuple[Any, float]:
-    """The episodes of one iteration without agents."""
+    """The episodes of one iteration without agents.
+
+    Args:
+      learner: of the iteration.
+      mesh: devices.
+      keys: one per training.
+    """
     env, config = learner.envs[0], learner.config
 
     def run(keys: jax.Array, env: Any) -> Any:
@@ -57,7 +63,15 @@ def trainings_alone(learner: MAPPO, mesh: Any, keys: jax.Array) -> tuple[Any, fl
 def measure(
     problem: Problem, trainings: int, decisions: int, mapping: Mapping, repeats: int
 ) -> list[common.Row]:
-    """One row: the iteration, and the learner's share in it."""
+    """One row: the iteration, and the learner's share in it.
+
+    Args:
+      problem: what is trained.
+      trainings: of an iteration.
+      decisions: of each training.
+      mapping: over trainings.
+      repeats: measured turns, >= 1.
+    """
     env = problem.env(num_decisions=decisions)
     config = MAPPOConfig(num_envs=trainings, rollout_decisions=decisions)
     learner = MAPPO.create((env,), RateMultipliers(), config, mapping=mapping)
@@ -100,6 +114,7 @@ def measure(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = common.parser(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--mapping", default="auto", choices=["auto", "vmap", "map"])

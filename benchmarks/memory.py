@@ -50,7 +50,13 @@ def num_bytes(tree: Any) -> int:
 
 
 def must_hold(training: Training, num_trainings: int, at_once: int) -> int:
-    """Bytes of parameters and optimizer state of all trainings and of one chunk's activations."""
+    """Bytes of parameters and optimizer state of all trainings and of one chunk's activations.
+
+    Args:
+      training: the inner problem.
+      num_trainings: all of them.
+      at_once: those that run side by side.
+    """
     state = jax.eval_shape(training.init, jax.random.key(0))
     indices = jax.ShapeDtypeStruct((training.batch_size,), jax.numpy.int32)
 
@@ -107,7 +113,14 @@ def give_back() -> None:
 
 
 def measure_here(problem: Problem, trainings: int, updates: int, mapping: Mapping) -> common.Row:
-    """The row of this process."""
+    """The row of this process.
+
+    Args:
+      problem: what is trained.
+      trainings: of an update.
+      updates: of a chunk.
+      mapping: over trainings.
+    """
     decisions = 2
     env = problem.env(num_decisions=decisions)
     config = MAPPOConfig(num_envs=trainings, rollout_decisions=decisions, num_updates=1000)
@@ -151,6 +164,7 @@ def chosen(network: str, quick: bool) -> Problem:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = common.parser(__doc__)
     parser.add_argument("--row", nargs=4, help="measure this one row here, print it as JSON")
     args = parser.parse_args(arguments)

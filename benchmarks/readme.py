@@ -31,7 +31,13 @@ def write(results: Mapping[str, Sequence[Row]], path: Path) -> None:
 
 
 def replace_block(text: str, name: str, content: str) -> str:
-    """The text with what stands between the markers of `name` replaced; unchanged without markers."""
+    """The text with what stands between the markers of `name` replaced; unchanged without markers.
+
+    Args:
+      text: of the file.
+      name: in the markers.
+      content: in the place of what stands between them.
+    """
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     pattern = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
     return pattern.sub(lambda _: f"{begin}\n{content}\n{end}", text)

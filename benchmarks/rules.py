@@ -88,7 +88,15 @@ def digits_child(batch: int) -> rules.Child:
 
 
 def train_alone(child: rules.Child, direction, rate, key, *, num_steps: int):
-    """What `rules.population.train` does, with a direction that is fixed while tracing."""
+    """What `rules.population.train` does, with a direction that is fixed while tracing.
+
+    Args:
+      child: the inner problem.
+      direction: an Optax transformation, without a rate.
+      rate: of every step.
+      key: of the training.
+      num_steps: of the training.
+    """
     init_key, data_key, _ = jax.random.split(key, 3)
     params = child.init_fn(init_key)
 
@@ -115,7 +123,16 @@ def measure(
     mappings: Sequence[str],
     repeats: int,
 ) -> list[common.Row]:
-    """A row for rules that are compiled one by one, and one per mapping of the interpreter."""
+    """A row for rules that are compiled one by one, and one per mapping of the interpreter.
+
+    Args:
+      num_rules: that the interpreter tries.
+      num_alone: of them, compiled one by one.
+      num_steps: of a training.
+      batch: examples of a step.
+      mappings: of the interpreter.
+      repeats: measured turns, >= 1.
+    """
     child, rates = digits_child(batch), jnp.asarray(RATES, jnp.float32)
     keys = jax.random.split(jax.random.key(0), 1)
     rng = np.random.default_rng(0)
@@ -176,6 +193,7 @@ def measure(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = common.parser(__doc__)
     parser.add_argument("--rules", type=int, default=512)
     parser.add_argument("--alone", type=int, default=6, help="rules compiled one by one")

@@ -30,7 +30,14 @@ FIGURE = "scaling.png"
 
 
 def run_one(name: str, folder: Path, quick: bool, torch_python: str | None) -> bool:
-    """Run a benchmark; its rows go to `<folder>/<name>.json`."""
+    """Run a benchmark; its rows go to `<folder>/<name>.json`.
+
+    Args:
+      name: of the benchmark.
+      folder: for the rows.
+      quick: whether with tiny settings.
+      torch_python: a Python that has PyTorch; None for this one.
+    """
     rows = folder / f"{name}.json"
     for older in files_of(folder, name):  # an older run's must not stand for one that fails
         older.unlink()
@@ -77,6 +84,7 @@ def print_targets(results: dict[str, list[Row]]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, help="folder for the rows of every benchmark")
     parser.add_argument("--quick", action="store_true", help="tiny settings: shows that it runs")

@@ -36,7 +36,14 @@ COLUMNS = {
 def measure(
     problem: Problem, numbers: Sequence[int], mapping: Mapping, repeats: int
 ) -> list[common.Row]:
-    """One row per number of trainings; they take turns."""
+    """One row per number of trainings; they take turns.
+
+    Args:
+      problem: what is trained.
+      numbers: of trainings, rising.
+      mapping: over trainings.
+      repeats: measured turns, >= 1.
+    """
     env = problem.env()
     found = {}
     for number in numbers:
@@ -99,7 +106,13 @@ def figure(rows: Sequence[common.Row], path: str) -> None:
 
 
 def chosen(name: str, precision: str, args: argparse.Namespace) -> tuple[Problem, list[int]]:
-    """A network at sizes of which 256 trainings take seconds, and the numbers of trainings."""
+    """A network at sizes of which 256 trainings take seconds, and the numbers of trainings.
+
+    Args:
+      name: of the network.
+      precision: of products, in `common.PRECISIONS`.
+      args: the command's.
+    """
     problem = problem_here(name, precision)
     image: Any = problem.image
     if name == "cnn":
@@ -114,6 +127,7 @@ def chosen(name: str, precision: str, args: argparse.Namespace) -> tuple[Problem
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = common.parser(__doc__)
     add_options(parser)
     parser.add_argument("--most", type=int, help="trainings; 256 by default on a CPU")

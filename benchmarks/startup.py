@@ -34,6 +34,13 @@ def first_update(
 ) -> tuple[float, int, float]:
     """Start a run, wait for the metrics of its first two chunks of updates, stop it.
 
+    Args:
+      preset: of the run.
+      folder: for the run; its log lies beside it.
+      cache: folder of compiled programs.
+      extra: further words of the command.
+      limit: seconds to the first chunk, and twice as many to the second.
+
     Returns:
       Seconds until the first chunk's metrics, the updates in it, and seconds per later update.
 
@@ -84,7 +91,13 @@ def _stop(process: subprocess.Popen) -> None:
 
 
 def measure(preset: str, extra: Sequence[str], limit: float) -> list[common.Row]:
-    """Two rows: cold, and second start."""
+    """Two rows: cold, and second start.
+
+    Args:
+      preset: of the runs.
+      extra: further words of the command.
+      limit: as for `first_update`.
+    """
     rows = []
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
@@ -106,6 +119,7 @@ def measure(preset: str, extra: Sequence[str], limit: float) -> list[common.Row]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = common.parser(__doc__)
     parser.add_argument("--preset", default="digits")
     parser.add_argument("--limit", type=float, default=240.0, help="seconds to wait for an update")

@@ -44,7 +44,13 @@ RATE = 0.05
 
 
 def make_training(name: str, batch: int, examples: int) -> Training:
-    """The training of a network on noise of the right shape."""
+    """The training of a network on noise of the right shape.
+
+    Args:
+      name: in `NETWORKS`.
+      batch: examples of a step.
+      examples: of the data set.
+    """
     size, network = NETWORKS[name]
     generator = np.random.default_rng(0)
     images = generator.integers(0, 255, (examples, size, size, 1)).astype(np.uint8)
@@ -54,7 +60,14 @@ def make_training(name: str, batch: int, examples: int) -> Training:
 
 
 def loop(training: Training, state: Any, num_steps: int, interval: int) -> Any:
-    """Windows of `interval` steps; a controller between them if the training takes features."""
+    """Windows of `interval` steps; a controller between them if the training takes features.
+
+    Args:
+      training: the inner problem.
+      state: to start from.
+      num_steps: of the training, a multiple of `interval`.
+      interval: steps of a window.
+    """
     layers = training.num_layers
 
     def decide(carry, _):
@@ -72,7 +85,14 @@ def loop(training: Training, state: Any, num_steps: int, interval: int) -> Any:
 
 
 def in_env(training: Training, key: jax.Array, num_steps: int, interval: int) -> Any:
-    """The same through the environment."""
+    """The same through the environment.
+
+    Args:
+      training: the inner problem.
+      key: of the training.
+      num_steps: of the training, a multiple of `interval`.
+      interval: steps of a window.
+    """
     env = Env.create(
         training,
         LogLossDecrease(on="train"),
@@ -136,6 +156,7 @@ def measure(name: str, args: argparse.Namespace) -> list[common.Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = common.parser(__doc__)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=50, help="per call; a multiple of 10")

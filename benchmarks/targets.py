@@ -20,9 +20,11 @@ class Target:
     on_accelerator: bool | None = None  # None: everywhere
 
     def wanted(self) -> str:
+        """The limit in words."""
         return f"{'>=' if self.at_least else '<='} {show(self.limit, self.unit)}"
 
     def is_met(self, value: float) -> bool:
+        """Whether a measured value is what is wanted."""
         return value >= self.limit if self.at_least else value <= self.limit
 
 
@@ -48,7 +50,11 @@ def best_env_step(results: Results, network: str) -> Row | None:
 
 
 def speedup(results: Results, network: str, variant: str) -> float | None:
-    """How many times faster our env step is than the fastest variant whose name begins so."""
+    """How many times faster our env step is than the fastest variant whose name begins so.
+
+    Args:
+      results, network, variant: rows by benchmark, the network's name, how names of the others begin.
+    """
     ours = best_env_step(results, network)
     theirs = [
         row["ms_per_inner_step"]

@@ -32,6 +32,7 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x):
+        """Of images `[example, channel, height, width]`."""
         y = F.relu(self.norm0(self.conv0(x)))
         return F.relu(self.norm1(self.conv1(y)) + self.shortcut(x))
 
@@ -70,6 +71,7 @@ def make_network(name: str, image: tuple[int, int, int]) -> nn.Module:
 
 
 def main() -> None:
+    """Answer numbers of steps until there are no more."""
     settings = json.loads(sys.argv[1])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     torch.set_num_threads(cores or 1)

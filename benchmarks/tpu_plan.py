@@ -86,6 +86,7 @@ class Characters(Problem):
     """Random tokens for a Transformer."""
 
     def dataset(self) -> Any:
+        """On the host."""
         tokens = np.random.default_rng(0).integers(0, 64, (self.num_examples, 65))
         return from_arrays(tokens[:, :-1], tokens[:, 1:], num_classes=64)
 
@@ -113,7 +114,7 @@ def mesh_of(chip: str, count: int) -> Mesh:
     return Mesh(np.asarray(topology.devices[:count]), (AXIS,))
 
 
-def shapes_on(mesh: Mesh, tree: Any, *axes: str) -> Any:
+def _shapes_on(mesh: Mesh, tree: Any, *axes: str) -> Any:
     """Shapes in the place of arrays, split over the mesh or whole on each chip."""
     sharding = NamedSharding(mesh, PartitionSpec(*axes))
     return jax.tree.map(
@@ -128,7 +129,7 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]
     return program, clock.seconds
 
 
-def row_of(program: Any, name: str, chip: str, chips: int, trainings: int, seconds: float) -> dict:
+def _row_of(program: Any, name: str, chip: str, chips: int, trainings: int, seconds: float) -> dict:
     """One row of the first table."""
     used = program.memory_analysis()
     held = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes
@@ -148,7 +149,12 @@ def row_of(program: Any, name: str, chip: str, chips: int, trainings: int, secon
 
 
 def env_step(name: str, chip: str, chips: int, trainings: int) -> dict:
-    """A decision of every training, split over the chips."""
+    """A decision of every training, split over the chips.
+
+    Args:
+      name, chip: in `NETWORKS` and `CHIPS`.
+      chips, trainings: how many.
+    """
     env, mesh = NETWORKS[name].env(), mesh_of(chip, chips)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), trainings))
     state = jax.eval_shape(lambda k: map_trainings(env.reset, "vmap", k)[0], keys)
@@ -159,20 +165,25 @@ def env_step(name: str, chip: str, chips: int, trainings: int) -> dict:
     rates = jax.ShapeDtypeStruct((trainings, env.num_layers), jnp.float32)
     program, seconds = compiled(
         common.sharded(step, mesh, 1),
-        shapes_on(mesh, state, AXIS), shapes_on(mesh, rates, AXIS), shapes_on(mesh, env),
+        _shapes_on(mesh, state, AXIS), _shapes_on(mesh, rates, AXIS), _shapes_on(mesh, env),
     )  # fmt: skip
-    return row_of(program, f"env step, {name}", chip, chips, trainings, seconds)
+    return _row_of(program, f"env step, {name}", chip, chips, trainings, seconds)
 
 
 def learner_update(name: str, chip: str, chips: int, trainings: int) -> dict:
-    """Rollouts of every training and the update of MAPPO."""
+    """Rollouts of every training and the update of MAPPO.
+
+    Args:
+      name, chip: in `NETWORKS` and `CHIPS`.
+      chips, trainings: how many.
+    """
     env, mesh = NETWORKS[name].env(num_decisions=20), mesh_of(chip, chips)
     config = MAPPOConfig(num_envs=trainings, rollout_decisions=20)
     learner = MAPPO.create((env,), RateMultipliers(), config)
     state = jax.eval_shape(learner.init, jax.random.key(0))
     with common.Stopwatch() as clock:
-        program = train.lower(shapes_on(mesh, learner), shapes_on(mesh, state), 1, mesh).compile()
-    return row_of(program, f"learner update, {name}", chip, chips, trainings, clock.seconds)
+        program = train.lower(_shapes_on(mesh, learner), _shapes_on(mesh, state), 1, mesh).compile()
+    return _row_of(program, f"learner update, {name}", chip, chips, trainings, clock.seconds)
 
 
 def door(chip: str) -> dict:
@@ -187,9 +198,9 @@ def door(chip: str) -> dict:
     def update(gradient: Any, state: Any, params: Any) -> Any:
         return optimizer.update(gradient, state, params, value=1.0)
 
-    arguments = (shapes_on(mesh, x) for x in (params, state, params))
+    arguments = (_shapes_on(mesh, x) for x in (params, state, params))
     program, seconds = compiled(update, *arguments)
-    return row_of(
+    return _row_of(
         program, "update of the default controller, 10.5 million parameters", chip, 1, 1, seconds
     )
 
@@ -201,7 +212,13 @@ def known_seconds(estimate: float) -> tuple[float, int]:
 
 
 def inner_step(name: str, route: str, chip: str, trainings: int) -> dict:
-    """Loss, gradient and an SGD step of every training on one chip, without a loop."""
+    """Loss, gradient and an SGD step of every training on one chip, without a loop.
+
+    Args:
+      name, chip: in `NETWORKS` and `CHIPS`.
+      route: of the convolutions.
+      trainings: how many, side by side.
+    """
     problem, mesh = NETWORKS[name], mesh_of(chip, 1)
     training = problem.env(route).training
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), trainings))
@@ -216,7 +233,7 @@ def inner_step(name: str, route: str, chip: str, trainings: int) -> dict:
         value, gradient = jax.value_and_grad(loss)(state.params)
         return value, jax.tree.map(lambda w, g: w - 0.01 * g, state.params, gradient)
 
-    program, seconds = compiled(jax.vmap(step), shapes_on(mesh, state), shapes_on(mesh, batch))
+    program, seconds = compiled(jax.vmap(step), _shapes_on(mesh, state), _shapes_on(mesh, batch))
     estimate, left_out = known_seconds(program.cost_analysis()["optimal_seconds"])
     rate = step_flops(problem) * trainings / estimate
     return {
@@ -258,6 +275,7 @@ def steps(quick: bool, chips: Sequence[str]) -> list[dict]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = common.parser(__doc__)
     parser.add_argument("--chips", nargs="+", choices=list(CHIPS), default=["v5e", "v6e"])
     args = parser.parse_args(arguments)

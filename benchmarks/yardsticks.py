@@ -47,7 +47,13 @@ def bare_scan(training: Training, num_steps: int) -> Callable[[InnerState], Any]
 
 
 def optax_loop(training: Training, state: InnerState, num_steps: int) -> Callable[[], Any]:
-    """What a user writes: a jitted Optax step in a Python loop, data on the device, one training."""
+    """What a user writes: a jitted Optax step in a Python loop, data on the device, one training.
+
+    Args:
+      training: the inner problem.
+      state: to start from.
+      num_steps: of a call.
+    """
     optimizer = optax.sgd(RATE, momentum=0.9)
     family = training.family
 

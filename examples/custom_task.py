@@ -39,7 +39,13 @@ def loss(params: dict, batch) -> tuple[jax.Array, dict]:
 
 
 def main(num_updates: int = 40, num_envs: int = 32, num_runs: int = 64) -> dict[str, float]:
-    """Mean final log test loss of the agents and of a constant rate of 0.1 in every layer."""
+    """Mean final log test loss of the agents and of a constant rate of 0.1 in every layer.
+
+    Args:
+      num_updates: of the learner.
+      num_envs: trainings per update.
+      num_runs: trainings that each policy is judged by.
+    """
     family = from_functions(init, loss, from_arrays(*two_moons()))
     training = Training.create(family, named("momentum", LogUniform(1e-3, 1.0)), batch_size=32)
     env = Env.create(training, rewards.LogLossDecrease(), num_decisions=10, interval=10)

@@ -15,6 +15,13 @@ MODEL = nn.Sequential([nn.Dense(32), nn.relu, nn.Dense(10)])
 
 
 def main(num_updates: int = 300, num_parts: int = 4, part_size: int = 16) -> float:
+    """Train, and return the held-out loss.
+
+    Args:
+      num_updates: of the parameters.
+      num_parts: batches of an update.
+      part_size: examples of such a batch.
+    """
     inputs, targets = map(jnp.asarray, load_digits(return_X_y=True))
     inputs = (inputs - inputs.mean()) / inputs.std()
     held_out = slice(1400, None)

@@ -14,6 +14,13 @@ import ganno_jax
 
 
 def main(num_steps: int = 300, batch_size: int = 64, num_devices: int | None = None) -> float:
+    """Train, and return the last training loss.
+
+    Args:
+      num_steps: of the training.
+      batch_size: examples of a step, a multiple of the devices.
+      num_devices: all that there are by default.
+    """
     mesh = jax.make_mesh(
         (num_devices or len(jax.devices()),), ("data",), devices=jax.devices()[:num_devices]
     )

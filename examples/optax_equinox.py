@@ -15,6 +15,13 @@ import ganno_jax
 
 
 def main(controlled: bool = True, num_steps: int = 600, batch_size: int = 64) -> float:
+    """Train, and return the held-out loss.
+
+    Args:
+      controlled: by a controller, or at a constant rate.
+      num_steps: of the training.
+      batch_size: examples of a step.
+    """
     inputs, targets = map(jnp.asarray, load_digits(return_X_y=True))
     inputs = (inputs - inputs.mean()) / inputs.std()
     held_out = slice(1400, None)

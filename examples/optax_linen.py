@@ -15,12 +15,21 @@ import ganno_jax
 
 
 class MLP(nn.Module):
+    """A network 64-32-10."""
+
     @nn.compact
     def __call__(self, x):
         return nn.Dense(10)(nn.relu(nn.Dense(32)(x)))
 
 
 def main(controlled: bool = True, num_steps: int = 600, batch_size: int = 64) -> float:
+    """Train, and return the held-out loss.
+
+    Args:
+      controlled: by a controller, or NAdamW at a constant rate.
+      num_steps: of the training.
+      batch_size: examples of a step.
+    """
     inputs, targets = map(jnp.asarray, load_digits(return_X_y=True))
     inputs = (inputs - inputs.mean()) / inputs.std()
     held_out = slice(1400, None)

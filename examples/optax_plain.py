@@ -15,6 +15,13 @@ from ganno_jax import plots
 
 
 def main(figure: str | None = None, num_steps: int = 600, batch_size: int = 64) -> float:
+    """Train, and return the held-out loss.
+
+    Args:
+      figure: file for the rates; none is drawn by default.
+      num_steps: of the training.
+      batch_size: examples of a step.
+    """
     inputs, targets = map(jnp.asarray, load_digits(return_X_y=True))
     inputs = (inputs - inputs.mean()) / inputs.std()
     held_out = slice(1400, None)

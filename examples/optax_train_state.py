@@ -16,13 +16,21 @@ import ganno_jax
 
 
 class MLP(nn.Module):
+    """A network 64-32-10."""
+
     @nn.compact
     def __call__(self, x):
         return nn.Dense(10)(nn.relu(nn.Dense(32)(x)))
 
 
 def make_optimizer(name: str, num_steps: int, steps_per_epoch: float):
-    """Of a shipped controller; one that brings no direction is put over momentum."""
+    """Of a shipped controller; one that brings no direction is put over momentum.
+
+    Args:
+      name: of the controller.
+      num_steps: of the training.
+      steps_per_epoch: for a whole optimizer.
+    """
     controller = ganno_jax.load(name)
     if controller.direction is None:
         return ganno_jax.control(optax.trace(0.9), controller, num_steps)
@@ -32,7 +40,14 @@ def make_optimizer(name: str, num_steps: int, steps_per_epoch: float):
 def main(
     controller: str = "muon", num_seeds: int = 1, num_steps: int = 600, batch_size: int = 64
 ) -> dict[str, list[float]]:
-    """Final losses of each seed, on the examples that were trained on and on others, of both."""
+    """Final losses of each seed, on the examples that were trained on and on others, of both.
+
+    Args:
+      controller: name of a shipped one.
+      num_seeds: trainings of each kind.
+      num_steps: of a training.
+      batch_size: examples of a step.
+    """
     inputs, targets = map(jnp.asarray, load_digits(return_X_y=True))
     inputs = (inputs - inputs.mean()) / inputs.std()
     parts = {"training": slice(1400), "held-out": slice(1400, None)}

@@ -8,7 +8,6 @@ import numpy as np
 import optax
 import pytest
 
-import ganno_jax
 from ganno_jax.door import rates
 from ganno_jax.door.state import ControlState
 from ganno_jax.env import whole_update
@@ -89,29 +88,6 @@ def test_no_loss_is_above_the_first_one_where_the_head_alone_trained_for_fifty_u
     assert float(losses.max()) <= float(before.max())
     assert float(jnp.max(losses - before)) <= 0.01
     assert final(losses) < 0.1
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_the_size_of_an_update_does_not_depend_on_the_decay(decay):
-    """Rates of every decision are those without it, where the first gradients are small beside the weights too."""
-
-    def optimizer(num_steps):
-        return ganno_jax.optimizer(num_steps, ganno_jax.load("nadamw"), weight_decay=decay)
-
-    params = jax.tree.map(lambda w: 10 * w, mlp())
-    state = optimizer(60).init(params)
-    gradient = jax.tree.map(lambda w: 1e-6 * jnp.sign(w), params)
-    _, state = optimizer(60).update(gradient, state, params, value=1.0)
-    updates, _ = optimizer(60).update(gradient, state, params, value=1.0)
-    rates = state.by_policy.decided.rates
-    plain = ganno_jax.optimizer(60, ganno_jax.load("nadamw"), weight_decay=0.0)
-    _, other = plain.update(gradient, plain.init(params), params, value=1.0)
-    np.testing.assert_array_equal(rates, other.by_policy.decided.rates)
-    steps = [
-        float(optax.tree.norm(updates[n]) / optax.tree.norm(params[n]))
-        for n in ("dense0", "dense1")
-    ]
-    assert max(steps) < 0.5  # of its weights, a layer moves less than half in a step
 
 
 @pytest.mark.slow

@@ -3,19 +3,19 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-import ganno_jax
+from .test_imports import PACKAGE, ROOT
 
-PACKAGE = Path(ganno_jax.__file__).parent
+PLACES = (PACKAGE, *(ROOT / folder for folder in ("experiments", "benchmarks", "examples")))
 FEWEST = 3  # arguments from which on a function has an `Args:` section
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 MODULES = [
-    path
-    for path in sorted(PACKAGE.rglob("*.py"))
-    if not any(re.match("_(?!_)", part) for part in path.relative_to(PACKAGE).parts)
+    pytest.param(path, id=str(path.relative_to(place.parent)))
+    for place in PLACES
+    for path in sorted(place.rglob("*.py"))
+    if not any(re.match("_(?!_)", part) for part in path.relative_to(place).parts)
 ]
 
 
@@ -54,7 +54,7 @@ def unexplained(function: Function, is_method: bool) -> list[str]:
     return sorted({*names} ^ {*found})
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", MODULES)
 def test_a_function_of_three_or_more_arguments_explains_each_of_them(path):
     for name, function, is_method in public_functions(ast.parse(path.read_text()).body):
         assert not unexplained(function, is_method), f"{path.name}: {name}"
@@ -87,7 +87,7 @@ def undocumented(body: list[ast.stmt], owner: str = "") -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", MODULES)
 def test_every_public_class_function_and_method_has_a_docstring(path):
     assert undocumented(ast.parse(path.read_text()).body) == []
 

@@ -83,7 +83,13 @@ def learner_key(config: Config, blind: bool = False) -> PRNGKeyArray:
 
 
 def run_keys(config: Config, num_runs: int, *, report: bool) -> PRNGKeyArray:
-    """Of the reported runs, or of the runs for tuning and for the learning curve."""
+    """Of the reported runs, or of the runs for tuning and for the learning curve.
+
+    Args:
+      config: of the run.
+      num_runs: runs, one key each.
+      report: whether they are the reported ones.
+    """
     stream = _REPORT if report else _TUNING
     key = jax.random.fold_in(jax.random.key(config.evaluate.seed), stream)
     return jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(num_runs))
@@ -188,6 +194,13 @@ def make_learner(
     mapping: Mapping = "auto",
 ) -> MAPPO:
     """The learner of these agents.
+
+    Args:
+      envs: that the agents learn on.
+      space: what their numbers mean.
+      settings: of the learner.
+      team: settings of the agents.
+      mapping: over trainings.
 
     Raises:
       ValueError: counts that do not fit each other, or a number out of its range.

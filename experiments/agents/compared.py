@@ -53,7 +53,13 @@ class ComparedPolicy:
         return self.agents.init(observation), ReduceOnPlateau().init(observation)
 
     def act(self, state: Any, observation: Observation, key: PRNGKeyArray) -> tuple[Any, Decision]:
-        """What this policy's kind decides; where the agents set forgetting too, so do the others."""
+        """What this policy's kind decides; where the agents set forgetting too, so do the others.
+
+        Args:
+          state: the memories of all kinds after the last decision.
+          observation: of the last env step.
+          key: of the draws, for kinds that draw.
+        """
         memory, plateau = state
         memory, by_agents = self.agents.act(memory, observation, key)
         peak = jnp.where(self.peak > 0, self.peak, observation.initial_rate)
@@ -86,7 +92,13 @@ class ComparedPolicy:
 
 
 def agents(policy: AgentPolicy, num_decisions: int, num_layers: int) -> ComparedPolicy:
-    """The agents; the others are made from it by the functions below."""
+    """The agents; the others are made from it by the functions below.
+
+    Args:
+      policy: of the agents.
+      num_decisions: of a training.
+      num_layers: of the network.
+    """
     return ComparedPolicy(
         kind=np.int32(AGENTS),
         agents=jax.tree.map(np.asarray, policy),
@@ -100,7 +112,14 @@ def agents(policy: AgentPolicy, num_decisions: int, num_layers: int) -> Compared
 
 
 def tuned(base: ComparedPolicy, name: str, peak: float, forgetting: float = 0.0) -> ComparedPolicy:
-    """A schedule of `SCHEDULES`, or "plateau", at a peak rate (0: each run's initial one) and a forgetting."""
+    """A schedule of `SCHEDULES`, or "plateau", at a peak rate (0: each run's initial one) and a forgetting.
+
+    Args:
+      base: from `agents`.
+      name: of the schedule.
+      peak: rate, >= 0.
+      forgetting: over the whole training at a rate of half the peak, >= 0.
+    """
     numbers = {"peak": np.float32(peak), "forgetting": np.float32(forgetting)}
     if name == "plateau":
         return base.replace(kind=np.int32(PLATEAU), **numbers)

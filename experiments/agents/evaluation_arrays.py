@@ -161,6 +161,7 @@ def accuracies_of(arrays: Arrays, name: str = "final_accuracy") -> np.ndarray:
 
 
 def index_of(arrays: Arrays, key: str) -> int:
+    """Place of a policy among the policies, by its key."""
     return [str(k) for k in arrays["keys"]].index(key)
 
 
@@ -183,7 +184,13 @@ def _chosen(arrays: Arrays) -> str:
 
 
 def against(arrays: Arrays, results: Sequence[PolicyResult], best: int) -> dict[str, Interval]:
-    """Differences of the agents to their judges and to the chosen schedule, by what the headline calls them."""
+    """Differences of the agents to their judges and to the chosen schedule, by what the headline calls them.
+
+    Args:
+      arrays: of the evaluation.
+      results: of `results_of`.
+      best: place of the chosen schedule among the policies.
+    """
     names = [str(name) for name in arrays["names"]]
     called = {names[index_of(arrays, key)]: JUDGES[key] for key in judges_of(arrays)}
     called[names[best]] = (

@@ -22,7 +22,14 @@ Drawn = tuple[str, Any, str]  # name of the file, figure, caption
 
 
 def draw(folder: RunFolder, arrays: Arrays, rows: list[Row], best: int) -> list[tuple[str, str]]:
-    """Draw and save all figures; captions and paths in the order of the report."""
+    """Draw and save all figures; captions and paths in the order of the report.
+
+    Args:
+      folder: of the run.
+      arrays: of its evaluation.
+      rows: of the table of policies.
+      best: place of the chosen schedule among the policies.
+    """
     names = [str(name) for name in arrays["names"]]
     ours = index_of(arrays, "agents")
     keys = [str(key) for key in arrays["keys"]]

@@ -39,7 +39,14 @@ def one_training(env: Env, option: str) -> Need:
 
 
 def curves(env: Env, runs: int, num_policies: int, option: str) -> Need:
-    """Of what is kept of evaluated trainings."""
+    """Of what is kept of evaluated trainings.
+
+    Args:
+      env: whose trainings they are.
+      runs: of each policy.
+      num_policies: that are evaluated.
+      option: the setting that asks for the runs, for the message.
+    """
     what = f"the curves of {num_policies} policies in {runs:,} runs ({option})"
     return Need(what, _curve(env) * num_policies * runs, on_host=True)
 

@@ -12,7 +12,14 @@ from ganno_jax.policies import AgentPolicy
 
 
 def save_snapshot(folder: RunFolder, name: str, update: int, policy: AgentPolicy) -> None:
-    """Keep agents as they stand; one of several processes writes the file."""
+    """Keep agents as they stand; one of several processes writes the file.
+
+    Args:
+      folder: of the run.
+      name: of these agents, such as "blind".
+      update: after which they stand so.
+      policy: the agents.
+    """
     if not hosts.leads():
         return
     content = serialization.to_bytes((policy.params, policy.normalizer))
@@ -28,6 +35,12 @@ def load_snapshot(
     folder: RunFolder, name: str, update: int, like: AgentPolicy
 ) -> AgentPolicy | None:
     """What `save_snapshot` kept, None if it is not there.
+
+    Args:
+      folder: of the run.
+      name: as for `save_snapshot`.
+      update: as for `save_snapshot`.
+      like: agents of that structure, whose weights are replaced.
 
     Raises:
       UserError: the file is damaged.

@@ -72,6 +72,7 @@ def make_network(network: NetworkConfig, dataset: Dataset) -> nn.Module:
 
 
 def make_family(config: Config) -> TaskFamily:
+    """The tasks of a configuration: its network on its data, varied as its settings say."""
     task, dataset = config.task, load_data(config.data)
     module = make_network(config.network, dataset)
     return from_linen(

@@ -90,10 +90,17 @@ class Updates:
 
     @property
     def compiled(self) -> bool:
+        """Whether `compile` was called."""
         return self._program is not None
 
     def end(self, done: int, total: int, every: int = 0) -> int:
-        """Where the chunk that begins at update `done` ends: not past a multiple of `every`, nor past `total`."""
+        """Where the chunk that begins at update `done` ends: not past a multiple of `every`, nor past `total`.
+
+        Args:
+          done: updates made so far.
+          total: updates in the end.
+          every: no chunk goes past a multiple of it; 0 for none.
+        """
         stop = (done // every + 1) * every if every else total
         return min(done + self.longest, stop, total)
 
@@ -117,7 +124,13 @@ def require_finite(row: dict[str, float], update: int) -> None:
 
 
 def require_planned(done: int, total: int, folder: RunFolder) -> None:
-    """Raise a `UserError` for a run that has made more updates than it should."""
+    """Raise a `UserError` for a run that has made more updates than it should.
+
+    Args:
+      done: updates made so far.
+      total: updates of its plan.
+      folder: of the run.
+    """
     if done > total:
         raise UserError(
             f"the run in {folder.path} has made {done} updates, more than the {total} of its plan; "

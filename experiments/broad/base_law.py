@@ -74,7 +74,13 @@ class Law:
         return self.forgetting * max(1.0, epochs) ** self.epoch_exponent
 
     def size(self, steps: int, batch_size: int, epochs: float) -> float:
-        """Of an update at the peak of the base schedule."""
+        """Of an update at the peak of the base schedule.
+
+        Args:
+          steps: of the training, >= 1.
+          batch_size: examples of a step.
+          epochs: of the training, > 0.
+        """
         return (
             self.relative_size
             * (REFERENCE_STEPS / steps) ** self.horizon_exponent
@@ -84,7 +90,14 @@ class Law:
 
 
 def measure(problem: Problem, steps: int, batch_size: int, data_dir: str | None) -> dict[str, Any]:
-    """Mean selection log losses `[size, forgetting]` of one family at one horizon and batch size."""
+    """Mean selection log losses `[size, forgetting]` of one family at one horizon and batch size.
+
+    Args:
+      problem: the family.
+      steps: of a training.
+      batch_size: examples of a step.
+      data_dir: folder with the data sets.
+    """
     problem = dataclasses.replace(
         problem, num_decisions=30, interval=max(steps // 30, 1), batch_size=batch_size
     )

@@ -146,6 +146,12 @@ def kinds_of(settings: BroadConfig) -> tuple[Problem, ...]:
 
 
 def fresh(learner: MAPPO, settings: BroadConfig, mesh: Mesh) -> list[LearnerState]:
-    """Teams that have learned nothing; the first ones are those of a run of fewer teams."""
+    """Teams that have learned nothing; the first ones are those of a run of fewer teams.
+
+    Args:
+      learner: of the teams.
+      settings: with the seed and the number of teams.
+      mesh: devices.
+    """
     keys = [stream(settings.seed, f"team {number}") for number in range(settings.num_members)]
     return [learner.init(key, mesh) for key in keys]

@@ -32,6 +32,7 @@ class Within:
     highest: float = math.inf
 
     def check(self, name: str, value: float | None) -> None:
+        """Raise a `ValueError` where the number is outside of these ends."""
         require_within({name: (value, self.lowest, self.highest)})
 
 
@@ -42,6 +43,7 @@ class Positive:
     highest: float
 
     def check(self, name: str, value: float | None) -> None:
+        """Raise a `ValueError` where the number is not above 0, or above the highest."""
         require_positive({name: value}, self.highest)
 
 
@@ -50,6 +52,7 @@ class BelowOne:
     """A number that is at least 0 and below 1."""
 
     def check(self, name: str, value: float) -> None:
+        """Raise a `ValueError` where the number is below 0, or 1 and more."""
         if not 0 <= value < 1:
             raise ValueError(f"`{name}` must be at least 0 and below 1; got {value}.")
 
@@ -63,6 +66,7 @@ class Rising:
     highest: float = math.inf
 
     def check(self, name: str, value: tuple[float, float] | None) -> None:
+        """Raise a `ValueError` where the pair falls or is outside of these ends."""
         if value is None:
             return
         require_range(name, value, lowest=self.lowest, above=self.above, highest=self.highest)
@@ -75,6 +79,7 @@ class Each:
     bound: Bound
 
     def check(self, name: str, value: tuple[float, ...] | None) -> None:
+        """Raise a `ValueError` for the first number that is out of the bound."""
         for number, one in enumerate(value or ()):
             self.bound.check(f"{name}[{number}]", one)
 
@@ -84,6 +89,7 @@ class Some:
     """Several numbers, at least one."""
 
     def check(self, name: str, value: tuple[float, ...]) -> None:
+        """Raise a `ValueError` where there is none."""
         if not value:
             raise ValueError(f"`{name}` needs one number or more; got none.")
 
@@ -95,6 +101,7 @@ class Ladder:
     highest: float
 
     def check(self, name: str, value: tuple[float, ...]) -> None:
+        """Raise a `ValueError` where there is none, or one is outside or below the one before."""
         within = all(0 < number <= self.highest for number in value)  # nan neither
         if not value or not within or list(value) != sorted(value):
             raise ValueError(
@@ -107,6 +114,7 @@ class Seed:
     """One of the 2**32 seeds that differ."""
 
     def check(self, name: str, value: int) -> None:
+        """Raise a `ValueError` for any other number."""
         require_seeds({name: value})
 
 
@@ -163,7 +171,15 @@ def require_range(
     above: float = -math.inf,
     highest: float = math.inf,
 ) -> None:
-    """Raise a `ValueError` where a pair is no range between these ends."""
+    """Raise a `ValueError` where a pair is no range between these ends.
+
+    Args:
+      name: of the setting.
+      bounds: the pair, low and high.
+      lowest: that the low one may be.
+      above: what the low one must be above.
+      highest: that the high one may be.
+    """
     low, high = bounds
     if not (above < low <= high <= highest and lowest <= low and math.isfinite(high)):
         needs = f"above {above:g}" if above > -math.inf else f"at least {lowest:g}"

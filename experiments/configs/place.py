@@ -7,7 +7,7 @@ from experiments.configs.bounds import Count, SomeCount
 
 @dataclass(frozen=True)
 class PlaceConfig:
-    """Where a run of any system is; nothing here changes what is computed."""
+    """Where a run of any kind is; nothing here changes what is computed."""
 
     folder: str = "runs"
     """Where run folders are made."""

@@ -16,7 +16,13 @@ AGENTS = AgentConfig(
 
 
 def learner(num_updates: int, num_envs: int, group_size: int = 8) -> LearnerConfig:
-    """PPO that is paid at the end and compares within a group."""
+    """PPO that is paid at the end and compares within a group.
+
+    Args:
+      num_updates: of the learner.
+      num_envs: trainings per update.
+      group_size: trainings that share seed and batches, so that their mean is a baseline.
+    """
     return LearnerConfig(
         num_updates=num_updates,
         num_envs=num_envs,

@@ -30,6 +30,11 @@ SUITES: dict[str, dict[str, tuple[Problem, ...]]] = {
 def problems_of(suite: str, scale: str, file: str | None) -> tuple[Problem, ...]:
     """The problems of a suite, or those of a user's file in their place.
 
+    Args:
+      suite: in `SUITES`.
+      scale: such as "small".
+      file: the user's; None for the suite's own problems.
+
     Raises:
       UserError: the file is not there or cannot be used, or there are no problems of this scale.
     """

@@ -176,7 +176,13 @@ class Judge:
         return self._judge(tables, key)[0]
 
     def best_rates(self, tables: np.ndarray, key: PRNGKeyArray, rates: Sequence[float]) -> list:
-        """The rate at which each rule has its fitness; the lowest of equals."""
+        """The rate at which each rule has its fitness; the lowest of equals.
+
+        Args:
+          tables: of the rules, `[rule, step, 5]`.
+          key: with which `fitness` judged them.
+          rates: that were tried, in their order.
+        """
         found = []
         for start in range(0, len(tables), self.chunk_size):
             chunk = tables[start : start + self.chunk_size]

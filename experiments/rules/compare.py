@@ -80,6 +80,7 @@ class Trainer:
 
     @property
     def num_classes(self) -> int:
+        """Of the data set."""
         return self._family.dataset.num_classes
 
     def rule(self, text: str) -> Chosen:

@@ -37,7 +37,15 @@ def present(
     comparison: list[Row],
     timing: dict[str, float],
 ) -> None:
-    """Figures, summary and report from the tables and the metrics."""
+    """Figures, summary and report from the tables and the metrics.
+
+    Args:
+      config: of the run.
+      folder: of the run.
+      board: the leaderboard.
+      comparison: rows of `compare`.
+      timing: seconds by name, for the summary.
+    """
     lines = read_finished(folder.metrics)
     progress = {}
     for name in names_of(config.search):

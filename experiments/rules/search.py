@@ -51,6 +51,13 @@ def leaderboard(
     """Rank, text as proposed by its table, normal form, best rate and accuracy on reward examples.
 
     The last batch can go beyond the budget; what does is left out.
+
+    Args:
+      config: of the search.
+      state: of the search.
+      judge: of its rules.
+      key: of the search.
+      budget: evaluations that count, from the first on.
     """
     records = search.leaderboard(state, config.top, budget)
     tables = np.asarray([record["table"] for record in records], np.int32)
@@ -69,7 +76,13 @@ def leaderboard(
 
 
 def session_of(config: RuleSearchExperiment, folder: RunFolder, stop: StopRequest) -> Session:
-    """Where the searches are, fresh ones in a new run."""
+    """Where the searches are, fresh ones in a new run.
+
+    Args:
+      config: of the run.
+      folder: of the run.
+      stop: asked after every update.
+    """
     return Session(folder, config, learned_settings(config), _fresh(config.search), stop)
 
 
@@ -91,14 +104,27 @@ def _fresh(config: RuleSearchConfig) -> States:
 
 
 def is_done(config: RuleSearchConfig, name: str, state: search.RuleSearchState) -> bool:
-    """Whether one of the searches has used its budget, or proposes what is known too often."""
+    """Whether one of the searches has used its budget, or proposes what is known too often.
+
+    Args:
+      config: of the searches.
+      name: of the search, in `names_of`.
+      state: of the search.
+    """
     budget = budget_of(config, name)
     most = 10 * -(-budget // config.batch_size)  # as in `search.run`
     return int(state.archive.size) >= budget or int(state.num_updates) >= most
 
 
 def go_on(config: RuleSearchConfig, name: str, session: Session, judge: Judge) -> None:
-    """Go on with one of the searches until it is done."""
+    """Go on with one of the searches until it is done.
+
+    Args:
+      config: of the searches.
+      name: of the search, in `names_of`.
+      session: where the searches are.
+      judge: of the rules.
+    """
     state = session.state[name]
     if is_done(config, name, state):
         return

@@ -60,7 +60,14 @@ def entered(
 
 
 def describe(config: AnyConfig, folder: RunFolder, devices: Sequence[Any], **more: Any) -> None:
-    """Write `config.json`; `more` goes into it as it is."""
+    """Write `config.json`; `more` goes into it as it is.
+
+    Args:
+      config: of the run.
+      folder: of this process.
+      devices: that it runs on.
+      **more: further entries.
+    """
     names = [f"{device.platform}:{device.device_kind}" for device in devices]
     whole_files.write_json(folder.config, folders.describe(config, versions(), names) | more)
 
@@ -77,7 +84,13 @@ def command(arguments: Sequence[str]) -> str:
 
 
 def command_of(verb: str, config: AnyConfig, *more: str) -> str:
-    """A command for the run of this configuration: its preset, and its place where that is not the usual one."""
+    """A command for the run of this configuration: its preset, and its place where that is not the usual one.
+
+    Args:
+      verb: what to do, such as "train".
+      config: of the run.
+      *more: further words.
+    """
     words, usual = [verb, config.preset], type(config.run)()
     if config.run.folder != usual.folder:
         words += ["--run.folder", config.run.folder]
@@ -87,7 +100,13 @@ def command_of(verb: str, config: AnyConfig, *more: str) -> str:
 
 
 def unfinished(config: AnyConfig, folder: RunFolder, stands: str) -> UserError:
-    """The error that says how far a run is, such as "at update 3 of 10", and how to finish it."""
+    """The error that says how far a run is, such as "at update 3 of 10", and how to finish it.
+
+    Args:
+      config: of the run.
+      folder: of the run.
+      stands: how far it is.
+    """
     return UserError(
         f"the run in {folder.path} is {stands}; finish it first with: "
         f"{command_of('train', config, '--run.resume')}"

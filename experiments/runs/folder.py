@@ -33,10 +33,12 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
+        """The run's settings, and where and with what it was made."""
         return self.path / "config.json"
 
     @property
     def metrics(self) -> Path:
+        """Numbers of every update, one line each."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -46,10 +48,12 @@ class RunFolder:
 
     @property
     def tensorboard(self) -> Path:
+        """Numbers of the updates, for TensorBoard."""
         return self.path / "tensorboard"
 
     @property
     def checkpoints(self) -> Path:
+        """States to go on from, of all processes."""
         return (self.shared or self.path) / "checkpoints"
 
     def blind_checkpoints(self, num_updates: int) -> Path:
@@ -77,6 +81,7 @@ class RunFolder:
 
     @property
     def tables(self) -> Path:
+        """Tables, and what figures are drawn from."""
         return self.path / "tables"
 
     @property
@@ -86,18 +91,22 @@ class RunFolder:
 
     @property
     def figures(self) -> Path:
+        """The images of the report."""
         return self.path / "figures"
 
     @property
     def summary(self) -> Path:
+        """The headline and the numbers of the result."""
         return self.path / "summary.json"
 
     @property
     def timing(self) -> Path:
+        """Where the time of a training of agents went."""
         return self.path / "timing.json"
 
     @property
     def report(self) -> Path:
+        """The page with all results."""
         return self.path / "report.html"
 
     def has_checkpoint(self) -> bool:
@@ -275,7 +284,12 @@ def _other_version(description: Any) -> str:
 
 
 def describe(config: AnyConfig, versions: Mapping[str, str], devices: list[str]) -> dict[str, Any]:
-    """Everything needed to rebuild a run, as `config.json` has it."""
+    """Everything needed to rebuild a run, as `config.json` has it.
+
+    Args:
+      config, devices: of the run.
+      versions: of the libraries, by name.
+    """
     return {
         "config": to_dict(config),
         "versions": {"python": platform.python_version(), **versions},

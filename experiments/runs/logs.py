@@ -51,6 +51,7 @@ class Lines:
         self._file.flush()
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 
@@ -121,13 +122,20 @@ class TensorBoard:
         self._flush()
 
     def write(self, group: str, values: Mapping[str, Any], update: int) -> None:
-        """Add `group/name` for each value."""
+        """Add `group/name` for each value.
+
+        Args:
+          group: before the names.
+          values: numbers by name.
+          update: at which they hold.
+        """
         for name, value in values.items():
             self._add(update, summary=self._scalar(f"{group}/{name}", value))
         if time.monotonic() - self._flushed > FLUSH_EVERY:
             self._flush()
 
     def close(self) -> None:
+        """Finish what is being written."""
         self._writer.close()
 
     def _flush(self) -> None:

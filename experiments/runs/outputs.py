@@ -26,7 +26,7 @@ from ganno_jax.inner import Direction
 from ganno_jax.policies import AgentPolicy, Ensemble
 from ganno_jax.policies.step_size import StepSizePolicy
 
-TIMES = ("seconds_search", "seconds_evaluation")  # in the summary of a system
+TIMES = ("seconds_search", "seconds_evaluation")  # in the summary of a search
 _PLACES = ("run", "data_dir", "dir")  # settings that say where a run lay, not what was learned
 
 
@@ -84,7 +84,13 @@ def drawing(folder: RunFolder) -> Iterator[None]:
 
 
 def store_rows(folder: RunFolder, name: str, rows: Sequence[Row]) -> None:
-    """Keep a table that `plot` or another run reads."""
+    """Keep a table that `plot` or another run reads.
+
+    Args:
+      folder: of the run.
+      name: of the table.
+      rows: of the table, at least one.
+    """
     whole_files.write_with_digest(folder.tables / f"{name}.csv", csv_of(rows).encode())
 
 

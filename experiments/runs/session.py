@@ -74,7 +74,13 @@ def restore(
 
 
 def require_finite(learned: Any, what: str, since: str) -> None:
-    """Raise a `UserError` where a number of a pytree that was learned is not finite: going on would be for nothing."""
+    """Raise a `UserError` where a number of a pytree that was learned is not finite: going on would be for nothing.
+
+    Args:
+      learned: a pytree of arrays.
+      what: was learned, for the message.
+      since: when, for the message, such as "update 3".
+    """
     if not all(np.isfinite(x).all() for x in jax.tree.leaves(learned)):
         raise UserError(f"{what} are not finite since {since}: stopped")
 
@@ -136,7 +142,13 @@ class Saved:
         self.update += 1
 
     def record(self, group: str, row: Mapping[str, Any], state: Any) -> None:
-        """`write` the numbers of an update, take the state after it, then `pause`."""
+        """`write` the numbers of an update, take the state after it, then `pause`.
+
+        Args:
+          group: of its numbers.
+          row: its numbers.
+          state: after it.
+        """
         self.write(group, row, {"of": group})
         self.state = state
         self.pause()

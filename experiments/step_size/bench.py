@@ -30,6 +30,7 @@ class Test:
 
     @property
     def num_classes(self) -> int:
+        """Of the data set."""
         return self.training.family.dataset.num_classes
 
     @property
@@ -55,6 +56,7 @@ class Test:
 
     @property
     def seeds(self) -> PRNGKeyArray:
+        """Of the reported runs."""
         part = self.config.step_size
         return jax.random.split(stream(part.seed, "test"), part.num_runs)
 
@@ -104,5 +106,6 @@ class Test:
         return np.asarray(values).reshape(len(self.rates), -1)
 
     def errors(self, curves: evaluation.Curves) -> np.ndarray:
+        """Share of wrong classes on the report split; a diverged run counts as guessing."""
         broken = curves.diverged | ~np.isfinite(curves.final_loss)
         return np.where(broken, 1 - 1 / self.num_classes, 1 - curves.final_accuracy)

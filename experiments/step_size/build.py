@@ -81,7 +81,14 @@ def initial_rates(config: StepSizeConfig, optimizer: str) -> Distribution:
 
 
 def environment(training: Training, num_steps: int, interval: int, num_measured: int = 1) -> Env:
-    """Trainings as episodes; a reward example per decision keeps the env's own outcome cheap."""
+    """Trainings as episodes; a reward example per decision keeps the env's own outcome cheap.
+
+    Args:
+      training: the inner problem.
+      num_steps: of a training; what fills no interval at its end is left out.
+      interval: inner steps per decision.
+      num_measured: of them, those over which statistics are taken.
+    """
     return Env.create(
         training,
         LogLossDecrease(on="train"),
@@ -96,6 +103,11 @@ def problem(
     config: StepSizeExperiment, optimizer: str, mapping: EnvMapping = "auto"
 ) -> ParameterSearch:
     """The search for the controller of one optimizer.
+
+    Args:
+      config: of the run.
+      optimizer: "momentum" or "rmsprop".
+      mapping: over trainings.
 
     Raises:
       ValueError: options that cannot work.

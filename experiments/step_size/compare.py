@@ -30,7 +30,14 @@ def compare(
     controlled: evaluation.Curves,
     references: Mapping[str, evaluation.Curves],
 ) -> list[dict[str, Any]]:
-    """The controller beside what else one could do, a row each."""
+    """The controller beside what else one could do, a row each.
+
+    Args:
+      test: what every policy meets.
+      static: runs at constant rates.
+      controlled: runs under the controller.
+      references: runs under published controllers, by name.
+    """
     rates = test.rates
     rows = [_row(test, "controlled, from any rate", controlled)]
     best = best_static(test)

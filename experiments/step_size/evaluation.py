@@ -51,6 +51,12 @@ def evaluate(
 ) -> EvaluateResult:
     """Measure a controller on the test network.
 
+    Args:
+      config: of the run.
+      optimizer: that the controller was learned for.
+      theta: weights of the controller.
+      mesh: devices.
+
     Raises:
       ValueError, FileNotFoundError: `step_size.agents` is no controller.
     """

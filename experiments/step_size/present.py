@@ -28,7 +28,14 @@ def present(
     found: Mapping[str, EvaluateResult],
     timing: Mapping[str, float],
 ) -> None:
-    """Tables, figures, summary and report."""
+    """Tables, figures, summary and report.
+
+    Args:
+      config: of the run.
+      folder: of the run.
+      found: evaluations by optimizer.
+      timing: seconds by name, for the summary.
+    """
     titles = {title_of(config, name): result for name, result in found.items()}
     weights, beside = stored_weights(folder), {}
     if config.step_size.controllers is not None:

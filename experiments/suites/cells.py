@@ -261,7 +261,13 @@ def slug(text: str) -> str:
 
 
 def cost(problems: Sequence[Problem], suite: Suite, names: Sequence[str]) -> tuple[int, int]:
-    """Trainings and inner steps, about, that these cells take if none is finished."""
+    """Trainings and inner steps, about, that these cells take if none is finished.
+
+    Args:
+      problems: what is trained.
+      suite: with the methods and the effort.
+      names: of the methods.
+    """
     trainings = [
         sum(suite.methods[name].cost(problem, suite.effort) for name in names)
         for problem in problems

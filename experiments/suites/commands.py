@@ -63,6 +63,13 @@ def examine(
 ) -> None:
     """Say what it costs, run what is missing, then write tables, figures, summary and report.
 
+    Args:
+      folder: of the run.
+      controller: what is examined.
+      settings: of the suite.
+      title: of the suite.
+      problems: of the suite.
+
     Raises:
       UserError: no data set of the problems is there.
     """
@@ -101,6 +108,13 @@ def present_stored(
     problems: Sequence[Problem],
 ) -> None:
     """`present` what is finished.
+
+    Args:
+      folder: of the run.
+      controller: what was examined.
+      settings: of the suite.
+      title: of the suite.
+      problems: of the suite.
 
     Raises:
       UserError: nothing is.

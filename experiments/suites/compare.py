@@ -257,4 +257,5 @@ def _settings(cell: Cell) -> str:
 
 
 def shown_interval(interval: Interval) -> str:
+    """A difference and its interval as "+0.120 [+0.100, +0.140]"."""
     return f"{interval.estimate:+.3f} [{interval.lower:+.3f}, {interval.upper:+.3f}]"

@@ -31,6 +31,11 @@ def with_decay(
     """A direction with its weight decay, or with another one: as Optax takes it, without a learning rate.
 
     A decoupled decay is of matrices only.
+
+    Args:
+      optimizer: the direction.
+      hyperparameters: of the training.
+      decay: in the place of its own.
     """
     number = hyperparameters.weight_decay if decay is None else decay
     if decay is None and optimizer.weight_decay is None:
@@ -50,6 +55,11 @@ def over_direction(optimizer: InnerOptimizer, total_steps: int, tunes_decay: boo
     """Any of `SCHEDULES` over a direction; its weight decay is a number too if that is tuned.
 
     `ReduceOnPlateau` is left out: it follows no schedule but the loss.
+
+    Args:
+      optimizer: the direction.
+      total_steps: of a training.
+      tunes_decay: whether the decay is a number, in the place of the direction's own.
     """
     branches = [
         lambda peak, f=f: f(jnp.arange(total_steps), total_steps, peak) for f in SCHEDULES.values()

@@ -93,7 +93,14 @@ def grid(
 
 
 def schedules_grid(effort: Effort, peaks: Range, decays: tuple[float, ...], start: int) -> Settings:
-    """Every schedule with every peak and weight decay; neighbours keep the schedule."""
+    """Every schedule with every peak and weight decay; neighbours keep the schedule.
+
+    Args:
+      effort: how fine, with how many seeds.
+      peaks: what the first peaks cover.
+      decays: all of them.
+      start: place of the one that is tried first.
+    """
     one = grid(effort, (5, 2), peaks, decays, (start,))
     assert one.start is not None
     assert one.neighbours is not None

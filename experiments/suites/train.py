@@ -74,7 +74,13 @@ class Bench:
         return result, info
 
     def tune(self, optimizer: LoopOptimizer, numbers: Numbers, settings: Settings) -> Halving:
-        """The setting with the lowest mean log loss on the selection split."""
+        """The setting with the lowest mean log loss on the selection split.
+
+        Args:
+          optimizer: the method.
+          numbers: of all its settings.
+          settings: how many there are, and which are tried first and next.
+        """
 
         def losses(settings: np.ndarray, seeds: np.ndarray) -> np.ndarray:
             rows, runs = np.repeat(settings, seeds.size), np.tile(seeds, settings.size)
@@ -99,7 +105,15 @@ class Bench:
         runs: np.ndarray,
         report: bool,
     ) -> LoopResult:
-        """Rows of (setting, run); the runs below `effort.tuning_seeds` are those of tuning."""
+        """Rows of (setting, run); the runs below `effort.tuning_seeds` are those of tuning.
+
+        Args:
+          optimizer: the method.
+          numbers: of all its settings.
+          settings: of each row.
+          runs: of each row.
+          report: whether the report split is looked at.
+        """
         keys = jnp.concatenate(
             [
                 keys_of(TUNING_SEED, self.effort.tuning_seeds),

@@ -11,6 +11,7 @@ from ganno_jax.door.rates import FIRST_SHARE, LONGEST
 from ganno_jax.env.features import FEATURES
 from ganno_jax.env.whole_update import SMALLEST_SHARE, known_log_ratios
 
+from ..harm import mlp
 from ..test_control import PARAMS, make_controller
 
 RATE = FEATURES.index("rate")
@@ -89,3 +90,26 @@ def test_a_layer_that_hardly_moves_takes_the_mean_of_the_others(small, counts):
     np.testing.assert_allclose(mean, known.mean(), rtol=1e-5)
     np.testing.assert_allclose(logs[2], known[2] if counts else mean, rtol=1e-5)
     np.testing.assert_allclose(logs[:2], np.log([2.0, 8.0]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_the_size_of_an_update_does_not_depend_on_the_decay(decay):
+    """Rates of every decision are those without it, where the first gradients are small beside the weights too."""
+
+    def optimizer(num_steps):
+        return ganno_jax.optimizer(num_steps, ganno_jax.load("nadamw"), weight_decay=decay)
+
+    params = jax.tree.map(lambda w: 10 * w, mlp())
+    state = optimizer(60).init(params)
+    gradient = jax.tree.map(lambda w: 1e-6 * jnp.sign(w), params)
+    _, state = optimizer(60).update(gradient, state, params, value=1.0)
+    updates, _ = optimizer(60).update(gradient, state, params, value=1.0)
+    rates = state.by_policy.decided.rates
+    plain = ganno_jax.optimizer(60, ganno_jax.load("nadamw"), weight_decay=0.0)
+    _, other = plain.update(gradient, plain.init(params), params, value=1.0)
+    np.testing.assert_array_equal(rates, other.by_policy.decided.rates)
+    steps = [
+        float(optax.tree.norm(updates[n]) / optax.tree.norm(params[n]))
+        for n in ("dense0", "dense1")
+    ]
+    assert max(steps) < 0.5  # of its weights, a layer moves less than half in a step
