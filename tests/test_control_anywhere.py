@@ -17,10 +17,10 @@ from jax.sharding import PartitionSpec
 import ganno_jax
 from ganno_jax import rules
 from ganno_jax.checkpoint import Checkpoints
-from ganno_jax.door.decide import WITHOUT_LOSS
 from ganno_jax.env import make_mesh
 from ganno_jax.env.base_shapes import flat_shape
 from ganno_jax.env.features import FEATURES
+from ganno_jax.env.hidden_loss import WITHOUT_LOSS
 from ganno_jax.env.whole_update import RelativeUpdate
 from ganno_jax.policies.agents import as_one
 

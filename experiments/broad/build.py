@@ -40,6 +40,7 @@ def make_env(problem: Problem, config: BroadExperiment) -> Env:
         config.suite.data_dir,
         reward=agents.make_reward(EnvConfig(reward=settings.reward)),
         optimizer=direction and direction.optimizer(LogUniform(*problem.initial_rate)),
+        hidden_loss=settings.hidden_loss,
     )
 
 

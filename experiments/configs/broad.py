@@ -45,6 +45,8 @@ class BroadConfig(LearnerFlags, TeamConfig):
     """Of the exploration noise."""
     hidden_features: tuple[str, ...] = NOISY_FEATURES
     """Features that the agents do not see; all: none, agents that see nothing, for --suite.blind."""
+    hidden_loss: Annotated[float, Within(0, 1)] = 0.0
+    """Share of the trainings in which the agents do not see the loss, [0, 1]."""
     num_updates: Annotated[int, Within(0)] = 70
     """Learner updates, each of one rollout in every problem; a finished run goes on to more with --run.resume."""
     num_members: Annotated[int, Within(1, MOST_MEMBERS)] = 1

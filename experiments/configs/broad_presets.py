@@ -85,6 +85,7 @@ def muon(scale: Scale = "small") -> BroadExperiment:
         general.broad,
         actions="whole",
         families="horizons",
+        hidden_loss=0.2,
         direction="muon",
         momentum=0.95,
         second_decay=0.98,

@@ -12,3 +12,4 @@ FEW = {"label_noise": (0.0, 0.2), "data_fraction": (0.1, 1.0), **RESCALED}
 CLASSIFIERS = {"name": "generated_classifiers"}
 FUNCTIONS = {"name": "generated_functions"}
 CURVES = {"name": "generated_curves"}
+RULES = {"name": "generated_rules"}

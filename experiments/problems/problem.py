@@ -91,6 +91,7 @@ def build(
     *,
     reward: Reward | None = None,
     optimizer: InnerOptimizer | None = None,
+    hidden_loss: float = 0.0,
 ) -> Env:
     """The env of a problem.
 
@@ -99,6 +100,7 @@ def build(
       data_dir: folder with the data sets.
       reward: of a transition; the decrease of the log loss on reward examples by default.
       optimizer: in the place of the problem's own.
+      hidden_loss: share of the trainings in which agents do not see the loss, [0, 1].
 
     Raises:
       ValueError: an unknown name, or values that do not fit.
@@ -127,6 +129,7 @@ def build(
         num_decisions=problem.num_decisions,
         interval=problem.interval,
         num_reward=problem.num_reward,
+        hidden_loss=hidden_loss,
     )
 
 

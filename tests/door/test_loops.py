@@ -8,9 +8,9 @@ import optax
 import pytest
 
 import ganno_jax
-from ganno_jax.door.decide import WITHOUT_LOSS
 from ganno_jax.env.actions import DirectRate
 from ganno_jax.env.features import FEATURES
+from ganno_jax.env.hidden_loss import WITHOUT_LOSS
 
 from ..test_control import PARAMS, make_controller, toy_loss
 

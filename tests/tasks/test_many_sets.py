@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.tree import DecisionTreeClassifier
 
 from ganno_jax.env import Env, make_mesh
 from ganno_jax.env.rewards import TerminalLogLoss
@@ -136,6 +137,28 @@ def test_generated_sets_differ_in_what_they_are_about_and_in_how_much_of_it_is_c
             right.append(1 - np.mean((near.mean(1) - wanted[:200]) ** 2))
     assert min(right) < 0.08
     assert max(right) > 0.4
+
+
+def test_rules_are_always_right_and_no_class_is_nearly_all():
+    """Rows that are equal have one class, and a tree that sees half of a set tells most of the other half."""
+    dataset = sources.load("generated_rules")
+    inputs = np.asarray(dataset.train.inputs).reshape(48, -1, 10)
+    targets = np.asarray(dataset.train.targets).reshape(48, -1)
+    assert set(np.unique(inputs)) == {0, 1, 2}
+    for rows, wanted in zip(inputs, targets, strict=True):
+        number = rows.astype(int) @ 3 ** np.arange(10)
+        pairs = {*zip(number.tolist(), wanted.tolist(), strict=True)}
+        assert len(pairs) == len(np.unique(number))
+        assert np.bincount(wanted).max() <= 0.82 * len(wanted)
+    half = len(inputs[0]) // 2
+    gains = [
+        DecisionTreeClassifier(random_state=0)
+        .fit(rows[:half], wanted[:half])
+        .score(rows[half:], wanted[half:])
+        - np.bincount(wanted[half:]).max() / half
+        for rows, wanted in zip(inputs[::8], targets[::8], strict=True)
+    ]
+    assert min(gains) > 0.1
 
 
 def test_many_sets_cannot_be_cut():

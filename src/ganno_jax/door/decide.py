@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from ganno_jax.door.clock import Clock
 from ganno_jax.door.policy_state import ASLEEP, Decided, RatesState
 from ganno_jax.env.features import FEATURES
+from ganno_jax.env.hidden_loss import without_loss
 from ganno_jax.env.observation import Observation, observe
 from ganno_jax.env.observation_memory import empty_memory
 from ganno_jax.inner.hyperparameters import LayerHyperparameters, as_hyperparameters
@@ -23,20 +24,6 @@ from ganno_jax.inner.statistics import (
     summarize,
 )
 from ganno_jax.policies.base import Policy, sets_of, shown
-
-WITHOUT_LOSS = {
-    "loss_level": 0.0,
-    "loss_gain": 0.0,
-    "loss_change": 0.0,
-    "loss_trend": 0.0,
-    "loss_excess": 0.0,
-    "loss_spread": -0.5,
-    "loss_peak": 0.0,
-    "loss_slope": 0.0,
-    "first_pass": 0.0,
-    "memorized": 0.0,
-}
-"""What agents see of the loss where there is none: a loss of 1 that scatters by a tenth and goes nowhere."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -110,7 +97,7 @@ class Decider:
             self.steps_per_epoch,
         )
         has_loss = (window[0].count > 0) & (state.signed_loss == 0)
-        features = jnp.where(has_loss, observation.features, _without_loss(observation.features))
+        features = jnp.where(has_loss, observation.features, without_loss(observation.features))
         observation = observation.replace(features=features)
         key = jax.random.key(0)
         policy_state, decision = self.policy.act(before.policy, observation, key)
@@ -148,11 +135,6 @@ def _in_force(state: RatesState) -> LayerHyperparameters:
     return LayerHyperparameters(
         rates, jnp.where(asleep, decided.forgetting, state.forgetting_in_force)
     )
-
-
-def _without_loss(features: Float[Array, "layer feature"]) -> Float[Array, "layer feature"]:
-    columns = jnp.asarray([FEATURES.index(name) for name in WITHOUT_LOSS])
-    return features.at[:, columns].set(jnp.asarray(list(WITHOUT_LOSS.values())))
 
 
 def _alike(new: Decided, old: Decided) -> Decided:

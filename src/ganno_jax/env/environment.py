@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from ganno_jax.env.checks import check_numbers, check_reward
+from ganno_jax.env.hidden_loss import without_loss
 from ganno_jax.env.observation import Observation, observe
 from ganno_jax.env.observation_memory import ObservationMemory, empty_memory
 from ganno_jax.env.rewards import LogLossDecrease, Outcome, Reward, RewardContext
@@ -26,6 +28,7 @@ class EnvState:
     first: Outcome  # before the first inner step
     outcome: Outcome  # of the last env step
     decision: Int[Array, ""]
+    loss_hidden: Bool[Array, ""] | None  # from the agents; None where it is hidden in no training
 
 
 @struct.dataclass
@@ -51,6 +54,7 @@ class Env:
     interval: int = struct.field(pytree_node=False)
     episode_decisions: int = struct.field(pytree_node=False)
     num_measured: int = struct.field(pytree_node=False)
+    hidden_loss: float = struct.field(pytree_node=False, default=0.0)  # share of the trainings
     explosion: float = (
         20.0  # diverged when the window's mean loss exceeds this many times the first loss
     )
@@ -66,6 +70,7 @@ class Env:
         episode_decisions: int | None = None,
         num_measured: int = 2,
         num_reward: int = 512,
+        hidden_loss: float = 0.0,
     ) -> "Env":
         """Check the settings.
 
@@ -78,51 +83,23 @@ class Env:
           num_measured: steps per window over which the per-layer statistics are taken, >= 2 for agreement.
           num_reward: training examples that every training sets aside, others than the next one, to be rewarded
             on them after every env step; at most a quarter of the training split.
+          hidden_loss: share of the trainings, [0, 1], in which the agents do not see the loss, drawn with the training:
+            what they learn there is for loops that cannot hand it over.
 
         Raises:
-          ValueError: a count is not positive, an episode is longer than the training, or the reward needs an accuracy
-            that the task does not have, or an end that the episodes do not reach.
+          ValueError: a count is not positive, the share is none, an episode is longer than the training, or the reward
+            needs an accuracy that the task does not have, or an end that the episodes do not reach.
         """
-        if jax.config.jax_enable_x64:
-            raise ValueError(
-                "trainings are made in float32: switch `jax_enable_x64` off; a controller in `control` takes either."
-            )
         episode = num_decisions if episode_decisions is None else episode_decisions
-        counts = {
-            "num_decisions": num_decisions,
-            "interval": interval,
-            "episode_decisions": episode,
-            "num_measured": num_measured,
-            "num_reward": num_reward,
-        }
-        for name, count in counts.items():
-            if not hasattr(count, "__index__"):
-                raise ValueError(f"`{name}` must be a whole number; got {count!r}.")
-            if count < 1:
-                raise ValueError(f"`{name}` must be at least 1; got {count}.")
-        if num_decisions * interval >= 2**31:
-            raise ValueError(
-                f"a training must have fewer than 2**31 steps; {num_decisions} decisions of {interval} are more."
-            )
-        if isinstance(reward, type) or not callable(reward):
-            raise ValueError(
-                f"`reward` must be an instance of a reward, such as `LogLossDecrease()`; got {reward!r}."
-            )
-        if episode > num_decisions:
-            raise ValueError(
-                f"an episode of {episode} decisions is longer than the training's {num_decisions}."
-            )
-        name = type(reward).__name__
-        if getattr(reward, "at_end", False) and episode < num_decisions:
-            raise ValueError(
-                f"`{name}` is paid at the end of a training, which an episode of {episode} of {num_decisions} "
-                "decisions does not reach; `LogLossDecrease` is paid for every decision."
-            )
-        if getattr(reward, "needs_accuracy", False) and not training.family.has_accuracy:
-            raise ValueError(
-                f"`{name}` needs an accuracy, which {training.family.name} does not have; "
-                "`TerminalLogLoss` needs none."
-            )
+        check_numbers(
+            hidden_loss,
+            num_decisions=num_decisions,
+            interval=interval,
+            episode_decisions=episode,
+            num_measured=num_measured,
+            num_reward=num_reward,
+        )
+        check_reward(reward, training.family, num_decisions, episode)
         num_reward = max(1, min(num_reward, training.family.num_examples // 4))
         return cls(
             training=_with_reward_examples(training, num_reward),
@@ -131,12 +108,13 @@ class Env:
             interval=interval,
             episode_decisions=episode,
             num_measured=min(num_measured, interval),
+            hidden_loss=hidden_loss,
         )
 
     def for_evaluation(self) -> "Env":
-        """The same trainings on all training examples: none is set aside, nothing is measured for a reward."""
+        """The same trainings on all training examples, the loss in sight: nothing is measured for a reward."""
         training = _with_reward_examples(self.training, 0)
-        return self.replace(training=training, reward=LogLossDecrease(on="train"))
+        return self.replace(training=training, reward=LogLossDecrease(on="train"), hidden_loss=0.0)
 
     @property
     def num_reward(self) -> int:
@@ -168,7 +146,10 @@ class Env:
         memory = empty_memory(self.num_layers, initial_rate)
         summary = self.training.first_look(inner)
         forgetting = jnp.zeros(self.num_layers)
-        memory, observation = self._observe(memory, summary, rates, forgetting, inner)
+        hidden = None
+        if self.hidden_loss:
+            hidden = jax.random.bernoulli(jax.random.fold_in(key, 1), self.hidden_loss)
+        memory, observation = self._observe(memory, summary, rates, forgetting, inner, hidden)
         outcome = self._outcome(inner, summary)
         state = EnvState(
             inner=inner,
@@ -177,6 +158,7 @@ class Env:
             first=outcome,
             outcome=outcome,
             decision=jnp.zeros((), jnp.int32),
+            loss_hidden=hidden,
         )
         nothing = jnp.zeros((), bool)
         return state, TimeStep(jnp.zeros(self.num_layers), nothing, nothing)
@@ -219,17 +201,18 @@ class Env:
 
         rates = chosen.rates[-1]
         forgetting = jnp.zeros_like(rates) if chosen.forgetting is None else chosen.forgetting[-1]
-        memory, observation = self._observe(state.memory, summary, rates, forgetting, inner)
+        memory, observation = self._observe(
+            state.memory, summary, rates, forgetting, inner, state.loss_hidden
+        )
         diverged = outcome.diverged
         memory = select(diverged, state.memory, memory)
         observation = select(diverged, state.observation, observation)
         terminated = diverged | (number >= self.num_decisions)
         truncated = ~terminated & (number >= self.episode_decisions)
-        state = EnvState(
+        state = state.replace(
             inner=inner,
             memory=memory,
             observation=observation,
-            first=state.first,
             outcome=outcome,
             decision=number,
         )
@@ -275,8 +258,9 @@ class Env:
         rates: Float[Array, " layer"],
         forgetting: Float[Array, " layer"],
         inner: InnerState,
+        loss_hidden: Bool[Array, ""] | None,
     ) -> tuple[ObservationMemory, Observation]:
-        return observe(
+        memory, observation = observe(
             memory,
             summary,
             LayerHyperparameters(rates, forgetting),
@@ -287,6 +271,10 @@ class Env:
             self.interval,
             self.training.steps_per_epoch(inner.task),
         )
+        if loss_hidden is None:
+            return memory, observation
+        features = jnp.where(loss_hidden, without_loss(observation.features), observation.features)
+        return memory, observation.replace(features=features)
 
 
 def _with_reward_examples(training: Training, num_reward: int) -> Training:

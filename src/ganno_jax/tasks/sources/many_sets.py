@@ -1,11 +1,12 @@
 """Many generated data sets in one: what a training is about is drawn with it, and one program trains on all of them."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ganno_jax.tasks.sources.tables import Table
 
 NUM_SETS, NUM_ROWS, NUM_INPUTS, FEW_INPUTS, MOST_CLASSES = 48, 8_192, 16, 3, 8
+NUM_COLUMNS, NUM_CATEGORIES, FEW_CLASSES = 10, 3, 4  # of `rules`
 WIDTH = 16  # of the networks that draw
 
 
@@ -39,6 +40,42 @@ def functions() -> Table:
 def curves() -> Table:
     """As `functions`, of three numbers and with little noise, 0.003 to 0.3: many passes do no harm."""
     return _regressions(FEW_INPUTS, 0.003, 0.3, np.random.default_rng(23))
+
+
+def rules() -> Table:
+    """48 sets of 8,192 rows of ten columns of three categories; a rule says the class, and is always right.
+
+    A set has two to four classes and 4 to 60 conjunctions, each of which asks one to three columns for a category
+    and gives every class a normal weight times their number; the class of a row is the one with the largest sum of the
+    weights of the conjunctions that hold, after a normal start. Rules by which a class has more than four fifths of
+    the rows are drawn again. What a training should make of a rule is up to wrong labels.
+    """
+    rng = np.random.default_rng(24)
+    inputs, targets = [], []
+    while len(inputs) < NUM_SETS:
+        rows = rng.integers(NUM_CATEGORIES, size=(NUM_ROWS, NUM_COLUMNS))
+        classes = np.argmax(_scores(rows, int(rng.integers(2, FEW_CLASSES + 1)), rng), 1)
+        if np.bincount(classes).max() <= 0.8 * NUM_ROWS:
+            inputs.append(rows)
+            targets.append(classes)
+    return Table(
+        _joined(inputs),
+        np.concatenate(targets),
+        FEW_CLASSES,
+        num_categorical=NUM_COLUMNS,
+        num_sets=NUM_SETS,
+    )
+
+
+def _scores(
+    rows: Int[np.ndarray, "row column"], num_classes: int, rng: np.random.Generator
+) -> Float[np.ndarray, "row class"]:
+    scores = np.tile(rng.normal(size=num_classes), (NUM_ROWS, 1))
+    for _ in range(int(_log_uniform(rng, 4, 60))):
+        columns = rng.permutation(NUM_COLUMNS)[: int(rng.integers(1, 4))]
+        holds = np.all(rows[:, columns] == rng.integers(NUM_CATEGORIES, size=columns.size), 1)
+        scores += holds[:, None] * rng.normal(size=num_classes) * columns.size
+    return scores
 
 
 def _regressions(

@@ -46,4 +46,5 @@ TABLES: dict[str, Callable[[], Table]] = {
     "generated_classifiers": many_sets.classifiers,
     "generated_functions": many_sets.functions,
     "generated_curves": many_sets.curves,
+    "generated_rules": many_sets.rules,
 }

@@ -1,0 +1,121 @@
+"""Problems of generated data for one direction, most of many sets each: smooth or rough, clean or nearly all chance."""
+
+from experiments.problems.broad_data import CLASSIFIERS, CURVES, FUNCTIONS, RESCALED, RULES
+from experiments.problems.problem import Problem
+
+_SHARE, _SCALE = (0.05, 1.0), (0.5, 2.0)
+_WIDTH = {"width": (0.3, 1.0)}
+
+GENERATED = (
+    Problem(
+        "classifiers, MLP 16-32-8, batches of 16, 600 steps",
+        CLASSIFIERS,
+        {"name": "mlp", "features": (32,)},
+        batch_size=16,
+        num_reward=512,
+        varied={"data_fraction": _SHARE, **_WIDTH},
+    ),
+    Problem(
+        "classifiers, two wide layers, batches of 32, 1200 steps",
+        CLASSIFIERS,
+        {"name": "mlp", "features": (64, 64)},
+        batch_size=32,
+        interval=40,
+        num_reward=512,
+        varied={"data_fraction": _SHARE, "width": (0.2, 1.0)},
+    ),
+    Problem(
+        "classifiers, two tanh layers, batches of 32, 3000 steps",
+        CLASSIFIERS,
+        {"name": "mlp", "features": (24, 24), "activation": "tanh"},
+        batch_size=32,
+        interval=100,
+        num_reward=512,
+        varied={"data_fraction": (0.1, 1.0), **_WIDTH},
+    ),
+    Problem(
+        "classifiers, MLP 16-48-8, batches of 16, 12000 steps",
+        CLASSIFIERS,
+        {"name": "mlp", "features": (48,), "activation": "gelu"},
+        batch_size=16,
+        interval=400,
+        num_reward=512,
+        varied={"data_fraction": (0.2, 1.0), **RESCALED},
+    ),
+    Problem(
+        "functions, two tanh layers, batches of 16, 600 steps",
+        FUNCTIONS,
+        {"name": "mlp", "features": (24, 24), "activation": "tanh"},
+        batch_size=16,
+        num_reward=512,
+        varied={"data_fraction": _SHARE, "weight_scale": _SCALE},
+    ),
+    Problem(
+        "functions, one hidden layer, batches of 32, 3000 steps",
+        FUNCTIONS,
+        {"name": "mlp", "features": (48,), "activation": "gelu"},
+        batch_size=32,
+        interval=100,
+        num_reward=512,
+        varied={"data_fraction": (0.1, 1.0), **_WIDTH},
+    ),
+    Problem(
+        "functions, two hidden layers, batches of 16, 10500 steps",
+        FUNCTIONS,
+        {"name": "mlp", "features": (32, 24), "activation": "silu"},
+        batch_size=16,
+        interval=350,
+        num_reward=512,
+        varied={"data_fraction": (0.2, 1.0), **RESCALED},
+    ),
+    Problem(
+        "curves, two tanh layers, batches of 8, 3000 steps",
+        CURVES,
+        {"name": "mlp", "features": (24, 24), "activation": "tanh"},
+        batch_size=8,
+        interval=100,
+        num_reward=512,
+        varied={"data_fraction": _SHARE, **_WIDTH},
+    ),
+    Problem(
+        "curves, three silu layers, batches of 8, 10500 steps",
+        CURVES,
+        {"name": "mlp", "features": (24, 16, 16), "activation": "silu"},
+        batch_size=8,
+        interval=350,
+        num_reward=512,
+        varied={"data_fraction": (0.1, 1.0), "weight_scale": _SCALE},
+    ),
+    Problem(
+        "tiles, two tanh layers, batches of 8, 6000 steps",
+        {"name": "generated_tiles"},
+        {"name": "mlp", "features": (24, 24), "activation": "tanh"},
+        batch_size=8,
+        interval=200,
+        varied={"label_noise": (-0.2, 0.2), "data_fraction": (0.1, 1.0)},
+    ),
+    Problem(
+        "rules, embeddings, batches of 32, 1500 steps",
+        RULES,
+        {
+            "name": "tabular",
+            "cardinalities": (3,) * 10,
+            "embed_features": 3,
+            "features": 16,
+            "num_blocks": 1,
+        },
+        batch_size=32,
+        interval=50,
+        num_reward=512,
+        varied={"label_noise": (-0.3, 0.3), "data_fraction": (0.1, 1.0)},
+    ),
+    Problem(
+        "rules, two hidden layers, batches of 16, 3000 steps",
+        RULES,
+        {"name": "mlp", "features": (32, 32)},
+        batch_size=16,
+        interval=100,
+        num_reward=512,
+        varied={"label_noise": (-0.3, 0.3), "data_fraction": (0.1, 1.0), **RESCALED},
+    ),
+)
