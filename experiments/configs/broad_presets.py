@@ -80,7 +80,7 @@ def muon(scale: Scale = "small") -> BroadExperiment:
     """
     general = broad(scale)
     if scale == "small":
-        general = dataclasses.replace(general, broad=BroadConfig(num_updates=45, own_runs=0))
+        general = dataclasses.replace(general, broad=BroadConfig(num_updates=60, own_runs=0))
     settings = dataclasses.replace(
         general.broad,
         actions="whole",
@@ -98,7 +98,7 @@ def muon(scale: Scale = "small") -> BroadExperiment:
         epoch_exponent=0.7,
         coupling=0.25,
         alpha=2.0,
-        action_share=0.75,
+        action_share=0.5,
         initial_log_std=-1.0,
         noise_correlation=0.95,
         noise_shared=0.6,
