@@ -25,6 +25,9 @@ from .harm import (
     train,
 )
 
+BY_HEART = 1e-4
+"""A loss below which every example is known by heart: ratios of two such losses say nothing."""
+
 
 def first_is_zero(gradient, value, step):
     return times(gradient, jnp.where(step == 0, 0.0, 1.0)), value
@@ -201,7 +204,7 @@ def test_a_gradient_a_million_times_too_large_costs_little(ours):
 
     losses, _, state, _ = train(ours, 600, change=change)
     assert int(state.limited) == 1
-    assert final(losses) < 2 * final(train(ours, 600).losses)
+    assert final(losses) < max(2 * final(train(ours, 600).losses), BY_HEART)
 
 
 @pytest.mark.slow
@@ -216,7 +219,7 @@ def test_overflows_cost_their_own_steps_only(ours, every, count):
     assert int(state.skipped) == count
     assert int(state.step) == 1200 - count
     assert float(state.backoff) == 1.0
-    assert final(losses) < 2 * final(train(ours, 1200).losses)
+    assert final(losses) < max(2 * final(train(ours, 1200).losses), BY_HEART)
 
 
 @pytest.mark.slow
