@@ -9,7 +9,7 @@ import numpy as np
 from experiments.agents import compared
 from experiments.agents.build import Experiment, initial_rates, run_keys
 from experiments.agents.compared import ComparedPolicy, Evaluator
-from experiments.agents.tune import tune
+from experiments.agents.tune import arrays_of, tune
 from experiments.runs.progress import Bar, say
 from ganno_jax.evaluation import Curves
 from ganno_jax.evaluation.spikes import find_spike
@@ -104,7 +104,7 @@ def compare(
         "layers": np.array(env.training.layers.names),
         "mean_schedule": np.asarray(table.rates),
         "mean_forgetting": np.asarray(table.forgetting),
-        **tuning.arrays(),
+        **arrays_of(tuning),
         "shapes": _shapes(env.total_steps),
         **_episodes(experiment, reported, curves, keys),
     }

@@ -2,10 +2,8 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from experiments.agents import compared
 from experiments.agents.build import Experiment, initial_rates, run_keys
@@ -13,42 +11,26 @@ from experiments.agents.compared import ComparedPolicy, Evaluator
 from experiments.runs.progress import Bar, say
 from ganno_jax.evaluation import Rung, successive_halving
 from ganno_jax.evaluation.statistics import log_losses
-from ganno_jax.evaluation.tuning import TUNABLE, best_of_each, rungs_of
+from ganno_jax.evaluation.tuning import TUNABLE, TunedSchedules, by_schedule, rungs_of
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """What was tried. Losses are mean final log selection losses over the seeds that a setting was run with."""
-
-    grid: tuple[tuple[float, float], ...]  # of peaks and forgetting
-    log_loss: Float[np.ndarray, "schedule setting"]
-    num_seeds: Int[np.ndarray, "schedule setting"]
-    best: str  # the schedule that was chosen among all
-    choice_loss: float  # expected loss from a bad choice, by resampling the seeds
-    trainings: int
-
-    @property
-    def chosen(self) -> dict[str, tuple[float, float]]:
-        """Peak and forgetting of every schedule: the best of those that were run with most seeds."""
-        chosen = best_of_each(self.log_loss, self.num_seeds)
-        return {name: self.grid[i] for name, i in zip(TUNABLE, chosen, strict=True)}
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """For the file of an evaluation."""
-        return {
-            "tuning_log_loss": self.log_loss,
-            "tuning_seeds": self.num_seeds,
-            "tuning_peaks": np.array([peak for peak, _ in self.grid]),
-            "tuning_forgetting": np.array([forgetting for _, forgetting in self.grid]),
-            "tuning_names": np.array(TUNABLE),
-            "tuning_chosen": np.array(list(self.chosen.values())),
-            "tuning_best": np.array(self.best),
-            "tuning_choice_loss": np.array(self.choice_loss),
-            "tuning_trainings": np.array(self.trainings),
-        }
+def arrays_of(tuning: TunedSchedules) -> dict[str, np.ndarray]:
+    """For the file of an evaluation; settings are a peak and a forgetting."""
+    peaks, forgettings = np.array(tuning.grid).T
+    return {
+        "tuning_log_loss": tuning.log_loss,
+        "tuning_seeds": tuning.num_seeds,
+        "tuning_peaks": peaks,
+        "tuning_forgetting": forgettings,
+        "tuning_names": np.array(TUNABLE),
+        "tuning_chosen": np.array(list(tuning.chosen.values())),
+        "tuning_best": np.array(tuning.best),
+        "tuning_choice_loss": np.array(tuning.choice_loss),
+        "tuning_trainings": np.array(tuning.trainings),
+    }
 
 
-def tune(experiment: Experiment, evaluator: Evaluator, ours: ComparedPolicy) -> Tuning:
+def tune(experiment: Experiment, evaluator: Evaluator, ours: ComparedPolicy) -> TunedSchedules:
     """Every schedule at every peak with few seeds, the best with more, finalists with all tuning seeds.
 
     Args:
@@ -83,21 +65,13 @@ def tune(experiment: Experiment, evaluator: Evaluator, ours: ComparedPolicy) -> 
             return log_losses(curves.selection_loss, experiment.chance_loss, curves.diverged)
 
         found = successive_halving(run, len(settings), rungs)
-    shape = (len(TUNABLE), len(grid))
-    schedule, place = divmod(found.best, len(grid))
-    peak, forgetting = grid[place]
+    tuned = by_schedule(found, grid)
+    peak, forgetting = tuned.chosen[tuned.best]
     say(
-        f"tuned: {TUNABLE[schedule]} at {peak:.2g}, forgetting {forgetting:.2g}, of {len(settings)} settings, "
-        f"{found.trainings} trainings; expected loss from a bad choice {found.choice_loss:.4f}"
+        f"tuned: {tuned.best} at {peak:.2g}, forgetting {forgetting:.2g}, of {len(settings)} settings, "
+        f"{tuned.trainings} trainings; expected loss from a bad choice {tuned.choice_loss:.4f}"
     )
-    return Tuning(
-        grid=grid,
-        log_loss=found.means.reshape(shape),
-        num_seeds=np.isfinite(found.losses).sum(axis=1).reshape(shape),
-        best=TUNABLE[schedule],
-        choice_loss=found.choice_loss,
-        trainings=found.trainings,
-    )
+    return tuned
 
 
 def planned(num_settings: int, rungs: Sequence[Rung]) -> int:

@@ -1,10 +1,16 @@
 """Problems of generated data for one direction, most of many sets each: smooth or rough, clean or nearly all chance."""
 
-from experiments.problems.broad_data import CLASSIFIERS, CURVES, FUNCTIONS, RESCALED, RULES
+from experiments.problems.broad_data import (
+    CLASSIFIERS,
+    CURVES,
+    FUNCTIONS,
+    RESCALED,
+    RULES,
+    SCALE,
+    SHARE,
+    WIDTH,
+)
 from experiments.problems.problem import Problem
-
-_SHARE, _SCALE = (0.05, 1.0), (0.5, 2.0)
-_WIDTH = {"width": (0.3, 1.0)}
 
 GENERATED = (
     Problem(
@@ -13,7 +19,7 @@ GENERATED = (
         {"name": "mlp", "features": (32,)},
         batch_size=16,
         num_reward=512,
-        varied={"data_fraction": _SHARE, **_WIDTH},
+        varied={"data_fraction": SHARE, **WIDTH},
     ),
     Problem(
         "classifiers, two wide layers, batches of 32, 1200 steps",
@@ -22,7 +28,7 @@ GENERATED = (
         batch_size=32,
         interval=40,
         num_reward=512,
-        varied={"data_fraction": _SHARE, "width": (0.2, 1.0)},
+        varied={"data_fraction": SHARE, "width": (0.2, 1.0)},
     ),
     Problem(
         "classifiers, two tanh layers, batches of 32, 3000 steps",
@@ -31,7 +37,7 @@ GENERATED = (
         batch_size=32,
         interval=100,
         num_reward=512,
-        varied={"data_fraction": (0.1, 1.0), **_WIDTH},
+        varied={"data_fraction": (0.1, 1.0), **WIDTH},
     ),
     Problem(
         "classifiers, MLP 16-48-8, batches of 16, 12000 steps",
@@ -48,7 +54,7 @@ GENERATED = (
         {"name": "mlp", "features": (24, 24), "activation": "tanh"},
         batch_size=16,
         num_reward=512,
-        varied={"data_fraction": _SHARE, "weight_scale": _SCALE},
+        varied={"data_fraction": SHARE, "weight_scale": SCALE},
     ),
     Problem(
         "functions, one hidden layer, batches of 32, 3000 steps",
@@ -57,7 +63,7 @@ GENERATED = (
         batch_size=32,
         interval=100,
         num_reward=512,
-        varied={"data_fraction": (0.1, 1.0), **_WIDTH},
+        varied={"data_fraction": (0.1, 1.0), **WIDTH},
     ),
     Problem(
         "functions, two hidden layers, batches of 16, 10500 steps",
@@ -75,7 +81,7 @@ GENERATED = (
         batch_size=8,
         interval=100,
         num_reward=512,
-        varied={"data_fraction": _SHARE, **_WIDTH},
+        varied={"data_fraction": SHARE, **WIDTH},
     ),
     Problem(
         "curves, three silu layers, batches of 8, 10500 steps",
@@ -84,7 +90,7 @@ GENERATED = (
         batch_size=8,
         interval=350,
         num_reward=512,
-        varied={"data_fraction": (0.1, 1.0), "weight_scale": _SCALE},
+        varied={"data_fraction": (0.1, 1.0), "weight_scale": SCALE},
     ),
     Problem(
         "tiles, two tanh layers, batches of 8, 6000 steps",

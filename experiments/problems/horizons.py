@@ -13,12 +13,14 @@ from experiments.problems.broad_data import (
     MNIST_7,
     MNIST_8,
     RESCALED,
+    SCALE,
+    SHARE,
+    WIDTH,
 )
 from experiments.problems.generated_kinds import GENERATED
 from experiments.problems.problem import Problem
 
-_WRONG, _SHARE, _SCALE = (-0.25, 0.5), (0.05, 1.0), (0.5, 2.0)
-_WIDTH = {"width": (0.3, 1.0)}
+_WRONG = (-0.25, 0.5)
 
 
 REAL = (
@@ -26,7 +28,7 @@ REAL = (
         "digits, MLP 64-32-10, 600 steps",
         {"name": "digits"},
         {"name": "mlp", "features": (32,)},
-        varied={"label_noise": _WRONG, "data_fraction": (0.1, 1.0), "weight_scale": _SCALE},
+        varied={"label_noise": _WRONG, "data_fraction": (0.1, 1.0), "weight_scale": SCALE},
     ),
     Problem(
         "digits, MLP 64-16-10, batches of 16, 6000 steps",
@@ -34,7 +36,7 @@ REAL = (
         {"name": "mlp", "features": (16,)},
         batch_size=16,
         interval=200,
-        varied={"label_noise": (-0.15, 0.3), "data_fraction": (0.2, 1.0), "weight_scale": _SCALE},
+        varied={"label_noise": (-0.15, 0.3), "data_fraction": (0.2, 1.0), "weight_scale": SCALE},
     ),
     Problem(
         "wine, MLP 13-16-3, batches of 16, 900 steps",
@@ -43,7 +45,7 @@ REAL = (
         batch_size=16,
         interval=30,
         num_reward=40,
-        varied={"label_noise": (-0.15, 0.3), "weight_scale": _SCALE},
+        varied={"label_noise": (-0.15, 0.3), "weight_scale": SCALE},
     ),
     Problem(
         "MNIST 4x4, MLP 16-64-10, 2100 steps",
@@ -51,7 +53,7 @@ REAL = (
         {"name": "mlp", "features": (64,)},
         interval=70,
         num_reward=512,
-        varied={"data_fraction": (0.01, 1.0), **_WIDTH, **RESCALED},
+        varied={"data_fraction": (0.01, 1.0), **WIDTH, **RESCALED},
     ),
     Problem(
         "MNIST 5x5, MLP 25-32-10, batches of 8, 3000 steps",
@@ -60,14 +62,14 @@ REAL = (
         batch_size=8,
         interval=100,
         num_reward=512,
-        varied={"label_noise": (-0.2, 0.4), "data_fraction": (0.02, 1.0), **_WIDTH},
+        varied={"label_noise": (-0.2, 0.4), "data_fraction": (0.02, 1.0), **WIDTH},
     ),
     Problem(
         "MNIST 5x5, two tanh layers, 600 steps",
         MNIST_5,
         {"name": "mlp", "features": (32, 32), "activation": "tanh"},
         num_reward=512,
-        varied={"label_noise": (-0.15, 0.3), **_WIDTH, **RESCALED},
+        varied={"label_noise": (-0.15, 0.3), **WIDTH, **RESCALED},
     ),
     Problem(
         "MNIST 8x8, MLP 64-48-10, batches of 32, 600 steps",
@@ -75,7 +77,7 @@ REAL = (
         {"name": "mlp", "features": (48,)},
         batch_size=32,
         num_reward=512,
-        varied={"label_noise": _WRONG, "data_fraction": _SHARE, "weight_scale": _SCALE},
+        varied={"label_noise": _WRONG, "data_fraction": SHARE, "weight_scale": SCALE},
     ),
     Problem(
         "MNIST 8x8, four hidden layers, 300 steps",
@@ -84,7 +86,7 @@ REAL = (
         batch_size=32,
         interval=10,
         num_reward=512,
-        varied={"label_noise": (-0.15, 0.3), "data_fraction": _SHARE, **_WIDTH},
+        varied={"label_noise": (-0.15, 0.3), "data_fraction": SHARE, **WIDTH},
     ),
     Problem(
         "MNIST 8x8, two hidden layers, batches of 256, 150 steps",
@@ -101,7 +103,7 @@ REAL = (
         {"name": "autoencoder", "features": (32, 12, 32)},
         batch_size=32,
         num_reward=256,
-        varied={"data_fraction": _SHARE, "weight_scale": _SCALE},
+        varied={"data_fraction": SHARE, "weight_scale": SCALE},
     ),
     Problem(
         "MNIST 7x7, CNN, 210 steps",
@@ -109,7 +111,7 @@ REAL = (
         {"name": "cnn", "channels": (8, 16)},
         batch_size=32,
         interval=7,
-        varied={"label_noise": (-0.2, 0.4), "data_fraction": _SHARE, **RESCALED},
+        varied={"label_noise": (-0.2, 0.4), "data_fraction": SHARE, **RESCALED},
     ),
     Problem(
         "MNIST 8x8, CNN, batches of 16, 150 steps",
@@ -117,7 +119,7 @@ REAL = (
         {"name": "cnn", "channels": (4, 8), "activation": "gelu"},
         batch_size=16,
         interval=5,
-        varied={"label_noise": (-0.2, 0.2), "weight_scale": _SCALE},
+        varied={"label_noise": (-0.2, 0.2), "weight_scale": SCALE},
     ),
     Problem(
         "MNIST 5x5, residual network, 90 steps",
@@ -125,7 +127,7 @@ REAL = (
         {"name": "resnet8", "channels": 4},
         batch_size=16,
         interval=3,
-        varied={"label_noise": (-0.2, 0.4), "data_fraction": _SHARE},
+        varied={"label_noise": (-0.2, 0.4), "data_fraction": SHARE},
     ),
     Problem(
         "MNIST 8x8, vision transformer, 150 steps",
@@ -133,7 +135,7 @@ REAL = (
         {"name": "vit", "patch": 4, "features": 16, "num_blocks": 1},
         batch_size=16,
         interval=5,
-        varied={"label_noise": (-0.2, 0.2), "data_fraction": _SHARE},
+        varied={"label_noise": (-0.2, 0.2), "data_fraction": SHARE},
     ),
     Problem(
         "grammar, GRU, batches of 16, 210 steps",
@@ -142,7 +144,7 @@ REAL = (
         batch_size=16,
         interval=7,
         num_reward=128,
-        varied={"data_fraction": _SHARE},
+        varied={"data_fraction": SHARE},
     ),
     Problem(
         "grammar, transformer, batches of 16, 150 steps",
@@ -151,7 +153,7 @@ REAL = (
         batch_size=16,
         interval=5,
         num_reward=128,
-        varied={"data_fraction": _SHARE},
+        varied={"data_fraction": SHARE},
     ),
     Problem(
         "digits, MLP 64-48-10, batches of 8, 1500 steps",
@@ -159,7 +161,7 @@ REAL = (
         {"name": "mlp", "features": (48,), "activation": "gelu"},
         batch_size=8,
         interval=50,
-        varied={"label_noise": (-0.2, 0.2), "data_fraction": (0.1, 1.0), "weight_scale": _SCALE},
+        varied={"label_noise": (-0.2, 0.2), "data_fraction": (0.1, 1.0), "weight_scale": SCALE},
     ),
     Problem(
         "textures, CNN, batches of 16, 120 steps",
@@ -167,7 +169,7 @@ REAL = (
         {"name": "cnn", "channels": (6, 12)},
         batch_size=16,
         interval=4,
-        varied={"data_fraction": _SHARE, **RESCALED},
+        varied={"data_fraction": SHARE, **RESCALED},
     ),
     Problem(
         "MNIST 8x8, MLP 64-32-10, batches of 32, 9000 steps",

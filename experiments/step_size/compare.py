@@ -92,10 +92,10 @@ def _schedules(test: Test) -> list[dict[str, Any]]:
         chunk=part.chunk,
     )
     say(
-        f"tuned: {tuned.best} at {tuned.peaks[tuned.best]:.2g}, of {len(TUNABLE)} schedules at {NUM_PEAKS} peaks, "
+        f"tuned: {tuned.best} at {tuned.chosen[tuned.best]:.2g}, of {len(TUNABLE)} schedules at {NUM_PEAKS} peaks, "
         f"{tuned.trainings} trainings; expected loss from a bad choice {tuned.choice_loss:.4f}"
     )
-    best = tuned.peaks
+    best = tuned.chosen
     names = tuple(SCHEDULES)
     bank = ScheduleBank(
         jnp.arange(len(names)), jnp.asarray([best[name] for name in names], jnp.float32)

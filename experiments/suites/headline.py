@@ -16,30 +16,33 @@ from experiments.suites.compare import (
 )
 from experiments.suites.methods import BASE, BLIND, OURS, REPLAY
 from ganno_jax.evaluation.across_problems import at_or_below, is_level, over_problems
+from ganno_jax.evaluation.bootstrap import Interval
+from ganno_jax.evaluation.headline import verdict
 
 
 def headline(suite: Mapping[str, Cells], title: str) -> str:
     """The controller against its base, its replay, blind agents and tuned rivals; and with whom it is level."""
     learners = learners_of(next(iter(suite.values())))
     ours = LEARNERS if len(learners) > 1 else OURS
-    parts, level = [], []
-    exact = [f"the controller {mean_accuracy(suite, learners):.1%}"]
-    for name in COMPARED:
-        if name not in names_of(suite):
-            continue
-        gaps = differences(suite, ours, name)
-        interval = over_problems(gaps)
-        parts.append(
-            f"{name} {shown_interval(interval)}, at or below it in {at_or_below(gaps).sum()} of {len(gaps)}"
-        )
-        level += [name] if is_level(interval) else []
-        exact.append(f"{name} {mean_accuracy(suite, [name]):.1%}")
+    there = names_of(suite)
+    gaps = {name: differences(suite, ours, name) for name in COMPARED if name in there}
+    intervals = {name: over_problems(found) for name, found in gaps.items()}
+    parts = [
+        f"{name} {shown_interval(interval)}, at or below it in {at_or_below(gaps[name]).sum()} of {len(gaps[name])}"
+        for name, interval in intervals.items()
+    ]
+    level = [name for name, interval in intervals.items() if is_level(interval)]
+    accuracies = {name: mean_accuracy(suite, [name]) for name in intervals}
+    exact = [
+        f"the controller {mean_accuracy(suite, learners):.1%}",
+        *(f"{name} {share:.1%}" for name, share in accuracies.items()),
+    ]
     said = (
         f" Level, since the interval over problems and seeds holds 0, with: {', '.join(level)}."
         if level
         else ""
     )
-    said += _own_gain(suite, ours)
+    said += _own_gain(intervals)
     scored = sum(np.isfinite(mean_accuracy({p: cells}, learners)) for p, cells in suite.items())
     if scored:
         said += (
@@ -50,13 +53,11 @@ def headline(suite: Mapping[str, Cells], title: str) -> str:
     )
 
 
-def _own_gain(suite: Mapping[str, Cells], ours: str) -> str:
+def _own_gain(intervals: Mapping[str, Interval]) -> str:
     """Whether the agents gain by what they see: only where they are lower than all that sees nothing."""
-    names = names_of(suite)
-    missing = [name for name in (BASE, REPLAY, BLIND) if name not in names]
-    there = [name for name in (BASE, REPLAY, BLIND) if name in names]
-    gaps = {name: over_problems(differences(suite, ours, name)) for name in there}
-    not_lower = [name for name, interval in gaps.items() if not interval.upper < 0]
+    sees_nothing = (BASE, REPLAY, BLIND)
+    missing = [name for name in sees_nothing if name not in intervals]
+    not_lower = [n for n in sees_nothing if n in intervals and verdict(intervals[n]) != "lower"]
     if not_lower:
         return (
             f" No gain of the agents' own is shown: they are not lower than {', '.join(not_lower)}."

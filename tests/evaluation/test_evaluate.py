@@ -14,6 +14,7 @@ from ganno_jax.env import make_mesh
 from ganno_jax.evaluation import evaluate, programs, tune_schedules
 from ganno_jax.evaluation.evaluate import _evaluate, run_training
 from ganno_jax.evaluation.tuning import TUNABLE, rungs_of
+from ganno_jax.learners.memory_maps import maps_taken
 from ganno_jax.policies import SCHEDULES, FixedRates, ScheduleBank
 
 from ..probes import mlp_env, probe_env, quick_jit
@@ -89,7 +90,7 @@ def test_programs_of_many_structures_are_let_go_of(monkeypatch):
 def test_programs_that_are_let_go_of_give_their_memory_mappings_back(monkeypatch):
     def mappings():
         gc.collect()
-        return len(Path("/proc/self/maps").read_text().splitlines())
+        return maps_taken()
 
     def taken(kept, sizes):
         """By the evaluations alone, not by what makes their envs."""
@@ -120,7 +121,7 @@ def test_seventy_two_structures_of_networks_leave_the_process_as_small_as_nine()
         gc.collect()
         status = Path("/proc/self/status").read_text()
         megabytes = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
-        return len(Path("/proc/self/maps").read_text().splitlines()), megabytes
+        return maps_taken(), megabytes
 
     maps, megabytes = after(range(1, 10))
     more_maps, more_megabytes = after(range(10, 73))
@@ -189,7 +190,7 @@ def test_initial_rates_can_be_given_per_run():
 def test_tuning_finds_the_best_peak_of_every_schedule():
     env = probe_env((1.0,))
     tuned = tune_schedules(env, KEYS[:2], make_mesh(jax.devices()[:1]), 0.5, peaks=(0.1, 1.0, 1.9))
-    best, table = tuned.peaks, tuned.log_loss
+    best, table = tuned.chosen, tuned.log_loss
     assert (tuned.num_seeds == 2).all()
     assert list(best) == [*SCHEDULES, "plateau"]
     assert table.shape == (len(best), 3)
@@ -209,7 +210,7 @@ def test_halving_gives_few_settings_all_seeds_and_every_schedule_a_peak():
     assert counts[4] == rungs[1].kept == 3
     assert counts[2] + counts[4] == rungs[0].kept == 9
     assert tuned.trainings == tuned.num_seeds.sum()
-    assert list(tuned.peaks) == list(TUNABLE)
+    assert list(tuned.chosen) == list(TUNABLE)
     assert tuned.num_seeds[TUNABLE.index(tuned.best)].max() == 4
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jaxtyping import Float, Int, PRNGKeyArray
 from ganno_jax.env.environment import Env
 from ganno_jax.env.mapping import Mapping
 from ganno_jax.evaluation.evaluate import evaluate
-from ganno_jax.evaluation.halving import Rung, successive_halving
+from ganno_jax.evaluation.halving import Halving, Rung, successive_halving
 from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.policies.bank import ScheduleBank
 from ganno_jax.policies.feedback import ReduceOnPlateau
@@ -27,25 +28,37 @@ TUNABLE = (*SCHEDULES, "plateau")
 class TunedSchedules:
     """What was tried. Losses are mean final log selection losses over the seeds that a setting was run with."""
 
-    log_loss: Float[np.ndarray, "schedule peak"]
-    num_seeds: Int[np.ndarray, "schedule peak"]
-    peaks: dict[str, float]  # of every schedule the best of those that were run with most seeds
+    grid: tuple[Any, ...]  # settings that every schedule was tried with, such as peaks
+    log_loss: Float[np.ndarray, "schedule setting"]
+    num_seeds: Int[np.ndarray, "schedule setting"]
     best: str  # the schedule that was chosen among all
     choice_loss: float  # expected loss from a bad choice, by resampling the seeds
     trainings: int
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The setting of every schedule: the best of those that were run with most seeds."""
+        most = self.num_seeds == self.num_seeds.max(axis=1, keepdims=True)
+        chosen = np.where(most, self.log_loss, np.inf).argmin(axis=1)
+        return {name: self.grid[i] for name, i in zip(TUNABLE, chosen, strict=True)}
 
-def best_of_each(
-    log_loss: Float[np.ndarray, "schedule setting"], num_seeds: Int[np.ndarray, "schedule setting"]
-) -> Int[np.ndarray, " schedule"]:
-    """Of every schedule the setting with the lowest loss among those that were run with most seeds.
+
+def by_schedule(found: Halving, grid: Sequence[Any]) -> TunedSchedules:
+    """What halving found, where setting i is schedule `i // len(grid)` of `TUNABLE` with `grid[i % len(grid)]`.
 
     Args:
-      log_loss: mean over the seeds of a setting.
-      num_seeds: how many these were.
+      found: by `successive_halving`.
+      grid: settings that every schedule was tried with.
     """
-    most = num_seeds == num_seeds.max(axis=1, keepdims=True)
-    return np.where(most, log_loss, np.inf).argmin(axis=1)
+    shape = (len(TUNABLE), len(grid))
+    return TunedSchedules(
+        grid=tuple(grid),
+        log_loss=found.means.reshape(shape),
+        num_seeds=np.isfinite(found.losses).sum(axis=1).reshape(shape),
+        best=TUNABLE[found.best // len(grid)],
+        choice_loss=found.choice_loss,
+        trainings=found.trainings,
+    )
 
 
 def rungs_of(
@@ -118,16 +131,5 @@ def tune_schedules(
             losses[rows] = log_losses(curves.selection_loss, chance_loss, curves.diverged)
         return losses
 
-    shape = (len(TUNABLE), len(peaks))
     found = successive_halving(run, len(TUNABLE) * len(peaks), rungs or (Rung(len(keys)),))
-    log_loss = found.means.reshape(shape)
-    num_seeds = np.isfinite(found.losses).sum(axis=1).reshape(shape)
-    chosen = best_of_each(log_loss, num_seeds)
-    return TunedSchedules(
-        log_loss=log_loss,
-        num_seeds=num_seeds,
-        peaks={name: float(peaks[i]) for name, i in zip(TUNABLE, chosen, strict=True)},
-        best=TUNABLE[found.best // len(peaks)],
-        choice_loss=found.choice_loss,
-        trainings=found.trainings,
-    )
+    return by_schedule(found, peaks)

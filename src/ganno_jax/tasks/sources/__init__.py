@@ -196,14 +196,13 @@ def _fewer_held_out(dataset: Dataset, count: int | None, first_test: int) -> Dat
         raise ValueError(
             f"`first_test` must be at least 0 and below the {there} test examples; got {first_test}."
         )
-    if count is None and not first_test:
-        return dataset
-    splits = (
-        Split(split.inputs[first:][:count], split.targets[first:][:count])
-        for split, first in ((dataset.validation, 0), (dataset.test, first_test))
+
+    def kept(split: Split, first: int) -> Split:
+        return Split(split.inputs[first:][:count], split.targets[first:][:count])
+
+    return dataset.replace(
+        validation=kept(dataset.validation, 0), test=kept(dataset.test, first_test)
     )
-    validation, test = splits
-    return dataset.replace(validation=validation, test=test)
 
 
 def _limited(
