@@ -1,4 +1,4 @@
-"""Figures about many problems: what happens to a controller when one setting changes."""
+"""Figures about many problems: when one setting changes, and when methods are tuned for longer."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from ganno_jax.plots.style import PAGE, legend_above, looks, styled
+from ganno_jax.evaluation.bootstrap import mean_band
+from ganno_jax.plots.style import COLUMN, GREY, PAGE, legend_above, looks, styled
 
 Panel = Mapping[str, tuple[Sequence[str], Float[np.ndarray, "value run"]]]
 
@@ -53,4 +54,41 @@ def sweep_panels(panels: Mapping[str, Panel], ylabel: str = "final log test loss
     for axes in grid[::columns]:
         axes.set_ylabel(ylabel)
     legend_above(figure, list(lines.values()), list(lines))
+    return figure
+
+
+@styled
+def tuning_curves(
+    budgets: Sequence[int],
+    gaps: Mapping[str, Float[np.ndarray, "problem budget"]],
+    ylabel: str = "log test loss minus tuned AdamW's",
+) -> Figure:
+    """Mean over problems of what a method ends at, against how many trials it was tuned with.
+
+    Bands are 95% bootstrap intervals over problems.
+
+    Args:
+      budgets: numbers of trials, rising, >= 1.
+      gaps: by method, differences of mean log losses, finite.
+      ylabel: what they are.
+
+    Raises:
+      ValueError: there is no method.
+    """
+    if not gaps:
+        raise ValueError("a figure needs at least one method.")
+    figure = Figure(figsize=(COLUMN, 2.5))
+    axes, handles = figure.subplots(), []
+    for name, look in looks(list(gaps), None).items():
+        low, high = mean_band(gaps[name], 0)
+        handles += axes.plot(
+            budgets, gaps[name].mean(0), color=look.color, ls=look.dash, marker=look.marker, ms=3
+        )
+        axes.fill_between(budgets, low, high, color=look.color, alpha=0.12, lw=0)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(budgets, [str(budget) for budget in budgets])
+    axes.axhline(0.0, color=GREY, lw=0.6, zorder=0)
+    axes.set_xlabel("trials, the first one untuned")
+    axes.set_ylabel(ylabel)
+    legend_above(figure, handles, list(gaps))
     return figure

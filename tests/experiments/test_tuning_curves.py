@@ -1,0 +1,121 @@
+"""What tuning runs buy, of a controller and of its rivals."""
+
+import numpy as np
+import pytest
+
+from experiments.configs.broad import Effort
+from experiments.problems.problem import Problem
+from experiments.problems.suites import training_of
+from experiments.runs.whole_files import read_object
+from experiments.suites import tuning_curves
+from experiments.suites.train import Bench
+from experiments.suites.tuning_curves import (
+    ADAMW,
+    BASE,
+    FACTORS,
+    MUON,
+    OURS,
+    RIVAL,
+    Trials,
+    against,
+    drawn,
+    kept,
+    lines,
+    measure,
+    methods,
+)
+from ganno_jax.controller_files import load
+from ganno_jax.env import make_mesh
+
+
+@pytest.mark.parametrize("space", [RIVAL, FACTORS])
+def test_the_first_trial_is_untuned_and_the_others_are_in_range(space):
+    found = drawn(space, 200)
+    for name, (untuned, (low, high)) in space.items():
+        assert found[name][0] == np.float32(untuned)
+        rest = found[name][1:]
+        assert low <= rest.min() < 1.1 * low
+        assert high / 1.1 < rest.max() <= high
+        np.testing.assert_allclose(np.log(rest).mean(), np.log(low * high) / 2, atol=0.25)
+    assert abs(np.corrcoef(*(np.log(x[1:]) for x in found.values()))[0, 1]) < 0.2
+    fewer = drawn(space, 5)
+    assert all(len(x) == 5 for x in fewer.values())
+
+
+def trials(first, second):
+    """Two seeds of two trials; the second one is chosen in both."""
+    losses = np.array([[first, second]] * 2)
+    return Trials(losses, losses, np.exp(losses))
+
+
+FOUND = {
+    "one": {OURS: trials(-1.0, -1.5), ADAMW: trials(0.0, -1.0)},
+    "two": {OURS: trials(-2.0, -2.0), ADAMW: trials(-1.0, -2.5)},
+}
+
+
+def test_losses_are_compared_with_those_of_adamw_at_its_best():
+    found = against(FOUND, [1, 2])
+    np.testing.assert_allclose(found[OURS], [[[0.0, -0.5]] * 2, [[0.5, 0.5]] * 2])
+    np.testing.assert_allclose(found[ADAMW], [[[1.0, 0.0]] * 2, [[1.5, 0.0]] * 2])
+
+
+def test_tables_have_intervals_over_problems_and_accuracies_where_there_are_classes():
+    losses = lines(FOUND, [1, 2])
+    assert losses[0] == "| trials | 1 | 2 |"
+    assert losses[2].startswith(f"| {OURS} | +0.250 [+0.000, +0.500] | +0.000 [")
+    assert losses[3].startswith(f"| {ADAMW} | +1.250 [")
+    assert (
+        losses[7] == f"| {OURS} | {np.exp([-1, -2]).mean():.1%} | {np.exp([-1.5, -2]).mean():.1%} |"
+    )
+    nothing = {
+        p: {n: Trials(t.selection, t.report, np.nan * t.report) for n, t in cells.items()}
+        for p, cells in FOUND.items()
+    }
+    assert lines(nothing, [1, 2]) == losses[:4]
+
+
+def test_trials_are_kept_for_the_same_settings_alone(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return trials(-1.0, len(made))
+
+    path, settings = tmp_path / "problem" / "method.json", {"space": {"peak": (1.0, (0.1, 2.0))}}
+    first = kept(path, settings, make)
+    again = kept(path, settings, make)
+    assert made == [1]
+    np.testing.assert_array_equal(first.report, again.report)
+    assert kept(path, {**settings, "trials": 3}, make).report[0, 1] == 2
+    path.write_text("{ damaged")
+    kept(path, settings, make)
+    assert len(made) == 3
+
+
+def test_a_controller_without_a_size_to_search_is_refused_in_one_line(capsys):
+    with pytest.raises(SystemExit):
+        tuning_curves.main(["broad"])
+    assert "whose agents set size and forgetting" in capsys.readouterr().err.splitlines()[-1]
+    with pytest.raises(SystemExit):
+        tuning_curves.main(["muon", "--trials", "1"])
+    assert "at least 2 trials" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_search_on_a_problem_and_its_table(tmp_path, capsys, monkeypatch):
+    problem = Problem("wine", {"name": "wine"}, {"name": "softmax"}, batch_size=8).of_steps(20)
+    bench = Bench(problem, training_of(problem, None), make_mesh(), Effort(num_seeds=3))
+    compared = methods(load("muon"))
+    assert list(compared) == [OURS, BASE, MUON, ADAMW]
+    found = measure(bench, compared[ADAMW], 4)
+    assert found.selection.shape == found.report.shape == found.accuracy.shape == (3, 4)
+    assert len(np.unique(found.report)) == 12  # seeds and settings all differ
+    monkeypatch.setattr(tuning_curves, "problems_of", lambda *_: (problem,))
+    words = ["muon", "--trials", "4", "--seeds", "3", "--folder", str(tmp_path)]
+    tuning_curves.main(words)
+    printed = capsys.readouterr().out
+    assert "| trials | 1 | 2 | 4 |" in printed
+    assert (tmp_path / "development" / "tuning_curves.png").stat().st_size > 10_000
+    stored = read_object(tmp_path / "development" / "wine" / "adamw.json")["trials"]["report"]
+    np.testing.assert_allclose(stored, found.report, rtol=1e-6)
