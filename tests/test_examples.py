@@ -24,7 +24,7 @@ def load(name):
 @pytest.mark.slow
 @pytest.mark.usefixtures("_quick_compilation")
 def test_a_custom_task_is_trained_and_evaluated_in_under_sixty_lines():
-    results = load("custom_task").main(num_updates=2, num_envs=4, num_runs=4)
+    results = load("custom_task").main(num_updates=2, num_envs=4)
     assert set(results) == {"agents", "constant"}
     assert np.isfinite(list(results.values())).all()
     assert max(results.values()) < np.log(np.log(2))  # better than guessing

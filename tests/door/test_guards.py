@@ -114,3 +114,10 @@ def test_once_a_loss_was_below_zero_none_is_a_spike():
     np.testing.assert_array_equal(states.backoff, 1.0)
     _, states = follow(back_off(plain(), 10), np.ones(41), np.abs(losses))
     assert int(states.spikes[-1]) == 1
+
+
+def test_a_loss_far_below_the_first_one_is_no_spike_however_far_above_the_last_ones():
+    losses = np.concatenate([np.geomspace(2.0, 1e-4, 60), np.full(300, 1e-4), [0.19, 1e-4, 0.21]])
+    for count, spikes in ((361, 0), (363, 1)):
+        _, states = follow(back_off(plain(), 10), np.ones(count), losses[:count])
+        assert int(np.ravel(states.spikes)[-1]) == spikes

@@ -155,12 +155,13 @@ def test_agents_of_whole_updates_learn_on_many_horizons_and_keep_a_share(
     assert made.direction == Direction("muon", momentum=0.95, second_decay=0.98)
     shipped = load("muon")
     assert made.direction == shipped.direction
-    mine, theirs = made.policy.actions, shipped.policy.actions
+    mine, theirs, kept = made.policy.actions, shipped.policy.actions, presets.muon().broad
     assert mine.sets == theirs.sets == ("rates", "forgetting")
     for space in (mine, theirs):
         assert float(space.size.relative_size) == pytest.approx(0.7 * 0.03)
         assert float(space.forgetting.kappa) == pytest.approx(0.7 * 0.6)
-        assert float(space.size.alpha) == float(space.forgetting.alpha) == 0.75 * 2.0
+        bound = kept.action_share * kept.alpha
+        assert float(space.size.alpha) == float(space.forgetting.alpha) == bound == 1.0
         assert float(space.coupling) == 0.25
     with (tmp_path / "muon" / "tables" / "own_kinds.csv").open() as file:
         (row,) = csv.DictReader(file)

@@ -56,7 +56,7 @@ def test_a_suite_of_the_users_problems_leaves_tables_figures_and_a_report(
     words += f"--suite.data_dir {tmp_path} --run.folder {tmp_path}"
     assert main(["evaluate", *words.split()]) == 0
     shown = capsys.readouterr().out
-    assert "unseen suite: 2 problems with 4 methods; about" in shown
+    assert "mine.py suite: 2 problems with 4 methods; about" in shown
     assert "left out: missing" in shown
     assert "[1/2] digits, tiny: controller" in shown
     run = tmp_path / "unseen"

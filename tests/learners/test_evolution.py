@@ -139,13 +139,18 @@ def test_pairs_that_do_not_divide_are_an_error_with_the_next_number_that_does():
 @pytest.mark.parametrize("rollout", [2, 1], ids=["whole", "persistent"])
 def test_agents_improve_on_a_quadratic_with_one_good_rate_per_layer(rollout):
     env, mesh = probe_env((0.3, 3.0), num_decisions=2), make_mesh(jax.devices()[:1])
+    num_updates = 60 * env.num_decisions // rollout  # as many episodes either way
     config = EvolutionConfig(
-        learning_rate=0.05, num_updates=60, num_pairs=16, num_members=2, rollout_decisions=rollout
+        learning_rate=0.1,
+        num_updates=num_updates,
+        num_pairs=16,
+        num_members=2,
+        rollout_decisions=rollout,
     )
     agents = Evolution.create((env,), ACTIONS, config, hidden=8)
     fresh, results = agents.init(jax.random.key(0)), []
     start = agents.init(jax.random.key(0), mesh)
-    for state in (fresh, quick_train(agents, start, 60, mesh)[0]):
+    for state in (fresh, quick_train(agents, start, num_updates, mesh)[0]):
         keys = jax.random.split(jax.random.key(9), 4)
         curves = evaluate(env, agents.policy(state), keys, mesh)
         results.append((curves.rates.mean(0), curves.final_loss.mean(), curves.diverged.any()))

@@ -63,10 +63,16 @@ def limit_gradients(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+SHARE = 0.1
+"""A loss below this share of the first one is no spike, however far above the last ones: where examples are known by
+heart, a single batch with a hard one is hundreds of times above them, and nothing is lost by it."""
+
+
 class BackOffState(NamedTuple):
     """State of `back_off`."""
 
     losses: Scatter
+    first: Float[Array, ""]  # loss; 0 before it
     signed: Int[Array, ""]  # 1 once a loss below zero was seen
     backoff: Float[Array, ""]  # factor on the rates, 1 unless there was a spike lately
     spikes: Int[Array, ""]
@@ -82,7 +88,7 @@ def back_off(
 ) -> optax.GradientTransformationExtraArgs:
     """Halve the rates after a loss that is an outlier among those before it; they recover within `interval` updates.
 
-    Judged as gradients are in `limit_gradients`, after ten losses. Hands `rate_factor=` to `inner`. Losses of zero, and
+    Judged as gradients are in `limit_gradients`, after ten losses, and against `SHARE` of the first one. Hands `rate_factor=` to `inner`. Losses of zero, and
     no `value`, are not judged; after the first loss below zero none is, since it has no scale to be judged by.
 
     Args:
@@ -94,7 +100,8 @@ def back_off(
 
     def init(params: PyTree) -> BackOffState:
         one, none = jnp.ones((), jnp.float32), jnp.zeros((), jnp.int32)
-        return BackOffState(empty_scatter(), none, one, none, inner.init(params))
+        zero = jnp.zeros((), jnp.float32)
+        return BackOffState(empty_scatter(), zero, none, one, none, inner.init(params))
 
     def update(
         gradient: PyTree,
@@ -111,7 +118,9 @@ def back_off(
             return updates, state._replace(inner=new)
         highest = highest_usual(state.losses, deviations, factor, factor)
         signed = jnp.where(value < 0, 1, state.signed)
-        spiked = is_known(state.losses, 10) & (value > highest) & (signed == 0)
+        first = jnp.where(state.first > 0, state.first, value)
+        high = (value > highest) & (value > SHARE * first)
+        spiked = is_known(state.losses, 10) & high & (signed == 0)
         recovered = jnp.minimum(1.0, state.backoff * 2.0 ** (1.0 / interval))
         backoff = jnp.where(spiked, jnp.maximum(0.5 * state.backoff, 2.0**-10), recovered)
         updates, new = inner.update(
@@ -119,6 +128,7 @@ def back_off(
         )
         judged = seen(state.losses, value, highest)
         losses = jax.tree.map(lambda a, b: jnp.where(value > 0, a, b), judged, state.losses)
-        return updates, BackOffState(losses, signed, backoff, state.spikes + spiked, new)
+        spikes = state.spikes + spiked
+        return updates, BackOffState(losses, first, signed, backoff, spikes, new)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -82,7 +82,7 @@ class ControlState(NamedTuple):
     @property
     def signed_loss(self) -> Bool[Array, ""]:
         """Whether a loss below zero was seen; the agents then see nothing of the loss, and it has no spikes."""
-        return self.by_policy.signed_loss > 0
+        return jnp.asarray(self.by_policy.signed_loss) > 0
 
     @property
     def skipped(self) -> Int[Array, ""]:
