@@ -16,7 +16,7 @@ test: $(DEV_READY)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(DEV_READY) $(DOCS_READY)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile $(PYTEST)
 
 check: $(DEV_READY)
 	$(BIN)/ruff format --check .

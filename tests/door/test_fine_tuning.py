@@ -8,7 +8,7 @@ import pytest
 
 import ganno_jax
 
-from ..harm import CONTROLLED, adamw, digits, final, mlp, mlp_loss, muon, train
+from .harm import CONTROLLED, adamw, digits, final, mlp, mlp_loss, muon, train
 
 RANK = 4
 

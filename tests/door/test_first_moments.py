@@ -10,7 +10,7 @@ import ganno_jax
 from ganno_jax.door.first_moments import store_first_moments
 from ganno_jax.inner import Direction
 
-from ..test_control import PARAMS, descend, toy_loss
+from .test_control import PARAMS, descend, toy_loss
 
 DIRECTIONS = {
     "adam": optax.scale_by_adam(),

@@ -13,7 +13,7 @@ from experiments.suites.methods import through_the_door
 from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan
 from ganno_jax.evaluation.optax_loop import train as train_in_loop
 
-from ..harm import CONTROLLED, final, guards_of, share_cut, train
+from .harm import CONTROLLED, final, guards_of, share_cut, train
 
 REAL = os.environ.get("GANNO_DATA_DIR") or os.environ.get("TFDS_DATA_DIR")
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from ganno_jax.env.actions import DirectRate
 from ganno_jax.env.features import FEATURES
 from ganno_jax.env.hidden_loss import WITHOUT_LOSS
 
-from ..test_control import PARAMS, make_controller, toy_loss
+from .test_control import PARAMS, make_controller, toy_loss
 
 
 def test_numbers_of_the_whole_optimizer_may_be_injected_and_the_rest_is_named():

@@ -11,7 +11,7 @@ import pytest
 
 import ganno_jax
 
-from ..test_control import make_controller
+from .test_control import make_controller
 
 
 def network(width, depth=2):

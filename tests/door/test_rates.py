@@ -11,8 +11,8 @@ from ganno_jax.door.rates import FIRST_SHARE, LONGEST
 from ganno_jax.env.features import FEATURES
 from ganno_jax.env.whole_update import SMALLEST_SHARE, known_log_ratios
 
-from ..harm import mlp
-from ..test_control import PARAMS, make_controller
+from .harm import mlp
+from .test_control import PARAMS, make_controller
 
 RATE = FEATURES.index("rate")
 

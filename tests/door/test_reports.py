@@ -7,7 +7,7 @@ import pytest
 import ganno_jax
 from ganno_jax.inner.directions import Direction
 
-from ..test_control import PARAMS, make_controller
+from .test_control import PARAMS, make_controller
 
 
 def test_a_network_is_described_layer_by_layer():

@@ -20,7 +20,7 @@ from ganno_jax.policies import FixedRates
 from ganno_jax.policies.agents import Ensemble
 from ganno_jax.policies.step_size import StepSizePolicy
 
-from .test_control import PARAMS, descend, make_controller
+from ..door.test_control import PARAMS, descend, make_controller
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ganno_jax.policies.step_size import StepSizePolicy
 from ganno_jax.tasks import from_arrays, from_functions
 from ganno_jax.tasks.distributions import Constant
 
-from .probes import mlp_training
+from ..probes import mlp_training
 from .test_control import PARAMS, make_controller
 
 

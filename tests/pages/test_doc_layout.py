@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LONGEST, WIDEST = 120, 5  # characters of a line, columns of a table
 PAGES = sorted(
     {

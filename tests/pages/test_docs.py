@@ -8,10 +8,10 @@ import pytest
 
 from ganno_jax import rules
 
-from .baselines.recorded import nested, read, under
-from .tasks.raw_files import write_idx
+from ..baselines.recorded import nested, read, under
+from ..tasks.raw_files import write_idx
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(
     [
         DOCS.parent / "README.md",

@@ -19,7 +19,7 @@ from ganno_jax.inner import Direction
 from ganno_jax.policies.agents import Ensemble
 from ganno_jax.policies.step_size import StepSizePolicy
 
-from .test_control import make_controller
+from ..door.test_control import make_controller
 
 
 @pytest.fixture(scope="module", params=["agents", "two teams", "steps"])

@@ -96,7 +96,7 @@ except jaxtyping.TypeCheckError:
 
 @pytest.mark.slow
 def test_annotated_shapes_hold_in_training_and_evaluation():
-    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env=os.environ | {"PYTHONPATH": paths},

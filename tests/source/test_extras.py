@@ -15,9 +15,9 @@ import pytest
 from ganno_jax import extras
 from ganno_jax.tasks import sources
 
-from .experiments.tiny import RUN
+from ..experiments.tiny import RUN
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

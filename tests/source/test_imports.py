@@ -15,7 +15,7 @@ import ganno_jax
 from experiments.configs.experiment_kinds import KINDS
 
 PACKAGE = Path(ganno_jax.__file__).parent
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "experiments"
 ROOMS = (
     "tasks",
