@@ -9,6 +9,7 @@ import pytest
 
 from experiments.broad import commands as broad_commands
 from experiments.broad import compare
+from experiments.broad import train as broad_training
 from experiments.broad.build import kept_actions, kinds_of, make_actions, make_env
 from experiments.configs import presets
 from experiments.configs.broad import BroadConfig, BroadExperiment
@@ -111,6 +112,32 @@ def test_broad_training_leaves_a_controller_and_goes_on_after_a_stop(tmp_path, m
     assert (
         "has made 3 updates; --broad.num_updates must be at least that" in capsys.readouterr().err
     )
+
+
+def test_agents_that_are_not_finite_stop_at_once_and_leave_no_controller(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(broad_families, "SMALL", (TINY,))
+    made = []
+
+    class Broken:
+        """Updates of which the second one breaks."""
+
+        def __init__(self, *arguments):
+            del arguments
+
+        def __call__(self, state):
+            made.append(1)
+            metrics = dict.fromkeys(("return", "entropy", "kl"), 0.0)
+            return state, metrics | {"finite": float(len(made) < 2)}
+
+    monkeypatch.setattr(broad_training, "UpdatesApart", Broken)
+    words = "--broad.num_envs 4 --broad.group_size 2 --broad.num_minibatches 2 --broad.own_runs 0"
+    words += f" --broad.num_updates 4 --run.devices 1 --run.folder {tmp_path}"
+    assert main(["train", "broad", *words.split()]) == 2
+    assert "are not finite since update 2: stopped" in capsys.readouterr().err
+    assert len(made) == 2
+    assert not (tmp_path / "broad" / "agents.controller").exists()
 
 
 @pytest.mark.slow

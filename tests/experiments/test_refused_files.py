@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from experiments.agents import commands
+from experiments.rules import search as rule_search
 from experiments.run import main, parse
 from experiments.runs import folder, history
 from experiments.runs.errors import UserError
@@ -214,6 +215,33 @@ def test_a_search_that_is_not_finite_stops_and_says_since_when(monkeypatch):
     ):
         search.go_on(parse("train", ["step_size_digits"]), "momentum", problem, session, None)
     assert len(recorded) == 2  # what is not finite is not kept
+
+
+def test_a_rule_search_whose_proposer_is_not_finite_stops_at_once(monkeypatch):
+    recorded = []
+    archive, start = SimpleNamespace(size=0), SimpleNamespace(params=())
+    session = SimpleNamespace(
+        state={"search": SimpleNamespace(archive=archive, num_updates=0, method=start)},
+        record=lambda *arguments: recorded.append(arguments),
+    )
+
+    def run(method, fitness, key, *, budget, state, chunk_size, on_update):
+        for number in range(1, 5):
+            params = {"kernel": np.full(3, np.nan if number == 3 else 1.0)}
+            now = SimpleNamespace(
+                archive=archive,
+                num_updates=number,
+                num_proposed=8 * number,
+                method=SimpleNamespace(params=params),
+            )
+            on_update(now, {"loss": 0.0})
+
+    monkeypatch.setattr(rule_search.search, "run", run)
+    monkeypatch.setattr(rule_search.search, "leaderboard", lambda state, count: [])
+    judge = SimpleNamespace(fitness=None, chunk_size=8)
+    with pytest.raises(UserError, match="proposer's weights are not finite since update 3: stop"):
+        rule_search.go_on(parse("train", ["search_digits"]).search, "search", session, judge)
+    assert len(recorded) == 2
 
 
 def test_missing_updates_are_said_as_spans(tmp_path, capsys):
