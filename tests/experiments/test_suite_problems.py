@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from experiments.configs.broad import SuiteExperiment
@@ -121,3 +122,38 @@ def test_trainings_of_a_suite_use_the_whole_training_split():
     assert training.family.num_trainable == training.family.dataset.train.num_examples
     with pytest.raises(UserError, match="digits, tiny: "):
         suite_problems.training_of(dataclasses.replace(TINY, network={"name": "none"}), None)
+
+
+INPUTS = np.random.default_rng(0).normal(size=(60, 4))
+CLASSES = np.arange(60) % 3
+BROKEN = {
+    "complex numbers": ((INPUTS + 1j, CLASSES), "inputs must be real numbers; got complex128"),
+    "dates": (
+        (np.full((60, 4), "2026-11-30", "datetime64[D]"), CLASSES),
+        "inputs must be real numbers; got datetime64",
+    ),
+    "NaN": ((np.where(INPUTS > 2, np.nan, INPUTS), CLASSES), "inputs must be finite in float32"),
+    "pixels": (
+        (np.full((60, 4, 4, 1), 300), CLASSES),
+        "images with pixels in [0, 255]; they go from 300",
+    ),
+    "one label": ((INPUTS, 0 * CLASSES), "with one class there is nothing to learn"),
+    "ids": ((INPUTS, CLASSES * 2**29), "class ids go up to 1073741824, but 60 targets have 3"),
+    "lengths": ((INPUTS, CLASSES[:50]), "must have the same length; got 60 inputs"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_data_that_cannot_be_used_end_the_command_with_one_line(name, tmp_path, capsys):
+    (inputs, targets), said = BROKEN[name]
+    np.savez(tmp_path / "mine.npz", x=inputs, y=targets)
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '[[problem]]\nname = "mine"\ndata = { path = "mine.npz" }\n'
+        'network = { name = "mlp", features = [8] }\nsteps = 40\nbatch_size = 8\n'
+    )
+    words = f"muon --suite unseen --suite.problems {file} --suite.methods base --run.folder"
+    assert main(["evaluate", *words.split(), str(tmp_path)]) == 2
+    (error,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
+    assert error.startswith("error: mine: ")
+    assert said in error
