@@ -88,8 +88,9 @@ def back_off(
 ) -> optax.GradientTransformationExtraArgs:
     """Halve the rates after a loss that is an outlier among those before it; they recover within `interval` updates.
 
-    Judged as gradients are in `limit_gradients`, after ten losses, and against `SHARE` of the first one. Hands `rate_factor=` to `inner`. Losses of zero, and
-    no `value`, are not judged; after the first loss below zero none is, since it has no scale to be judged by.
+    Judged as gradients are in `limit_gradients`, after ten losses, and against `SHARE` of the first one. Hands
+    `rate_factor=` to `inner`. Losses of zero, and no `value`, are not judged; after the first loss below zero none is,
+    since it has no scale to be judged by.
 
     Args:
       inner: takes `rate_factor=` and `value=`.
