@@ -40,7 +40,7 @@ from ganno_jax import plots
 from ganno_jax.controller_files import fingerprint, load
 from ganno_jax.controllers import Controller
 from ganno_jax.env import make_mesh
-from ganno_jax.evaluation.across_problems import over_problems
+from ganno_jax.evaluation.across_problems import at_or_below, over_problems
 from ganno_jax.evaluation.best_of import best_of
 from ganno_jax.evaluation.optax_loop import LoopOptimizer
 from ganno_jax.evaluation.statistics import log_losses
@@ -156,32 +156,64 @@ Found = Mapping[str, Mapping[str, Trials]]
 """By problem and method."""
 
 
-def against(found: Found, budgets: Sequence[int]) -> dict[str, Float[np.ndarray, "problem seed k"]]:
-    """Of every method the log report loss at each budget, minus AdamW's at the largest in the same run."""
-    chosen = {
+def chosen(found: Found, budgets: Sequence[int]) -> dict[str, Float[np.ndarray, "problem seed k"]]:
+    """Log report losses of every method at each budget."""
+    return {
         name: np.stack(
             [best_of(t[name].selection, t[name].report, budgets) for t in found.values()]
         )
         for name in next(iter(found.values()))
     }
-    return {name: losses - chosen[ADAMW][..., -1:] for name, losses in chosen.items()}
+
+
+def against(found: Found, budgets: Sequence[int]) -> dict[str, Float[np.ndarray, "problem seed k"]]:
+    """Log report losses of every method minus AdamW's at the largest budget in the same run."""
+    losses = chosen(found, budgets)
+    return {name: x - losses[ADAMW][..., -1:] for name, x in losses.items()}
 
 
 def lines(found: Found, budgets: Sequence[int]) -> list[str]:
-    """Two Markdown tables: differences of log losses with intervals over problems and seeds, and mean accuracies."""
-    head = [f"| trials | {' | '.join(map(str, budgets))} |", f"| --- |{' --- |' * len(budgets)}"]
-    losses, accuracies = list(head), list(head)
-    for name, gaps in against(found, budgets).items():
-        cells = [
-            shown_interval(over_problems([x[None, :, k] for x in gaps]))
-            for k in range(len(budgets))
-        ]
-        losses.append(f"| {name} | {' | '.join(cells)} |")
-        scored = [t[name] for t in found.values() if np.isfinite(t[name].accuracy).all()]
-        if scored:
-            means = np.mean([best_of(t.selection, t.accuracy, budgets).mean(0) for t in scored], 0)
-            accuracies.append(f"| {name} | {' | '.join(f'{x:.1%}' for x in means)} |")
-    return [*losses, "", *accuracies] if len(accuracies) > len(head) else losses
+    """Markdown tables: differences to AdamW at its best, the controller's at equal budgets, and mean accuracies.
+
+    Intervals are over problems and seeds together.
+    """
+    losses = chosen(found, budgets)
+    ours = {f"{OURS} minus {name}": losses[OURS] - x for name, x in losses.items() if name != OURS}
+    tables = [
+        _table("minus AdamW at its best", against(found, budgets), budgets, _interval),
+        _table("at equal budgets", ours, budgets, _counted),
+    ]
+    scored = [t for t in found.values() if np.isfinite(t[OURS].accuracy).all()]
+    if scored:
+        accuracies = {
+            name: np.stack([best_of(t[name].selection, t[name].accuracy, budgets) for t in scored])
+            for name in losses
+        }
+        tables.append(_table("accuracy", accuracies, budgets, lambda x: f"{x.mean():.1%}"))
+    return "\n\n".join("\n".join(table) for table in tables).splitlines()
+
+
+def _table(
+    title: str,
+    rows: Mapping[str, Float[np.ndarray, "problem seed k"]],
+    budgets: Sequence[int],
+    cell: Callable[[Float[np.ndarray, "problem seed"]], str],
+) -> list[str]:
+    head = [f"| {title} | {' | '.join(map(str, budgets))} |", f"| --- |{' --- |' * len(budgets)}"]
+    each = range(len(budgets))
+    return head + [
+        f"| {name} | {' | '.join(cell(x[..., place]) for place in each)} |"
+        for name, x in rows.items()
+    ]
+
+
+def _interval(gaps: Float[np.ndarray, "problem seed"]) -> str:
+    return shown_interval(over_problems([x[None] for x in gaps]))
+
+
+def _counted(gaps: Float[np.ndarray, "problem seed"]) -> str:
+    below = at_or_below([x[None] for x in gaps]).sum()
+    return f"{_interval(gaps)}, {below} of {len(gaps)}"
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -62,17 +62,21 @@ def test_losses_are_compared_with_those_of_adamw_at_its_best():
 
 def test_tables_have_intervals_over_problems_and_accuracies_where_there_are_classes():
     losses = lines(FOUND, [1, 2])
-    assert losses[0] == "| trials | 1 | 2 |"
+    assert losses[0] == "| minus AdamW at its best | 1 | 2 |"
     assert losses[2].startswith(f"| {OURS} | +0.250 [+0.000, +0.500] | +0.000 [")
     assert losses[3].startswith(f"| {ADAMW} | +1.250 [")
-    assert (
-        losses[7] == f"| {OURS} | {np.exp([-1, -2]).mean():.1%} | {np.exp([-1.5, -2]).mean():.1%} |"
+    assert losses[5] == "| at equal budgets | 1 | 2 |"
+    assert losses[7].startswith(
+        f"| {OURS} minus {ADAMW} | -1.000 [-1.000, -1.000], 2 of 2 | +0.000 ["
     )
+    assert losses[7].endswith("], 1 of 2 |")
+    means = np.exp([-1, -2]).mean(), np.exp([-1.5, -2]).mean()
+    assert losses[11] == f"| {OURS} | {means[0]:.1%} | {means[1]:.1%} |"
     nothing = {
-        p: {n: Trials(t.selection, t.report, np.nan * t.report) for n, t in cells.items()}
-        for p, cells in FOUND.items()
+        problem: {n: Trials(t.selection, t.report, np.nan * t.report) for n, t in cells.items()}
+        for problem, cells in FOUND.items()
     }
-    assert lines(nothing, [1, 2]) == losses[:4]
+    assert lines(nothing, [1, 2]) == losses[:8]
 
 
 def test_trials_are_kept_for_the_same_settings_alone(tmp_path):
@@ -115,7 +119,7 @@ def test_a_search_on_a_problem_and_its_table(tmp_path, capsys, monkeypatch):
     words = ["muon", "--trials", "4", "--seeds", "3", "--folder", str(tmp_path)]
     tuning_curves.main(words)
     printed = capsys.readouterr().out
-    assert "| trials | 1 | 2 | 4 |" in printed
+    assert "| at equal budgets | 1 | 2 | 4 |" in printed
     assert (tmp_path / "development" / "tuning_curves.png").stat().st_size > 10_000
     stored = read_object(tmp_path / "development" / "wine" / "adamw.json")["trials"]["report"]
     np.testing.assert_allclose(stored, found.report, rtol=1e-6)
