@@ -94,12 +94,12 @@ class Suite:
         )
         self.methods = methods(controller, blind, tuple(more), velo)
         self._made_of: dict[str, Any] = dict.fromkeys(
-            (OURS, BASE, REPLAY, TUNED), _made_of(controller)
+            (OURS, BASE, REPLAY, TUNED), made_of(controller)
         )
         if blind is not None:
-            self._made_of[BLIND] = _made_of(blind)
+            self._made_of[BLIND] = made_of(blind)
         for number, other in enumerate(more, 2):
-            self._made_of[learner_seed(number)] = _made_of(other)
+            self._made_of[learner_seed(number)] = made_of(other)
         self._made_of[REFERENCE] = controller.direction is not None  # whether decay is tuned
         if controller.direction is not None:
             self._made_of[SAME_DIRECTION] = dataclasses.asdict(controller.direction)
@@ -238,7 +238,7 @@ def versions() -> dict[str, Any]:
     }
 
 
-def _made_of(controller: Controller) -> dict[str, Any]:
+def made_of(controller: Controller) -> dict[str, Any]:
     """What cells of a controller depend on besides the problem."""
     return {
         "controller": fingerprint(controller),

@@ -27,7 +27,7 @@ from experiments.runs.errors import UserError
 from experiments.runs.progress import say
 from experiments.runs.whole_files import plain, read_object, write_object
 from experiments.suites import rivals
-from experiments.suites.cells import digest_of, slug, versions
+from experiments.suites.cells import digest_of, made_of, slug, versions
 from experiments.suites.compare import shown_interval
 from experiments.suites.methods import (
     BASE,
@@ -37,7 +37,7 @@ from experiments.suites.methods import (
 )
 from experiments.suites.train import Bench
 from ganno_jax import plots
-from ganno_jax.controller_files import fingerprint, load
+from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
 from ganno_jax.env import make_mesh
 from ganno_jax.evaluation.across_problems import at_or_below, over_problems
@@ -249,6 +249,8 @@ def main(words: Sequence[str] | None = None) -> None:
             found[problem.name] = _on(problem, compared, controller, effort, given, folder)
         except FileNotFoundError as error:
             say(f"left out: {problem.name}: {error}")
+        except UserError as error:
+            parser.error(str(error))
     if not found:
         parser.error("no problem has such a name, or no data set is there: --data_dir FOLDER")
     budgets = [2**power for power in range(given.trials.bit_length()) if 2**power <= given.trials]
@@ -272,7 +274,7 @@ def _on(
     for name, searched in compared.items():
         settings = {
             "problem": {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)},
-            "controller": fingerprint(controller),
+            "controller": made_of(controller) if name in (OURS, BASE) else None,
             "space": searched.space,
             "trials": given.trials,
             "seeds": given.seeds,
