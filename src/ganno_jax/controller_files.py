@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import msgpack
 
 from ganno_jax import controller_content as contents
@@ -96,7 +97,10 @@ def load(name: str | Path) -> Controller:
     content = _unpack(data, name)
     _require_our_features(content, name)
     try:
-        return _from_content(content)
+        with (
+            jax.ensure_compile_time_eval()
+        ):  # numbers, also where a function that is traced loads them
+            return _from_content(content)
     except ValueError as error:
         raise ValueError(
             f"{name} is a damaged controller file: {str(error).rstrip('.')}."

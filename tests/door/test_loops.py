@@ -179,3 +179,24 @@ def test_two_controls_in_a_partition_each_see_their_own_part():
     jax.tree.map(np.testing.assert_array_equal, updates["dense0"], wanted["dense0"])
     with pytest.raises(ValueError, match="it holds 2"):
         ganno_jax.metrics(state)
+
+
+@pytest.mark.parametrize("name", ["muon", "broad"])
+def test_an_optimizer_may_be_made_inside_of_a_function_that_is_compiled(name):
+    def make():
+        controller = ganno_jax.load(name)
+        if controller.direction is None:
+            return ganno_jax.control(optax.trace(0.9), controller, 4)
+        return ganno_jax.optimizer(4, controller)
+
+    def update(optimizer):
+        state = optimizer.init(PARAMS)
+        return optimizer.update(PARAMS, state, PARAMS, value=1.0)[0]
+
+    outside = make()
+    inside = jax.jit(lambda: update(make()))()
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+        inside,
+        jax.jit(lambda: update(outside))(),
+    )
