@@ -63,16 +63,16 @@ def limit_gradients(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-SHARE = 0.1
-"""A loss below this share of the first one is no spike, however far above the last ones: where examples are known by
-heart, a single batch with a hard one is hundreds of times above them, and nothing is lost by it."""
+ALONE = 5
+"""Updates in which rates recover after a single outlier, which may be a batch with one hard example."""
 
 
 class BackOffState(NamedTuple):
     """State of `back_off`."""
 
     losses: Scatter
-    first: Float[Array, ""]  # loss; 0 before it
+    high: Int[Array, ""]  # 1 after a loss that was an outlier
+    pace: Float[Array, ""]  # doublings of the rates per update, back to what they were
     signed: Int[Array, ""]  # 1 once a loss below zero was seen
     backoff: Float[Array, ""]  # factor on the rates, 1 unless there was a spike lately
     spikes: Int[Array, ""]
@@ -88,21 +88,21 @@ def back_off(
 ) -> optax.GradientTransformationExtraArgs:
     """Halve the rates after a loss that is an outlier among those before it; they recover within `interval` updates.
 
-    Judged as gradients are in `limit_gradients`, after ten losses, and against `SHARE` of the first one. Hands
-    `rate_factor=` to `inner`. Losses of zero, and no `value`, are not judged; after the first loss below zero none is,
-    since it has no scale to be judged by.
+    After one that stands alone they recover within `ALONE` updates: where examples are known by heart, a batch with a
+    hard one is thousands of times above the others, and nothing is lost by it. Judged as gradients are in
+    `limit_gradients`, after ten losses. Hands `rate_factor=` to `inner`. Losses of zero, and no `value`, are not
+    judged; after the first loss below zero none is, since it has no scale to be judged by.
 
     Args:
       inner: takes `rate_factor=` and `value=`.
-      interval: updates in which a factor doubles again, up to 1, >= 1.
+      interval: updates in which a factor doubles again, up to 1, >= 1, after outliers in a row.
       deviations: how far above the running mean a loss is usual, in running deviations of the logarithm, >= 0.
       factor: how far above that even, as a factor, >= 1.
     """
 
     def init(params: PyTree) -> BackOffState:
         one, none = jnp.ones((), jnp.float32), jnp.zeros((), jnp.int32)
-        zero = jnp.zeros((), jnp.float32)
-        return BackOffState(empty_scatter(), zero, none, one, none, inner.init(params))
+        return BackOffState(empty_scatter(), none, one, none, one, none, inner.init(params))
 
     def update(
         gradient: PyTree,
@@ -119,17 +119,18 @@ def back_off(
             return updates, state._replace(inner=new)
         highest = highest_usual(state.losses, deviations, factor, factor)
         signed = jnp.where(value < 0, 1, state.signed)
-        first = jnp.where(state.first > 0, state.first, value)
-        high = (value > highest) & (value > SHARE * first)
-        spiked = is_known(state.losses, 10) & high & (signed == 0)
-        recovered = jnp.minimum(1.0, state.backoff * 2.0 ** (1.0 / interval))
-        backoff = jnp.where(spiked, jnp.maximum(0.5 * state.backoff, 2.0**-10), recovered)
+        outlier = is_known(state.losses, 10) & (value > highest) & (signed == 0)
+        pace = jnp.where(state.high > 0, 1.0 / interval, 1.0 / min(ALONE, interval))
+        pace = jnp.where(outlier, pace, state.pace)
+        recovered = jnp.minimum(1.0, state.backoff * 2.0**state.pace)
+        backoff = jnp.where(outlier, jnp.maximum(0.5 * state.backoff, 2.0**-10), recovered)
         updates, new = inner.update(
             gradient, state.inner, params, value=value, rate_factor=backoff, **extra
         )
         judged = seen(state.losses, value, highest)
         losses = jax.tree.map(lambda a, b: jnp.where(value > 0, a, b), judged, state.losses)
-        spikes = state.spikes + spiked
-        return updates, BackOffState(losses, first, signed, backoff, spikes, new)
+        high = outlier.astype(jnp.int32)
+        spikes = state.spikes + outlier
+        return updates, BackOffState(losses, high, pace, signed, backoff, spikes, new)
 
     return optax.GradientTransformationExtraArgs(init, update)
