@@ -22,6 +22,8 @@ from .harm import (
     train,
 )
 
+pytestmark = pytest.mark.learning
+
 BY_HEART = 1e-4
 """A loss below which every example is known by heart: ratios of two such losses say nothing."""
 

@@ -10,6 +10,8 @@ import ganno_jax
 
 from .harm import CONTROLLED, adamw, digits, final, mlp, mlp_loss, muon, train
 
+pytestmark = pytest.mark.learning
+
 RANK = 4
 
 

@@ -16,7 +16,7 @@ from ganno_jax.evaluation.optax_loop import train as train_in_loop
 from .harm import CONTROLLED, final, guards_of, share_cut, train
 
 REAL = os.environ.get("GANNO_DATA_DIR") or os.environ.get("TFDS_DATA_DIR")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.learning]
 
 
 @pytest.mark.parametrize("ours", CONTROLLED)

@@ -22,6 +22,8 @@ from .harm import (
     train,
 )
 
+pytestmark = pytest.mark.learning
+
 
 def zero_head():
     params = mlp((64, 32, 32, 10))

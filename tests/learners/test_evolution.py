@@ -135,6 +135,7 @@ def test_pairs_that_do_not_divide_are_an_error_with_the_next_number_that_does():
         agents.started(agents.init(jax.random.key(0)), make_mesh(jax.devices()[:4]))
 
 
+@pytest.mark.learning
 @pytest.mark.slow
 @pytest.mark.parametrize("rollout", [2, 1], ids=["whole", "persistent"])
 def test_agents_improve_on_a_quadratic_with_one_good_rate_per_layer(rollout):

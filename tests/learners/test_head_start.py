@@ -52,6 +52,7 @@ def test_a_training_that_ends_early_counts_until_then(sweeps):
     np.testing.assert_array_equal(found.alive[:, 0], 1.0)
 
 
+@pytest.mark.learning
 @pytest.mark.slow
 def test_fitted_agents_tell_problems_apart_and_act_as_is_best_in_each(sweeps):
     agents = learner()

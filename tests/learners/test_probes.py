@@ -15,6 +15,8 @@ from ganno_jax.learners import MAPPO, MAPPOConfig, train
 
 from ..probes import probe_env, quick_jit
 
+pytestmark = pytest.mark.learning
+
 ACTIONS = DirectRate(lowest=1e-2, highest=10.0)  # untrained agents: 0.3
 KEYS = jax.random.split(jax.random.key(9), 8)
 quick_train = partial(quick_jit, static_argnums=(2, 3))(train.__wrapped__)

@@ -131,6 +131,7 @@ def learned(method, num_updates):
     return float(jax.jit(lambda s: jax.lax.scan(update, s, keys))(state)[1][-10:].mean())
 
 
+@pytest.mark.learning
 @pytest.mark.slow
 def test_learners_and_evolution_beat_random_search_on_a_known_target():
     method = rules.UniformRules(batch_size=512)

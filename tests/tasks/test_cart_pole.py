@@ -106,6 +106,7 @@ def test_what_is_descended_is_reinforce_with_the_mean_of_the_batch_as_baseline(p
     )
 
 
+@pytest.mark.learning
 @pytest.mark.slow
 def test_the_task_learns_to_balance():
     dataset = sources.load("generated_episodes")
