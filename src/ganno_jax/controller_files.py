@@ -97,9 +97,8 @@ def load(name: str | Path) -> Controller:
     content = _unpack(data, name)
     _require_our_features(content, name)
     try:
-        with (
-            jax.ensure_compile_time_eval()
-        ):  # numbers, also where a function that is traced loads them
+        # Arrays, also where a function that is traced loads them.
+        with jax.ensure_compile_time_eval():
             return _from_content(content)
     except ValueError as error:
         raise ValueError(
