@@ -212,7 +212,7 @@ class Suite:
     def _settings(self, problem: Problem, name: str) -> dict[str, Any]:
         """A cell made with other settings is made again."""
         settings = {
-            "problem": {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)},
+            "problem": values_of(problem),
             "effort": dataclasses.asdict(self.effort),
             "versions": versions(),
         }
@@ -228,6 +228,11 @@ class Suite:
 
     def _path(self, problem: Problem, name: str) -> Path:
         return self.folder / slug(problem.name) / f"{slug(name)}.json"
+
+
+def values_of(problem: Problem) -> dict[str, Any]:
+    """All that a problem is; `dataclasses.asdict` cannot copy what is varied."""
+    return {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)}
 
 
 def versions() -> dict[str, Any]:

@@ -30,7 +30,6 @@ from ganno_jax.controllers import Controller
 from ganno_jax.env import make_mesh
 from ganno_jax.env.whole_update import part_of
 from ganno_jax.evaluation.across_problems import problem_means, worst_problem
-from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.policies.agents import with_actions
 
 
@@ -79,8 +78,7 @@ def measure(
     optimizer, numbers = as_settings(bench, controller, policies)
     rows, runs = np.divmod(np.arange(len(variants) * num_seeds), num_seeds)
     found = bench.train(optimizer, numbers, rows, runs, report=False)
-    losses = log_losses(found.selection_loss, found.first_loss, found.diverged)
-    return losses.reshape(len(variants), num_seeds)
+    return found.selection_log_loss.reshape(len(variants), num_seeds)
 
 
 def lines(

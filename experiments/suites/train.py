@@ -15,7 +15,6 @@ from experiments.problems.problem import Problem
 from experiments.suites.settings import Settings
 from ganno_jax.evaluation.halving import Halving, successive_halving
 from ganno_jax.evaluation.optax_loop import LoopOptimizer, LoopResult, Numbers, plan_of, run
-from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.inner import Training
 
 REPORT_SEED, TUNING_SEED = 20_000, 10_000
@@ -85,9 +84,7 @@ class Bench:
         def losses(settings: np.ndarray, seeds: np.ndarray) -> np.ndarray:
             rows, runs = np.repeat(settings, seeds.size), np.tile(seeds, settings.size)
             found = self.train(optimizer, numbers, rows, runs, report=False)
-            return log_losses(found.selection_loss, found.first_loss, found.diverged).reshape(
-                settings.size, seeds.size
-            )
+            return found.selection_log_loss.reshape(settings.size, seeds.size)
 
         return successive_halving(
             losses,

@@ -27,7 +27,7 @@ from experiments.runs.errors import UserError
 from experiments.runs.progress import say
 from experiments.runs.whole_files import plain, read_object, write_object
 from experiments.suites import rivals
-from experiments.suites.cells import digest_of, made_of, slug, versions
+from experiments.suites.cells import digest_of, made_of, slug, values_of, versions
 from experiments.suites.compare import shown_interval
 from experiments.suites.methods import (
     BASE,
@@ -126,7 +126,7 @@ def measure(bench: Bench, searched: Searched, num_trials: int) -> Trials:
 
     start = found.accuracy_curve[:, 0]
     return Trials(
-        selection=by_seed(log_losses(found.selection_loss, found.first_loss, found.diverged)),
+        selection=by_seed(found.selection_log_loss),
         report=by_seed(log_losses(found.final_loss, found.curve[:, 0], found.diverged)),
         accuracy=by_seed(np.where(found.diverged, start, found.final_accuracy)),
     )
@@ -166,9 +166,10 @@ def chosen(found: Found, budgets: Sequence[int]) -> dict[str, Float[np.ndarray, 
     }
 
 
-def against(found: Found, budgets: Sequence[int]) -> dict[str, Float[np.ndarray, "problem seed k"]]:
-    """Log report losses of every method minus AdamW's at the largest budget in the same run."""
-    losses = chosen(found, budgets)
+def against(
+    losses: Mapping[str, Float[np.ndarray, "problem seed k"]],
+) -> dict[str, Float[np.ndarray, "problem seed k"]]:
+    """Losses as `chosen` gives them, minus AdamW's at the largest budget in the same run."""
     return {name: x - losses[ADAMW][..., -1:] for name, x in losses.items()}
 
 
@@ -180,7 +181,7 @@ def lines(found: Found, budgets: Sequence[int]) -> list[str]:
     losses = chosen(found, budgets)
     ours = {f"{OURS} minus {name}": losses[OURS] - x for name, x in losses.items() if name != OURS}
     tables = [
-        _table("minus AdamW at its best", against(found, budgets), budgets, _interval),
+        _table("minus AdamW at its best", against(losses), budgets, _interval),
         _table("at equal budgets", ours, budgets, _counted),
     ]
     scored = [t for t in found.values() if np.isfinite(t[OURS].accuracy).all()]
@@ -255,7 +256,7 @@ def main(words: Sequence[str] | None = None) -> None:
         parser.error("no problem has such a name, or no data set is there: --data_dir FOLDER")
     budgets = [2**power for power in range(given.trials.bit_length()) if 2**power <= given.trials]
     print("\n".join(lines(found, budgets)))
-    gaps = {name: x.mean(1) for name, x in against(found, budgets).items()}
+    gaps = {name: x.mean(1) for name, x in against(chosen(found, budgets)).items()}
     plots.save(tuning_curves(budgets, gaps), folder / "tuning_curves.png")
 
 
@@ -273,7 +274,7 @@ def _on(
     bench, found = Bench(problem, training, make_mesh(jax.local_devices()), effort), {}
     for name, searched in compared.items():
         settings = {
-            "problem": {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem)},
+            "problem": values_of(problem),
             "controller": made_of(controller) if name in (OURS, BASE) else None,
             "space": searched.space,
             "trials": given.trials,

@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ganno_jax.env.mapping import Mapping, auto_mapping, map_trainings
 from ganno_jax.env.mesh import AXIS, padded_rows, to_host
+from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.inner.state import InnerState
 from ganno_jax.inner.training import Training
 
@@ -103,6 +104,11 @@ class LoopResult:
         """Whether a final loss is not finite; NaN stands for a report loss that nobody asked for."""
         selection, report = np.asarray(self.selection_loss), np.asarray(self.final_loss)
         return ~np.isfinite(selection) | np.isinf(report)
+
+    @property
+    def selection_log_loss(self) -> Float[np.ndarray, "*run"]:
+        """By which settings are chosen; a run that diverged costs its first training loss."""
+        return log_losses(self.selection_loss, self.first_loss, self.diverged)
 
 
 def train(
