@@ -88,6 +88,8 @@ class LearnerFlags:
     """Trainings per update."""
     group_size: Count = 4
     """Trainings that share seed and batches, so that their mean is a baseline."""
+    group_scale: bool = False
+    """Divide advantages by their deviation in the group: trainings weigh alike, however much actions change them."""
     num_minibatches: Count = 4
     """Minibatches per pass."""
     learning_rate: Annotated[float, Positive(HIGHEST_LEARNING_RATE)] = 1e-3

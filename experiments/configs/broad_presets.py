@@ -102,5 +102,6 @@ def muon(scale: Scale = "small") -> BroadExperiment:
         initial_log_std=-1.0,
         noise_correlation=0.95,
         noise_shared=0.6,
+        group_scale=True,
     )
     return dataclasses.replace(general, preset="muon", broad=settings)

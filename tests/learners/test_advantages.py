@@ -5,7 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ganno_jax.learners.mappo.advantages import generalized_advantages, subtract_group_mean
+from ganno_jax.learners.mappo.advantages import (
+    divide_by_group_deviation,
+    generalized_advantages,
+    subtract_group_mean,
+)
 from ganno_jax.learners.mappo.losses import approximate_kl, clipped_policy_loss, clipped_value_loss
 
 RANDOM = np.random.default_rng(0)
@@ -93,3 +97,16 @@ def test_the_kl_estimate_is_not_negative_and_right_on_average():
     estimates = np.asarray(approximate_kl(jnp.log(new / old)))
     assert (estimates >= -1e-7).all()
     np.testing.assert_allclose(old @ estimates, np.sum(old * np.log(old / new)), rtol=1e-4)
+
+
+def test_every_group_has_unit_deviation_where_it_counts_and_level_ones_stay_small():
+    """Three groups of four: one wide, one narrow, one below the least deviation; the last entry does not count."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(5, 12, 2)) * np.repeat([8.0, 0.05, 1e-5], 4)[None, :, None]
+    counts = np.ones(x.shape, bool)
+    counts[-1, :, 1] = False
+    scaled = np.asarray(divide_by_group_deviation(jnp.asarray(x), jnp.asarray(counts), 4))
+    wide, narrow, level = (scaled[:, k : k + 4][counts[:, k : k + 4]] for k in (0, 4, 8))
+    np.testing.assert_allclose(np.mean(wide**2), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(np.mean(narrow**2), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(level, (x[:, 8:] / 1e-3)[counts[:, 8:]], rtol=1e-5)

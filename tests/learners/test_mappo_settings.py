@@ -39,6 +39,10 @@ def test_trainings_that_do_not_divide_are_an_error_with_the_next_number_that_doe
         ({"config": CONFIG.replace(rollout_decisions=3)}, "not a whole number of rollouts of 3"),
         ({"config": CONFIG.replace(num_envs=0)}, "`num_envs` must be at least 1; got 0"),
         ({"config": CONFIG.replace(learning_rate=float("nan"))}, "`learning_rate` and `clip` must"),
+        (
+            {"config": CONFIG.replace(group_size=1, group_scale=True)},
+            "with `group_scale` `group_size` must be at least 2; got 1",
+        ),
         ({"config": CONFIG.replace(discount=1.5)}, r"`discount` must be in \[0, 1\]; got 1.5"),
         (
             {"config": CONFIG.replace(noise_shared=-0.1)},

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from ganno_jax.env import Env, make_mesh
@@ -14,6 +15,7 @@ from ganno_jax.inner.directions import named
 from ganno_jax.policies import FixedRates
 from ganno_jax.tasks import from_arrays, from_functions, sources
 from ganno_jax.tasks.distributions import Constant
+from ganno_jax.tasks.sources import many_rules
 
 NUM_SETS, SIZE = 4, 50
 KEYS = jax.random.split(jax.random.key(0), 12)
@@ -159,6 +161,51 @@ def test_rules_are_always_right_and_no_class_is_nearly_all():
         for rows, wanted in zip(inputs[::8], targets[::8], strict=True)
     ]
     assert min(gains) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("rule", "matters"),
+    [("remainders", 3), ("look-ups", 5), ("majorities", 10), ("trees", 10)],
+)
+def test_a_sort_of_rule_says_all_classes_and_asks_no_more_columns_than_it_may(rule, matters):
+    """A row whose columns change one at a time: its class turns on at most so many of them."""
+    rows = np.random.default_rng(1).integers(3, size=(4_000, 10))
+    say = many_rules.SORTS[rule]
+    for seed in range(8):
+        classes = say(rows, 3, np.random.default_rng(seed))
+        assert set(np.unique(classes)) == {0, 1, 2}
+        asked = 0
+        for column in range(10):
+            changed = rows.copy()
+            changed[:, column] = (changed[:, column] + 1) % 3
+            asked += np.any(say(changed, 3, np.random.default_rng(seed)) != classes)
+        assert asked <= matters
+
+
+def test_a_line_tells_the_classes_of_scores():
+    rows = np.random.default_rng(1).integers(3, size=(2_000, 10))
+    for seed in range(4):
+        classes = many_rules.SORTS["scores"](rows, 2, np.random.default_rng(seed))
+        line = LogisticRegression(C=1e4, max_iter=2_000).fit(rows, classes)
+        assert line.score(rows, classes) > 0.995
+
+
+def test_rules_by_hand():
+    """One row for each sort whose columns are all asked."""
+    rows = np.array([[0, 0, 1, 1, 1, 2, 2, 1, 0, 1], [2] * 10])
+    assert many_rules.SORTS["majorities"](rows, 3, _AllColumns()).tolist() == [1, 2]
+    assert many_rules.SORTS["majorities"](rows, 2, _AllColumns()).tolist() == [1, 1]
+    assert many_rules.SORTS["remainders"](rows, 4, _AllColumns()).tolist() == [9 % 4, 20 % 4]
+
+
+class _AllColumns:
+    """In the place of a generator: columns in their order, as many as there are."""
+
+    def permutation(self, number):
+        return np.arange(number)
+
+    def integers(self, low, high):
+        return 10
 
 
 def test_many_sets_cannot_be_cut():

@@ -59,3 +59,30 @@ def subtract_group_mean(
     total = jnp.sum(grouped * weights, 2, keepdims=True)
     mean = total / jnp.maximum(jnp.sum(weights, 2, keepdims=True), 1.0)
     return (grouped - mean).reshape(x.shape)
+
+
+def divide_by_group_deviation(
+    x: Float[Array, "time env layer"],
+    counts: Bool[Array, "time env layer"],
+    group_size: int,
+    least: float = 1e-3,
+) -> Float[Array, "time env layer"]:
+    """Divide by the standard deviation of each group of neighbouring envs, over all its times and layers.
+
+    So a training whose end turns on the actions by several nats weighs no more than one that they change by a tenth.
+
+    Args:
+      x: centred in each group, as `subtract_group_mean` leaves it.
+      counts: which entries the deviation is over.
+      group_size: of which the number of envs is a multiple, >= 2.
+      least: deviations below it count as it: what is level in a group is not blown up.
+
+    References:
+      Shao et al. 2024 (GRPO), arXiv:2402.03300, section 4.1.2.
+    """
+    time, num_envs, num_layers = x.shape
+    grouped = x.reshape(time, num_envs // group_size, group_size, num_layers)
+    weights = counts.reshape(grouped.shape).astype(x.dtype)
+    squares = jnp.sum(jnp.square(grouped) * weights, (0, 2, 3), keepdims=True)
+    number = jnp.maximum(jnp.sum(weights, (0, 2, 3), keepdims=True), 1.0)
+    return (grouped / jnp.maximum(jnp.sqrt(squares / number), least)).reshape(x.shape)

@@ -33,6 +33,8 @@ class MAPPOConfig:
     num_epochs: int = struct.field(pytree_node=False, default=4)
     num_minibatches: int = struct.field(pytree_node=False, default=4)
     group_size: int = struct.field(pytree_node=False, default=1)  # envs that share a training
+    # Whether advantages are divided by their deviation in the group, so that every training weighs the same.
+    group_scale: bool = struct.field(pytree_node=False, default=False)
     # What returns are compared with besides the group's mean: the values of a critic (GAE), or nothing. Without it
     # there is no critic, a value in GAE is 0, and `trace_decay` below 1 discounts later rewards once more.
     critic_baseline: bool = struct.field(pytree_node=False, default=True)
@@ -65,6 +67,8 @@ def check(config: MAPPOConfig, envs: Sequence[Env]) -> None:
             raise ValueError(f"`{name}` must be in [0, 1]; got {getattr(config, name)}.")
     if config.group_size == 1 and not config.critic_baseline:
         raise ValueError("without the critic's baseline `group_size` must be at least 2; got 1.")
+    if config.group_size == 1 and config.group_scale:
+        raise ValueError("with `group_scale` `group_size` must be at least 2; got 1.")
 
 
 def check_divisible(config: MAPPOConfig, mesh: Mesh) -> None:

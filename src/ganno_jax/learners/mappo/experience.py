@@ -9,7 +9,11 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from ganno_jax.env.mesh import AXIS
-from ganno_jax.learners.mappo.advantages import generalized_advantages, subtract_group_mean
+from ganno_jax.learners.mappo.advantages import (
+    divide_by_group_deviation,
+    generalized_advantages,
+    subtract_group_mean,
+)
 from ganno_jax.learners.mappo.baseline import Baseline
 from ganno_jax.learners.mappo.config import MAPPOConfig
 from ganno_jax.learners.mappo.rollout import Rollout
@@ -48,6 +52,8 @@ def judge(config: MAPPOConfig, baseline: Baseline, rollout: Rollout) -> Experien
     counts = t.alive[..., None] & t.mask
     if config.group_size > 1:
         advantage = subtract_group_mean(advantage, counts, config.group_size)
+    if config.group_scale:
+        advantage = divide_by_group_deviation(advantage, counts, config.group_size)
     layers = jnp.maximum(jnp.sum(t.mask, -1, keepdims=True), 1)
     return Experience(rollout, advantage, target, counts / layers)
 

@@ -1,12 +1,11 @@
 """Many generated data sets in one: what a training is about is drawn with it, and one program trains on all of them."""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from ganno_jax.tasks.sources.tables import Table
 
 NUM_SETS, NUM_ROWS, NUM_INPUTS, FEW_INPUTS, MOST_CLASSES = 48, 8_192, 16, 3, 8
-NUM_COLUMNS, NUM_CATEGORIES, FEW_CLASSES = 10, 3, 4  # of `rules`
 WIDTH = 16  # of the networks that draw
 
 
@@ -22,7 +21,7 @@ def classifiers() -> Table:
     for _ in range(NUM_SETS):
         rows = _inputs(rng, NUM_INPUTS)
         num_classes = int(rng.integers(2, MOST_CLASSES + 1))
-        logits = _log_uniform(rng, 0.7, 30) * _outputs(rows, num_classes, rng)
+        logits = log_uniform(rng, 0.7, 30) * _outputs(rows, num_classes, rng)
         inputs.append(rows)
         targets.append(np.argmax(logits + rng.gumbel(size=logits.shape), 1))
     return Table(_joined(inputs), np.concatenate(targets), MOST_CLASSES, num_sets=NUM_SETS)
@@ -42,42 +41,6 @@ def curves() -> Table:
     return _regressions(FEW_INPUTS, 0.003, 0.3, np.random.default_rng(23))
 
 
-def rules() -> Table:
-    """48 sets of 8,192 rows of ten columns of three categories; a rule says the class, and is always right.
-
-    A set has two to four classes and 4 to 60 conjunctions, each of which asks one to three columns for a category
-    and gives every class a normal weight times their number; the class of a row is the one with the largest sum of the
-    weights of the conjunctions that hold, after a normal start. Rules by which a class has more than four fifths of
-    the rows are drawn again. What a training should make of a rule is up to wrong labels.
-    """
-    rng = np.random.default_rng(24)
-    inputs, targets = [], []
-    while len(inputs) < NUM_SETS:
-        rows = rng.integers(NUM_CATEGORIES, size=(NUM_ROWS, NUM_COLUMNS))
-        classes = np.argmax(_scores(rows, int(rng.integers(2, FEW_CLASSES + 1)), rng), 1)
-        if np.bincount(classes).max() <= 0.8 * NUM_ROWS:
-            inputs.append(rows)
-            targets.append(classes)
-    return Table(
-        _joined(inputs),
-        np.concatenate(targets),
-        FEW_CLASSES,
-        num_categorical=NUM_COLUMNS,
-        num_sets=NUM_SETS,
-    )
-
-
-def _scores(
-    rows: Int[np.ndarray, "row column"], num_classes: int, rng: np.random.Generator
-) -> Float[np.ndarray, "row class"]:
-    scores = np.tile(rng.normal(size=num_classes), (NUM_ROWS, 1))
-    for _ in range(int(_log_uniform(rng, 4, 60))):
-        columns = rng.permutation(NUM_COLUMNS)[: int(rng.integers(1, 4))]
-        holds = np.all(rows[:, columns] == rng.integers(NUM_CATEGORIES, size=columns.size), 1)
-        scores += holds[:, None] * rng.normal(size=num_classes) * columns.size
-    return scores
-
-
 def _regressions(
     num_inputs: int, least_noise: float, most_noise: float, rng: np.random.Generator
 ) -> Table:
@@ -85,7 +48,7 @@ def _regressions(
     for _ in range(NUM_SETS):
         rows = _inputs(rng, num_inputs)
         values = _outputs(rows, 1, rng)[:, 0]
-        values = values + _log_uniform(rng, least_noise, most_noise) * rng.normal(size=NUM_ROWS)
+        values = values + log_uniform(rng, least_noise, most_noise) * rng.normal(size=NUM_ROWS)
         inputs.append(rows)
         targets.append(_standard(values))
     return Table(_joined(inputs), _joined(targets), 0, num_sets=NUM_SETS)
@@ -117,20 +80,27 @@ def _outputs(
     The layers' weights have a deviation between 0.5 and 4 over the root of the fan-in: smooth functions and rough ones.
     Five random planes cut the space into cells, each of which has normal outputs. All outputs have unit variance.
     """
-    number = int(_log_uniform(rng, 2, rows.shape[1] + 1))
+    number = int(log_uniform(rng, 2, rows.shape[1] + 1))
     hidden = rows[:, rng.permutation(rows.shape[1])[:number]]
     if rng.random() < 0.2:
         planes = rng.normal(size=(number, 5))
         cells = (hidden @ planes + rng.normal(size=5) > 0) @ (2 ** np.arange(5))
         return _standard(rng.normal(size=(32, count))[cells])
-    gain = _log_uniform(rng, 0.5, 4)
+    gain = log_uniform(rng, 0.5, 4)
     for _ in range(int(rng.integers(4))):
         weights = rng.normal(size=(hidden.shape[1], WIDTH)) * gain / np.sqrt(hidden.shape[1])
         hidden = np.tanh(hidden @ weights + rng.normal(0, gain / 2, WIDTH))
     return _standard(hidden @ rng.normal(size=(hidden.shape[1], count)))
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """One number whose logarithm is uniform.
+
+    Args:
+      rng: what draws it.
+      low: the least, > 0.
+      high: the most.
+    """
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 

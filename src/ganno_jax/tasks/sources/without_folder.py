@@ -7,6 +7,7 @@ from ganno_jax.tasks.sources import (
     generated_episodes,
     generated_images,
     generated_sequences,
+    many_rules,
     many_sets,
     tables,
 )
@@ -46,5 +47,5 @@ TABLES: dict[str, Callable[[], Table]] = {
     "generated_classifiers": many_sets.classifiers,
     "generated_functions": many_sets.functions,
     "generated_curves": many_sets.curves,
-    "generated_rules": many_sets.rules,
+    "generated_rules": many_rules.rules,
 }
