@@ -8,7 +8,8 @@ the bare direction of each at a constant rate. Each call is one interval of step
 steps. Times are medians over the turns of the ratio to AdamW's step in the same turn; `overhead` and `cpu_overhead` are
 what a controller adds to the step under its own bare direction, in wall time and in processor time of all threads.
 `state_over_parameters` counts bytes. `temporaries_mb` is what the compiler plans beside arguments and results of a
-whole step. 100 million parameters take about 13 GB, and are left out where there is less.
+whole step. 100 million parameters take about 13 GB, and are left out where there is less. With `--keep_memory` freed
+memory is kept (`ganno_jax.platforms.keep_freed_memory`): no step maps temporaries above 32 MiB anew.
 """
 
 import itertools
@@ -25,6 +26,7 @@ import ganno_jax
 from benchmarks import common
 from benchmarks.memory import MB, num_bytes
 from experiments.runs.memory import in_words, of_devices
+from ganno_jax.platforms import keep_freed_memory
 from ganno_jax.tasks.networks import MLP
 
 COLUMNS = {
@@ -239,7 +241,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--millions", nargs="+", type=int, default=[10], choices=[10, 100], help="of parameters"
     )
+    parser.add_argument("--keep_memory", action="store_true", help="`keep_freed_memory` first")
     args = parser.parse_args(arguments)
+    if args.keep_memory and not keep_freed_memory():
+        parser.error("the C library is not glibc")
     common.use_devices(1)  # one network, as a user trains it: all cores to each operation
     names, repeats, every = [f"{count}M" for count in args.millions], args.repeats, EVERY
     if args.quick:

@@ -147,6 +147,39 @@ def test_parts_inside_shard_map_change_no_number_and_are_not_gathered(key, name,
     assert set(collectives(step.lower(split).compile())) == {"all-reduce"}
 
 
+BOTH_SIDES = {
+    "dense0": {"bias": P("model"), "kernel": P("data", "model")},
+    "dense1": {"bias": P(), "kernel": P("model", None)},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, num_gathers", [("nadamw", 0), ("muon", 3)])
+def test_on_two_axes_only_a_matrix_that_is_split_on_both_sides_meets(key, name, num_gathers):
+    """For the products of Muon alone, once in each branch: measured before the first decision, later, and the step."""
+    keys = jax.random.split(key, 2)
+    params = {
+        "dense0": {"bias": jnp.zeros(6), "kernel": jax.random.normal(keys[0], (4, 6)) / 2},
+        "dense1": {"bias": jnp.zeros(4), "kernel": jax.random.normal(keys[1], (6, 4)) / 2},
+    }
+    where = jax.make_mesh((2, 2), ("data", "model"), devices=jax.devices()[:4])
+    split = jax.tree.map(
+        lambda w, spec: jax.device_put(w, NamedSharding(where, spec)), params, BOTH_SIDES
+    )
+    optimizer = made(name)
+    gradient = jax.tree.map(lambda w: jnp.sin(3 * w) + 0.1, params)
+    split_gradient = jax.tree.map(lambda g, w: jax.device_put(g, w.sharding), gradient, split)
+    step = jax.jit(lambda g, s, p: optimizer.update(g, s, p, value=1.0))
+    state = optimizer.init(split)
+    found, after = step(split_gradient, state, split)
+    wanted, _ = step(gradient, optimizer.init(params), params)
+    chex.assert_trees_all_close(found, wanted, rtol=1e-3, atol=1e-5)
+    assert found["dense0"]["kernel"].sharding.spec == P("data", "model")
+    kinds = collectives(step.lower(split_gradient, after, split).compile())
+    assert set(kinds) <= {"all-reduce", "all-gather"}
+    assert kinds.count("all-gather") == num_gathers
+
+
 @pytest.mark.parametrize(
     "shape, rows, columns, spec",
     [
@@ -161,6 +194,9 @@ def test_parts_inside_shard_map_change_no_number_and_are_not_gathered(key, name,
             ),
         ),
         ((4, 2, 4), (0,), (1, 2), P(None, None, "data")),
+        ((4, 2, 4), (0,), (1, 2), P("data", None, "model")),
+        ((4, 12), (0,), (1,), P("model", "data")),
+        ((12, 4), (0,), (1,), P("model", "data")),
         (
             (2, 4, 3),
             (1,),
@@ -188,9 +224,10 @@ def test_a_split_matrix_is_orthogonalized_as_a_whole_one(key, shape, rows, colum
     def one(part):
         return orthogonalize_split(part, axes, split, True, POLYNOMIALS, 1e-8)
 
-    over = jax.shard_map(one, mesh=mesh(), in_specs=spec, out_specs=spec, check_vma=False)
+    where = jax.make_mesh((2, 2), ("data", "model"), devices=jax.devices()[:4])
+    over = jax.shard_map(one, mesh=where, in_specs=spec, out_specs=spec, check_vma=False)
     np.testing.assert_allclose(
-        jax.jit(over)(jax.device_put(x, NamedSharding(mesh(), spec))), wanted, atol=1e-5
+        jax.jit(over)(jax.device_put(x, NamedSharding(where, spec))), wanted, atol=1e-5
     )
     np.testing.assert_allclose(
         orthogonalize_split(x, axes, split, False, POLYNOMIALS, 1e-8), wanted, atol=1e-5

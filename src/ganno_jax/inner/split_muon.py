@@ -2,12 +2,14 @@
 
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 from optax.contrib import MuonDimensionNumbers
 
@@ -54,8 +56,8 @@ def orthogonalize_split(
 ) -> Float[Array, "..."]:
     r"""Newton-Schulz iterations $X \leftarrow a X + (b A + c A^2) X$ with $A = X X^\top$ summed over the split side.
 
-    As `optax.contrib` orthogonalizes, but for the order of float additions. Where both sides are split, or the whole
-    one is far longer, the parts meet first.
+    As `optax.contrib` orthogonalizes, but for the order of float additions. Where both sides are split, the parts of
+    the shorter one meet first, once; where the whole side is far longer than the split one, those of the split one.
 
     Args:
       x: of any number of axes, or a part of it.
@@ -72,21 +74,33 @@ def orthogonalize_split(
         sizes = [math.prod(map(jax.lax.axis_size, over)) for over in names]
         lengths = [length * size for length, size in zip(lengths, sizes, strict=True)]
     longer = int(lengths[1] > lengths[0])
-    summed = longer if not any(names) else int(not names[0])
-    if all(names) or lengths[1 - summed] > _FAR_LONGER * lengths[summed]:
-        if not by_hand:
-            return _iterated(x, sides, longer, (), polynomials, epsilon)
-        whole = x
-        for axis in (*sides[0], *sides[1]):
-            if split[axis]:
-                whole = jax.lax.all_gather(whole, split[axis], axis=axis, tiled=True)
-        found = _iterated(whole, sides, longer, (), polynomials, epsilon)
-        for axis in (*sides[0], *sides[1]):
-            if split[axis]:
-                start = jax.lax.axis_index(split[axis]) * x.shape[axis]
-                found = jax.lax.dynamic_slice_in_dim(found, start, x.shape[axis], axis)
-        return found
-    return _iterated(x, sides, summed, names[summed] if by_hand else (), polynomials, epsilon)
+    summed = longer if all(names) or not any(names) else int(not names[0])
+    meeting: tuple[int, ...] = ()  # axes whose parts meet
+    if all(names):
+        meeting = sides[1 - longer]
+    elif lengths[1 - summed] > _FAR_LONGER * lengths[summed]:
+        meeting, summed = sides[summed], longer
+    meeting = tuple(axis for axis in meeting if split[axis])
+    if not by_hand:
+        held = partial(_whole_along, axes=meeting, split=split)
+        return _iterated(x, sides, summed, (), polynomials, epsilon, held)
+    whole = x
+    for axis in meeting:
+        whole = jax.lax.all_gather(whole, split[axis], axis=axis, tiled=True)
+    over = tuple(n for axis in sides[summed] if axis not in meeting for n in split[axis])
+    found = _iterated(whole, sides, summed, over, polynomials, epsilon)
+    for axis in meeting:
+        start = jax.lax.axis_index(split[axis]) * x.shape[axis]
+        found = jax.lax.dynamic_slice_in_dim(found, start, x.shape[axis], axis)
+    return found
+
+
+def _whole_along(x: Float[Array, "..."], axes: Sequence[int], split: Split) -> Float[Array, "..."]:
+    """Tells the compiler that parts meet along these axes here, not in each product."""
+    if not axes or jax.sharding.get_abstract_mesh().empty:
+        return x
+    spec = [names if names and i not in axes else None for i, names in enumerate(split)]
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
 
 
 def _iterated(
@@ -96,6 +110,7 @@ def _iterated(
     over: tuple[str, ...],
     polynomials: Sequence[tuple[float, float, float]],
     epsilon: Float[Array, ""] | float,
+    held: Callable[[Array], Array] = lambda x: x,
 ) -> Float[Array, "..."]:
     """The iterations with sums over one side, and over devices where parts of it stand there."""
 
@@ -110,11 +125,11 @@ def _iterated(
     pairs = batch + "".join(own[i] for i in kept) + "".join(other[i] for i in kept)
     square = tuple(x.shape[i] for i in kept)
     norm = jnp.sqrt(added(jnp.sum(jnp.square(x), axis=(*sides[0], *sides[1]), keepdims=True)))
-    x = x / (norm + epsilon)
+    x = held(x / (norm + epsilon))
     for a, b, c in polynomials:
         gram = added(jnp.einsum(f"{own},{twin}->{pairs}", x, x))
         leading = gram.shape[: len(batch)]
         gram = gram.reshape(*leading, math.prod(square), math.prod(square))
         mixed = (b * gram + c * gram @ gram).reshape(*leading, *square, *square)
-        x = a * x + jnp.einsum(f"{pairs},{twin}->{own}", mixed, x)
+        x = held(a * x + jnp.einsum(f"{pairs},{twin}->{own}", mixed, x))
     return x
