@@ -4,18 +4,24 @@ A method is made on a `Bench`, one problem on one device. What can be tuned is t
 its own; the report split of other runs is reported.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
-import ganno_jax
 from experiments.configs.broad import Effort
 from experiments.problems.problem import ADAM_PEAKS, Problem
 from experiments.suites import rivals
+from experiments.suites.doors import (
+    RECORDED,
+    as_settings,
+    mean_hyperparameters,
+    replay,
+    sets_whole_updates,
+    through_the_door,
+)
 from experiments.suites.settings import (
     DECOUPLED_DECAYS,
     Settings,
@@ -36,16 +42,11 @@ from ganno_jax.baselines import (
     velo,
 )
 from ganno_jax.controllers import Controller
-from ganno_jax.env.whole_update import WholeUpdate
 from ganno_jax.evaluation.optax_loop import LoopOptimizer, Numbers
 from ganno_jax.inner.directions import Direction
-from ganno_jax.inner.hyperparameters import LayerHyperparameters, forget
-from ganno_jax.inner.layers import apply_rates
-from ganno_jax.policies.agents import at_rest, teams_of
-from ganno_jax.policies.simple import mean_schedule
+from ganno_jax.policies.agents import at_rest
 from ganno_jax.tasks.distributions import Constant
 
-RECORDED = 8  # tuning runs whose rates are averaged for the replay
 OURS, BASE = "controller", "its base, no training"
 REPLAY, BLIND = "replay of its mean settings", "state-blind agents"
 TUNED = "controller, size and forgetting tuned"
@@ -107,101 +108,14 @@ def learner_seed(number: int) -> str:
     return f"{OURS}, learner seed {number}"
 
 
-def sets_whole_updates(controller: Controller) -> bool:
-    """Whether it is a whole optimizer whose agents set size and forgetting."""
-    spaces = [team.actions for team in teams_of(controller.policy)]
-    whole = bool(spaces) and all(isinstance(space, WholeUpdate) for space in spaces)
-    return whole and controller.direction is not None
-
-
-def through_the_door(
-    bench: Bench, controller: Controller, **factors: Any
-) -> optax.GradientTransformationExtraArgs:
-    """A controller as users get it: default arguments, over its own direction or the problem's.
-
-    It is told how long an epoch is, which whoever trains knows.
-
-    Args:
-      bench: where it is used.
-      controller: which one.
-      **factors: on the size and the forgetting of its base.
-    """
-    steps_per_epoch = bench.training.family.num_trainable / bench.training.batch_size
-    if controller.direction is not None:
-        return ganno_jax.optimizer(
-            bench.total_steps, controller, steps_per_epoch=steps_per_epoch, **factors
-        )
-    optimizer = bench.training.optimizer
-    numbers = optimizer.sample(jax.random.key(0))
-    decays = optimizer.decays(numbers, 1)
-    return ganno_jax.control(
-        optimizer.transformation(numbers),
-        controller,
-        bench.total_steps,
-        steps_per_epoch=steps_per_epoch,
-        weight_decay=None if decays is None else decays[0],
-    )
-
-
-def _direction_of(bench: Bench, controller: Controller) -> optax.GradientTransformationExtraArgs:
-    """The controller's direction, or the problem's, with its weight decay."""
-    optimizer = bench.training.optimizer
-    if controller.direction is not None:
-        optimizer = controller.direction.optimizer(Constant(1.0))
-    return rivals.with_decay(optimizer, optimizer.sample(jax.random.key(0)))
-
-
-def as_settings(
-    bench: Bench, controller: Controller, policies: Sequence[Any]
-) -> tuple[LoopOptimizer, Numbers]:
-    """Policies through the door, each a setting of one method and so of one compiled program.
-
-    Args:
-      bench: where they are used.
-      controller: all else of them.
-      policies: of the same shape as the controller's.
-    """
-
-    def made(numbers, start):
-        return through_the_door(bench, controller.replace(policy=numbers["policy"]))
-
-    stacked = jax.tree.map(lambda *x: jnp.stack([jnp.asarray(y) for y in x]), *policies)
-    return LoopOptimizer(made, observe_fn=_hyperparameters), {"policy": stacked}
-
-
 def _through_the_door(controller: Controller) -> Method:
     return Method(lambda bench: as_settings(bench, controller, [controller.policy]))
 
 
-def _hyperparameters(state: Any) -> LayerHyperparameters:
-    return LayerHyperparameters(state.rates, state.forgetting)
-
-
 def _replay(bench: Bench, controller: Controller) -> tuple[LoopOptimizer, Numbers]:
-    """The geometric mean of the controller's hyperparameters, step by step and layer by layer, over tuning runs."""
-    optimizer, numbers = _through_the_door(controller).make_fn(bench)
-    runs = np.arange(min(RECORDED, bench.effort.tuning_seeds))
-    recorded = bench.train(optimizer, numbers, np.zeros_like(runs), runs, report=False)
-    kept = ~recorded.diverged if not recorded.diverged.all() else recorded.diverged
-    table = jax.tree.map(
-        lambda x: mean_schedule(jnp.swapaxes(jnp.asarray(x), 0, 1), jnp.asarray(kept)),
-        recorded.observed,
-    )
-    layers = bench.training.layers
-
-    def make(numbers, start):
-        def scaled(updates, count, params=None):
-            now = jax.tree.map(lambda x: x[count], numbers["table"])
-            updates = apply_rates(updates, layers, now.rates)
-            if now.forgetting is not None:
-                forgotten = forget(params, layers, now.forgetting, bench.total_steps)
-                updates = jax.tree.map(jnp.add, updates, forgotten)
-            return updates, count + 1
-
-        replayed = optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), scaled)
-        return optax.chain(_direction_of(bench, controller), replayed)
-
-    return LoopOptimizer(make), {"table": jax.tree.map(lambda x: x[None], table)}
+    table = mean_hyperparameters(bench, controller)
+    optimizer = LoopOptimizer(lambda numbers, start: replay(bench, controller, numbers["table"]))
+    return optimizer, {"table": jax.tree.map(lambda x: x[None], table)}
 
 
 def _schedules_of(problem: Problem, effort: Effort, tunes_decay: bool) -> Settings:

@@ -4,19 +4,18 @@
 
 Every method has a random search: its first trial is what one would take without tuning, the others are drawn from its
 range. A trial is one run, as users have it: its selection loss decides whether it is kept, its report loss is what that
-user gets. All draws of so many trials are averaged (`ganno_jax.evaluation.best_of`). The controller searches factors on
-the size and the forgetting of its base, the rivals a peak and a weight decay under a warm-up cosine.
+user gets. All draws of so many trials are averaged (`ganno_jax.evaluation.best_of`). The controller, its base,
+and the replay of its mean hyperparameters search factors on size and forgetting, the rivals a peak and a weight decay
+under a warm-up cosine.
 
 Problems and methods that are done are kept in the folder of the run, so that the same command goes on after a stop.
 """
 
 import argparse
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -25,132 +24,18 @@ from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of, training_of
 from experiments.runs.errors import UserError
 from experiments.runs.progress import say
-from experiments.runs.whole_files import plain, read_object, write_object
-from experiments.suites import rivals
 from experiments.suites.cells import digest_of, made_of, slug, values_of, versions
 from experiments.suites.compare import shown_interval
-from experiments.suites.methods import (
-    BASE,
-    OURS,
-    sets_whole_updates,
-    through_the_door,
-)
+from experiments.suites.doors import sets_whole_updates
+from experiments.suites.methods import OURS
+from experiments.suites.random_search import ADAMW, Searched, Trials, kept, measure, methods
 from experiments.suites.train import Bench
 from ganno_jax import plots
 from ganno_jax.controller_files import load
-from ganno_jax.controllers import Controller
 from ganno_jax.env import make_mesh
 from ganno_jax.evaluation.across_problems import at_or_below, over_problems
 from ganno_jax.evaluation.best_of import best_of
-from ganno_jax.evaluation.optax_loop import LoopOptimizer
-from ganno_jax.evaluation.statistics import log_losses
 from ganno_jax.plots.suite import tuning_curves
-from ganno_jax.policies.agents import at_rest
-
-SEED = 40_000
-MUON, ADAMW = "Muon", "AdamW"
-RIVAL = {"peak": (1e-3, (1e-3, 0.1)), "decay": (0.1, (3e-3, 1.0))}
-"""Of AdamW and of Muon, whose updates have Adam's size: the untuned number, and the range of the random search."""
-FACTORS = {"size": (1.0, (0.5, 2.0)), "forgetting": (1.0, (0.1, 4.0))}
-"""Of the controller's base, likewise."""
-
-Space = Mapping[str, tuple[float, tuple[float, float]]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Searched:
-    """A method, and what its random search draws from."""
-
-    make_fn: Callable[[Bench], LoopOptimizer]
-    space: Space
-
-
-@dataclasses.dataclass(frozen=True)
-class Trials:
-    """Log losses and accuracies of every trial of a method on a problem; of a diverged run those of its start."""
-
-    selection: Float[np.ndarray, "seed trial"]
-    report: Float[np.ndarray, "seed trial"]
-    accuracy: Float[np.ndarray, "seed trial"]  # on the report split; NaN where there are no classes
-
-
-def methods(controller: Controller) -> dict[str, Searched]:
-    """What is compared, by name."""
-
-    def door(controller: Controller) -> Callable[[Bench], LoopOptimizer]:
-        return lambda bench: LoopOptimizer(
-            lambda numbers, start: through_the_door(bench, controller, **numbers)
-        )
-
-    base = controller.replace(policy=at_rest(controller.policy))
-    return {
-        OURS: Searched(door(controller), FACTORS),
-        BASE: Searched(door(base), FACTORS),
-        MUON: Searched(lambda bench: rivals.muon(bench.training, bench.total_steps), RIVAL),
-        ADAMW: Searched(lambda bench: rivals.adamw(bench.total_steps), RIVAL),
-    }
-
-
-def drawn(space: Space, count: int) -> dict[str, Float[np.ndarray, " trial"]]:
-    """Settings of the trials: the untuned one, then log-uniform draws, the same for all that share a space.
-
-    Args:
-      space: of the method.
-      count: trials, >= 1.
-    """
-    rng = np.random.default_rng(SEED)
-    logs = {name: rng.uniform(*np.log(bounds), count) for name, (_, bounds) in space.items()}
-    return {
-        name: np.append(space[name][0], np.exp(x[1:])).astype(np.float32)
-        for name, x in logs.items()
-    }
-
-
-def measure(bench: Bench, searched: Searched, num_trials: int) -> Trials:
-    """Every trial of a method, one run for each seed; all are one compiled program.
-
-    Args:
-      bench: the problem, whose reported runs these are.
-      searched: the method.
-      num_trials: of its search.
-    """
-    numbers = {name: jnp.asarray(x) for name, x in drawn(searched.space, num_trials).items()}
-    seeds = bench.effort.num_seeds
-    settings, runs = np.divmod(np.arange(num_trials * seeds), seeds)
-    found = bench.train(
-        searched.make_fn(bench), numbers, settings, bench.effort.tuning_seeds + runs, report=True
-    )
-
-    def by_seed(x: Float[np.ndarray, " row"]) -> Float[np.ndarray, "seed trial"]:
-        return np.asarray(x).reshape(num_trials, seeds).T
-
-    start = found.accuracy_curve[:, 0]
-    return Trials(
-        selection=by_seed(found.selection_log_loss),
-        report=by_seed(log_losses(found.final_loss, found.curve[:, 0], found.diverged)),
-        accuracy=by_seed(np.where(found.diverged, start, found.final_accuracy)),
-    )
-
-
-def kept(path: Path, settings: Mapping[str, object], make: Callable[[], Trials]) -> Trials:
-    """Trials from a file that was written with the same settings, or made and written.
-
-    Args:
-      path: of the file; its folder is made.
-      settings: what they depend on, as plain values.
-      make: makes them.
-    """
-    try:
-        values = read_object(path)
-        if values["settings"] == plain(dict(settings)):
-            return Trials(**{name: np.array(x, float) for name, x in values["trials"].items()})
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    found = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_object(path, {"settings": dict(settings), "trials": vars(found)})
-    return found
-
 
 Found = Mapping[str, Mapping[str, Trials]]
 """By problem and method."""
@@ -227,12 +112,16 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--data_dir", help="folder with the data sets")
     parser.add_argument("--trials", type=int, default=24, help="of each method, at least 2")
     parser.add_argument("--seeds", type=int, default=4, help="runs of each trial, at least 2")
+    parser.add_argument("--blind", help="file of agents without features, of the same recipe")
+    parser.add_argument("--more", nargs="+", default=(), help="files with other learner seeds")
     parser.add_argument("--folder", default="runs/tuning_curves", help="where results are kept")
     given = parser.parse_args(words)
     if given.trials < 2 or given.seeds < 2:
         parser.error("there must be at least 2 trials and 2 seeds")
     try:
         controller = load(given.controller)
+        blind = None if given.blind is None else load(given.blind)
+        compared = methods(controller, blind, [load(name) for name in given.more])
         if not sets_whole_updates(controller):
             raise ValueError("it is no whole optimizer whose agents set size and forgetting")
         scale = "medium" if given.suite == "trainings" else "small"
@@ -240,14 +129,14 @@ def main(words: Sequence[str] | None = None) -> None:
     except (UserError, ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     problems = [p for p in problems if p.is_named(given.problems)]
-    compared, effort = methods(controller), Effort(num_seeds=given.seeds)
+    effort = Effort(num_seeds=given.seeds)
     folder = Path(given.folder) / (slug(Path(given.file).stem) if given.file else given.suite)
     runs = len(compared) * given.trials * given.seeds
     say(f"{len(problems)} problems, {runs} trainings of each; results in {folder}")
     found: dict[str, dict[str, Trials]] = {}
     for problem in problems:
         try:
-            found[problem.name] = _on(problem, compared, controller, effort, given, folder)
+            found[problem.name] = _on(problem, compared, effort, given, folder)
         except FileNotFoundError as error:
             say(f"left out: {problem.name}: {error}")
         except UserError as error:
@@ -263,7 +152,6 @@ def main(words: Sequence[str] | None = None) -> None:
 def _on(
     problem: Problem,
     compared: Mapping[str, Searched],
-    controller: Controller,
     effort: Effort,
     given: argparse.Namespace,
     folder: Path,
@@ -272,11 +160,11 @@ def _on(
     training = training_of(problem, given.data_dir)
     data = digest_of(training.family.dataset)
     bench, found = Bench(problem, training, make_mesh(jax.local_devices()), effort), {}
-    for name, searched in compared.items():
+    for name, one in compared.items():
         settings = {
             "problem": values_of(problem),
-            "controller": made_of(controller) if name in (OURS, BASE) else None,
-            "space": searched.space,
+            "controller": None if one.controller is None else made_of(one.controller),
+            "space": one.space,
             "trials": given.trials,
             "seeds": given.seeds,
             "versions": versions(),
@@ -284,7 +172,7 @@ def _on(
         }
         path = folder / slug(problem.name) / f"{slug(name)}.json"
         try:
-            found[name] = kept(path, settings, lambda s=searched: measure(bench, s, given.trials))
+            found[name] = kept(path, settings, lambda one=one: measure(bench, one, given.trials))
         finally:
             jax.clear_caches()
         ends = best_of(found[name].selection, found[name].report, [1, given.trials]).mean(0)

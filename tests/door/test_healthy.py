@@ -9,7 +9,7 @@ import pytest
 import ganno_jax
 from experiments.problems.development import DEVELOPMENT
 from experiments.problems.suites import training_of
-from experiments.suites.methods import through_the_door
+from experiments.suites.doors import through_the_door
 from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan
 from ganno_jax.evaluation.optax_loop import train as train_in_loop
 

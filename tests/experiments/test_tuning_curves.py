@@ -8,23 +8,21 @@ from experiments.problems.problem import Problem
 from experiments.problems.suites import training_of
 from experiments.runs.whole_files import read_object
 from experiments.suites import tuning_curves
-from experiments.suites.train import Bench
-from experiments.suites.tuning_curves import (
+from experiments.suites.methods import BASE, BLIND, OURS, REPLAY
+from experiments.suites.methods import methods as every_method
+from experiments.suites.random_search import (
     ADAMW,
-    BASE,
     FACTORS,
     MUON,
-    OURS,
     RIVAL,
     Trials,
-    against,
-    chosen,
     drawn,
     kept,
-    lines,
     measure,
     methods,
 )
+from experiments.suites.train import Bench
+from experiments.suites.tuning_curves import against, chosen, lines
 from ganno_jax.controller_files import load
 from ganno_jax.env import make_mesh
 
@@ -107,12 +105,34 @@ def test_a_controller_without_a_size_to_search_is_refused_in_one_line(capsys):
     assert "at least 2 trials" in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_blind_agents_and_learner_seeds_are_searched_as_the_controller_is():
+    muon, other = load("muon"), load("muon").replace(provenance="another seed")
+    compared = methods(muon, blind=other, more=(other, muon))
+    second, third = f"{OURS}, learner seed 2", f"{OURS}, learner seed 3"
+    assert list(compared) == [OURS, BASE, REPLAY, BLIND, second, third, MUON, ADAMW]
+    for name in (BLIND, second, third):
+        assert compared[name].space == FACTORS
+    assert compared[BLIND].controller is compared[second].controller is other
+
+
+@pytest.mark.slow
+def test_a_replay_is_searched_around_what_the_controller_did_on_average():
+    """Twice the size of a replay moves farther; factors of one leave the table as it is."""
+    problem = Problem("wine", {"name": "wine"}, {"name": "softmax"}, batch_size=8).of_steps(20)
+    bench = Bench(problem, training_of(problem, None), make_mesh(), Effort(num_seeds=2))
+    found = measure(bench, methods(load("muon"))[REPLAY], 3)
+    optimizer, numbers = every_method(load("muon"))[REPLAY].make_fn(bench)
+    alone = bench.train(optimizer, numbers, np.zeros(2, int), 20 + np.arange(2), report=True)
+    np.testing.assert_allclose(found.report[:, 0], np.log(alone.final_loss), rtol=1e-5)
+    assert len(np.unique(found.report)) == 6
+
+
 @pytest.mark.slow
 def test_a_search_on_a_problem_and_its_table(tmp_path, capsys, monkeypatch):
     problem = Problem("wine", {"name": "wine"}, {"name": "softmax"}, batch_size=8).of_steps(20)
     bench = Bench(problem, training_of(problem, None), make_mesh(), Effort(num_seeds=3))
     compared = methods(load("muon"))
-    assert list(compared) == [OURS, BASE, MUON, ADAMW]
+    assert list(compared) == [OURS, BASE, REPLAY, MUON, ADAMW]
     found = measure(bench, compared[ADAMW], 4)
     assert found.selection.shape == found.report.shape == found.accuracy.shape == (3, 4)
     assert len(np.unique(found.report)) == 12  # seeds and settings all differ
