@@ -80,19 +80,19 @@ def muon(scale: Scale = "small") -> BroadExperiment:
     """
     general = broad(scale)
     if scale == "small":
-        general = dataclasses.replace(general, broad=BroadConfig(num_updates=60, own_runs=0))
+        general = dataclasses.replace(general, broad=BroadConfig(num_updates=50, own_runs=0))
     settings = dataclasses.replace(
         general.broad,
         actions="whole",
         families="horizons",
         hidden_loss=0.2,
         direction="muon",
-        momentum=0.95,
+        momentum=0.9,
         second_decay=0.98,
         shape="warmup_linear",
         first_share=1.0,
         sharing=0.0,
-        relative_size=0.021,
+        relative_size=0.03,
         horizon_exponent=0.5,
         forgetting=0.42,
         epoch_exponent=0.7,
