@@ -48,12 +48,12 @@ def test_a_low_rank_change_of_trained_weights_learns_another_task(ours):
     assert final(losses) < min(0.05 * float(losses[0]), 1.5 * final(theirs))
 
 
-def test_float16_with_a_scale_that_finds_itself_ends_as_float32_does():
-    """Forward and backward in float16; the scale begins far too high, halves at an overflow and doubles otherwise."""
+def test_float16_with_a_scale_that_finds_itself_ends_as_float32_without_the_same_steps():
+    """Forward and backward in float16; the scale begins far too high, halves at an overflow and rises otherwise."""
     x, y = map(jnp.asarray, digits())
     steps = 150
 
-    def run(half):
+    def run(half, left_out):
         optimizer = ganno_jax.optimizer(steps)
         dtype = jnp.float16 if half else jnp.float32
 
@@ -62,11 +62,13 @@ def test_float16_with_a_scale_that_finds_itself_ends_as_float32_does():
             loss = mlp_loss(cast, x[chosen].astype(dtype), y[chosen])
             return loss * scale.astype(loss.dtype), loss
 
-        def step(carry, key):
+        def step(carry, inputs):
             params, state, scale = carry
+            key, is_left_out = inputs
             chosen = jax.random.choice(key, 1400, (64,), replace=False)
             gradient, loss = jax.grad(scaled_loss, has_aux=True)(params, scale, chosen)
             unscaled = jax.tree.map(lambda g: g.astype(jnp.float32) / scale, gradient)
+            unscaled = jax.tree.map(lambda g: jnp.where(is_left_out, jnp.nan, g), unscaled)
             healthy = jnp.isfinite(optax.tree.norm(unscaled))
             updates, state = optimizer.update(unscaled, state, params, value=loss)
             scale = jnp.where(healthy, jnp.minimum(scale * 1.01, 2.0**16), scale / 2)
@@ -75,15 +77,15 @@ def test_float16_with_a_scale_that_finds_itself_ends_as_float32_does():
         params = mlp()
         begun = (params, optimizer.init(params), jnp.float32(2.0**24 if half else 1.0))
         carry, (losses, healthy) = jax.jit(jax.lax.scan, static_argnums=0)(
-            step, begun, jax.random.split(jax.random.key(1), steps)
+            step, begun, (jax.random.split(jax.random.key(1), steps), left_out)
         )
         return carry[1], losses.astype(jnp.float32), healthy
 
-    state, losses, healthy = run(half=True)
-    _, wanted, _ = run(half=False)
+    state, losses, healthy = run(half=True, left_out=jnp.zeros(steps, bool))
+    _, wanted, _ = run(half=False, left_out=~healthy)
     overflows = int((~healthy).sum())
     assert overflows >= 5
     assert int(state.skipped) == overflows
     assert int(state.spikes) == 0
     assert np.isfinite(losses[healthy]).all()
-    np.testing.assert_allclose(np.log(final(losses)), np.log(final(wanted)), atol=0.5)
+    np.testing.assert_allclose(np.log(final(losses)), np.log(final(wanted)), atol=0.3)
