@@ -180,4 +180,6 @@ def test_freed_memory_is_kept_and_not_cleared_anew():
     taken, before, after = result.stdout.split()
     if taken == "False":
         pytest.skip("the C library is not glibc")
+    if int(before) < 1_000:
+        pytest.skip("the system does not count page faults, or maps nothing anew")
     assert int(after) < 0.5 * int(before)
