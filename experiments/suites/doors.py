@@ -77,8 +77,38 @@ def as_settings(
     return LoopOptimizer(made, observe_fn=_hyperparameters), {"policy": stacked}
 
 
-def mean_hyperparameters(bench: Bench, controller: Controller) -> LayerHyperparameters:
-    """The geometric mean of the controller's hyperparameters over tuning runs, `[step, layer]`."""
+def with_factors(bench: Bench, controller: Controller) -> LoopOptimizer:
+    """A controller through the door whose numbers, where there are any, are factors: `size` and `forgetting`."""
+    return LoopOptimizer(lambda numbers, start: through_the_door(bench, controller, **numbers))
+
+
+def replay_with_factors(bench: Bench, controller: Controller) -> LoopOptimizer:
+    """The controller's mean hyperparameters, step by step and layer by layer, under its direction.
+
+    The mean is geometric, over tuning runs of the controller that are made here; numbers are as in `with_factors`.
+    """
+    table = _mean_hyperparameters(bench, controller)
+    layers = bench.training.layers
+
+    def made(numbers, start):
+        size, forgetting = numbers.get("size", 1.0), numbers.get("forgetting", 1.0)
+
+        def scaled(updates, count, params=None):
+            now = jax.tree.map(lambda x: x[count], table)
+            updates = apply_rates(updates, layers, size * now.rates)
+            if now.forgetting is not None:
+                forgotten = forget(params, layers, forgetting * now.forgetting, bench.total_steps)
+                updates = jax.tree.map(jnp.add, updates, forgotten)
+            return updates, count + 1
+
+        replayed = optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), scaled)
+        return optax.chain(_direction_of(bench, controller), replayed)
+
+    return LoopOptimizer(made)
+
+
+def _mean_hyperparameters(bench: Bench, controller: Controller) -> LayerHyperparameters:
+    """`[step, layer]`."""
     optimizer, numbers = as_settings(bench, controller, [controller.policy])
     runs = np.arange(min(RECORDED, bench.effort.tuning_seeds))
     recorded = bench.train(optimizer, numbers, np.zeros_like(runs), runs, report=False)
@@ -87,36 +117,6 @@ def mean_hyperparameters(bench: Bench, controller: Controller) -> LayerHyperpara
         lambda x: mean_schedule(jnp.swapaxes(jnp.asarray(x), 0, 1), jnp.asarray(kept)),
         recorded.observed,
     )
-
-
-def replay(
-    bench: Bench,
-    controller: Controller,
-    table: LayerHyperparameters,
-    size: Any = 1.0,
-    forgetting: Any = 1.0,
-) -> optax.GradientTransformationExtraArgs:
-    """The controller's direction under hyperparameters that were written down.
-
-    Args:
-      bench: where it is used.
-      controller: whose direction it is.
-      table: `[step, layer]`.
-      size: factor on all rates.
-      forgetting: factor on what is forgotten.
-    """
-    layers = bench.training.layers
-
-    def scaled(updates, count, params=None):
-        now = jax.tree.map(lambda x: x[count], table)
-        updates = apply_rates(updates, layers, size * now.rates)
-        if now.forgetting is not None:
-            forgotten = forget(params, layers, forgetting * now.forgetting, bench.total_steps)
-            updates = jax.tree.map(jnp.add, updates, forgotten)
-        return updates, count + 1
-
-    replayed = optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), scaled)
-    return optax.chain(_direction_of(bench, controller), replayed)
 
 
 def _direction_of(bench: Bench, controller: Controller) -> optax.GradientTransformationExtraArgs:

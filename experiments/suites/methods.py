@@ -7,7 +7,6 @@ its own; the report split of other runs is reported.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 import optax
 
@@ -17,10 +16,9 @@ from experiments.suites import rivals
 from experiments.suites.doors import (
     RECORDED,
     as_settings,
-    mean_hyperparameters,
-    replay,
+    replay_with_factors,
     sets_whole_updates,
-    through_the_door,
+    with_factors,
 )
 from experiments.suites.settings import (
     DECOUPLED_DECAYS,
@@ -32,7 +30,7 @@ from experiments.suites.settings import (
     rates_grid,
     schedules_grid,
 )
-from experiments.suites.train import Bench, Method
+from experiments.suites.train import Method
 from ganno_jax.baselines import (
     LEARNING_RATE_FREE,
     LearnedWeights,
@@ -42,7 +40,7 @@ from ganno_jax.baselines import (
     velo,
 )
 from ganno_jax.controllers import Controller
-from ganno_jax.evaluation.optax_loop import LoopOptimizer, Numbers
+from ganno_jax.evaluation.optax_loop import LoopOptimizer
 from ganno_jax.inner.directions import Direction
 from ganno_jax.policies.agents import at_rest
 from ganno_jax.tasks.distributions import Constant
@@ -72,7 +70,9 @@ def methods(
     table = {
         OURS: _through_the_door(controller),
         BASE: _through_the_door(controller.replace(policy=at_rest(controller.policy))),
-        REPLAY: Method(lambda bench: _replay(bench, controller), recorded=RECORDED),
+        REPLAY: Method(
+            lambda bench: (replay_with_factors(bench, controller), {}), recorded=RECORDED
+        ),
     }
     if blind is not None:
         table[BLIND] = _through_the_door(blind)
@@ -112,12 +112,6 @@ def _through_the_door(controller: Controller) -> Method:
     return Method(lambda bench: as_settings(bench, controller, [controller.policy]))
 
 
-def _replay(bench: Bench, controller: Controller) -> tuple[LoopOptimizer, Numbers]:
-    table = mean_hyperparameters(bench, controller)
-    optimizer = LoopOptimizer(lambda numbers, start: replay(bench, controller, numbers["table"]))
-    return optimizer, {"table": jax.tree.map(lambda x: x[None], table)}
-
-
 def _schedules_of(problem: Problem, effort: Effort, tunes_decay: bool) -> Settings:
     own = float(np.sqrt(np.prod(problem.weight_decay)))
     decays, start = decays_of(problem.optimizer, own) if tunes_decay else ((own,), 0)
@@ -142,10 +136,7 @@ def _over(direction: Direction) -> Method:
 def _tuned_door(controller: Controller) -> Method:
     """The controller with the factors on its base's size and forgetting tuned."""
     return Method(
-        lambda bench: (
-            LoopOptimizer(lambda numbers, start: through_the_door(bench, controller, **numbers)),
-            {},
-        ),
+        lambda bench: (with_factors(bench, controller), {}),
         lambda problem, effort: factors_grid(effort),
     )
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from experiments.runs.whole_files import plain, read_object, write_object
 from experiments.suites import rivals
-from experiments.suites.doors import mean_hyperparameters, replay, through_the_door
+from experiments.suites.doors import replay_with_factors, with_factors
 from experiments.suites.methods import BASE, BLIND, OURS, REPLAY, learner_seed
 from experiments.suites.train import Bench
 from ganno_jax.controllers import Controller
@@ -58,21 +58,14 @@ def methods(
     """
 
     def door(one: Controller) -> Searched:
-        def made(bench: Bench) -> LoopOptimizer:
-            return LoopOptimizer(lambda numbers, start: through_the_door(bench, one, **numbers))
-
-        return Searched(made, FACTORS, one)
-
-    def replayed(bench: Bench) -> LoopOptimizer:
-        table = mean_hyperparameters(bench, controller)
-        return LoopOptimizer(lambda numbers, start: replay(bench, controller, table, **numbers))
+        return Searched(lambda bench: with_factors(bench, one), FACTORS, one)
 
     others = {} if blind is None else {BLIND: door(blind)}
     others |= {learner_seed(number): door(one) for number, one in enumerate(more, 2)}
     return {
         OURS: door(controller),
         BASE: door(controller.replace(policy=at_rest(controller.policy))),
-        REPLAY: Searched(replayed, FACTORS, controller),
+        REPLAY: Searched(lambda bench: replay_with_factors(bench, controller), FACTORS, controller),
         **others,
         MUON: Searched(lambda bench: rivals.muon(bench.training, bench.total_steps), RIVAL),
         ADAMW: Searched(lambda bench: rivals.adamw(bench.total_steps), RIVAL),

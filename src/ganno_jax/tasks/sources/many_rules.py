@@ -13,6 +13,8 @@ NUM_COLUMNS, NUM_CATEGORIES, MOST_CLASSES = 10, 3, 4
 LARGEST_SHARE = 0.8  # of the rows that one class may have
 Rows = Int[np.ndarray, "row column"]
 Classes = Int[np.ndarray, " row"]
+Rule = Callable[[Rows, int, np.random.Generator], Classes]
+"""From rows, number of classes and a generator to the class of each row."""
 
 
 def rules() -> Table:
@@ -88,7 +90,7 @@ def _scores(rows: Rows, num_classes: int, rng: np.random.Generator) -> Classes:
     return np.searchsorted(bounds, sums)
 
 
-SORTS: dict[str, Callable[[Rows, int, np.random.Generator], Classes]] = {
+SORTS: dict[str, Rule] = {
     "votes": _votes,
     "remainders": _remainders,
     "look-ups": _look_ups,
@@ -96,12 +98,10 @@ SORTS: dict[str, Callable[[Rows, int, np.random.Generator], Classes]] = {
     "trees": _trees,
     "scores": _scores,
 }
-"""Rules by their names: from rows, number of classes and a generator to the class of each row."""
+"""By name."""
 
 
-def _drawn(
-    rule: Callable[[Rows, int, np.random.Generator], Classes], rng: np.random.Generator
-) -> tuple[Rows, Classes]:
+def _drawn(rule: Rule, rng: np.random.Generator) -> tuple[Rows, Classes]:
     rows = rng.integers(NUM_CATEGORIES, size=(NUM_ROWS, NUM_COLUMNS))
     return rows, rule(rows, int(rng.integers(2, MOST_CLASSES + 1)), rng)
 
