@@ -9,6 +9,7 @@ from experiments.problems.files import read_problems
 from experiments.problems.fourth import FOURTH
 from experiments.problems.problem import Problem, build
 from experiments.problems.second import SECOND
+from experiments.problems.sixth import SIXTH
 from experiments.problems.third import THIRD
 from experiments.problems.trainings import TRAININGS
 from experiments.problems.unseen import UNSEEN
@@ -21,6 +22,7 @@ SUITES: dict[str, dict[str, tuple[Problem, ...]]] = {
     "third": {"small": THIRD},
     "fourth": {"small": FOURTH},
     "fifth": {"small": FIFTH},
+    "sixth": {"small": SIXTH},
     "unseen": {"small": UNSEEN},
     "trainings": {"medium": TRAININGS},
 }

@@ -1,4 +1,4 @@
-"""The second to the fifth and the unseen suite: what they share with nothing else, and regressions."""
+"""The second to the sixth and the unseen suite: what they share with nothing else, and regressions."""
 
 import dataclasses
 
@@ -12,6 +12,7 @@ from experiments.problems.fifth import FIFTH
 from experiments.problems.fourth import FOURTH
 from experiments.problems.problem import Problem, build
 from experiments.problems.second import SECOND
+from experiments.problems.sixth import SIXTH
 from experiments.problems.third import THIRD
 from experiments.problems.trainings import TRAININGS
 from experiments.problems.unseen import UNSEEN
@@ -19,15 +20,20 @@ from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan, train
 
 WITHOUT_FOLDER = [
     p
-    for p in (*SECOND, *THIRD, *FOURTH, *FIFTH, *UNSEEN, *TRAININGS)
+    for p in (*SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *UNSEEN, *TRAININGS)
     if p.data["name"] not in ("fashion_mnist", "mnist", "cifar10", "tinyshakespeare")
+]
+IMAGES = [
+    p
+    for p in (*SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH)
+    if p.data["name"] in ("fashion_mnist", "cifar10")
 ]
 # What the shipped controllers learned on.
 LEARNED = (*broad_families.SMALL, *horizons.HORIZONS)
 SUITES = pytest.mark.parametrize(
     "suite",
-    [SECOND, THIRD, FOURTH, FIFTH, UNSEEN],
-    ids=["second", "third", "fourth", "fifth", "unseen"],
+    [SECOND, THIRD, FOURTH, FIFTH, SIXTH, UNSEEN],
+    ids=["second", "third", "fourth", "fifth", "sixth", "unseen"],
 )
 
 
@@ -36,19 +42,45 @@ def frozen(value):
 
 
 def test_no_unseen_problem_has_data_or_a_network_of_another_suite():
-    others = (*development.DEVELOPMENT, *SECOND, *THIRD, *FOURTH, *FIFTH, *TRAININGS, *LEARNED)
+    others = (
+        *development.DEVELOPMENT,
+        *SECOND,
+        *THIRD,
+        *FOURTH,
+        *FIFTH,
+        *SIXTH,
+        *TRAININGS,
+        *LEARNED,
+    )
     assert not {frozen(p.data) for p in UNSEEN} & {frozen(p.data) for p in others}
     assert not {frozen(p.network) for p in UNSEEN} & {frozen(p.network) for p in others}
     generated = {p.data["name"] for p in UNSEEN if p.data["name"].startswith("generated")}
     assert not generated & {p.data["name"] for p in others}
 
 
-def test_the_unseen_suite_has_every_kind_of_network_and_data_that_shipped_with_scikit_learn():
+def test_the_unseen_suite_has_every_kind_of_network_and_runs_that_differ_in_four_problems():
     networks = {problem.network["name"] for problem in UNSEEN}
-    assert {"mlp", "cnn", "resnet14", "mixer", "lstm", "gru", "transformer"} <= networks
+    assert {"mlp", "cnn", "resnet14", "vit", "lstm", "gru", "transformer"} <= networks
     assert {"tabular", "autoencoder"} <= networks
     regressions = [p for p in UNSEEN if p.data.get("standardize_targets")]
-    assert {p.data["name"] for p in regressions} == {"generated_impedance", "middle_pixels"}
+    assert {p.data["name"] for p in regressions} == {"generated_trips", "generated_reactions"}
+    varied = [problem for problem in UNSEEN if problem.varied]
+    assert len(varied) == 4
+    assert all(problem.name.endswith(" vary") for problem in varied)
+
+
+def reported(problem):
+    """Places in the official test split of the images that a problem reports on, as `sources.load` draws them."""
+    drawn = np.random.default_rng((0, 1)).permutation(10_000)[: problem.data["max_examples"]]
+    first = problem.data.get("first_test", 0)
+    return set(np.sort(drawn)[first : first + problem.data["max_held_out"]].tolist())
+
+
+def test_the_unseen_suite_reports_on_test_images_that_the_suites_before_do_not():
+    before = set().union(*map(reported, IMAGES))
+    images = [p for p in UNSEEN if p.data["name"] in ("fashion_mnist", "cifar10")]
+    assert [len(reported(p)) for p in images] == [1_000] * len(images)
+    assert not before & set().union(*map(reported, images))
 
 
 @SUITES

@@ -1,4 +1,4 @@
-"""Generated sets of the fifth and the unseen suite: each holds what its description says."""
+"""Generated sets of the fifth, the sixth and the unseen suite: each holds what its description says."""
 
 import collections
 
@@ -100,3 +100,72 @@ def test_a_middle_pixel_is_nearly_the_mean_of_those_around_it():
     around = split.inputs[:, [17, 23, 24, 30]].mean(1)  # above, left, right, below
     left = split.targets - around
     assert 0.002 < left.var() / split.targets.var() < 0.05
+
+
+def test_trips_take_as_long_each_way_and_longer_in_the_rush():
+    split = sources.load("generated_trips").train
+    ids, logs = split.inputs.astype(int), split.targets.astype(float)
+    assert (ids[:, 0] != ids[:, 1]).all()
+    quiet = (ids[:, 3] >= 5) | (abs(ids[:, 2] - 8) > 5) & (abs(ids[:, 2] - 17) > 5)
+    means = {}
+    for pair, log in zip(np.sort(ids[quiet, :2], 1), logs[quiet], strict=True):
+        means.setdefault(tuple(pair), []).append(log)
+    within = np.concatenate([np.array(x) - np.mean(x) for x in means.values() if len(x) > 1])
+    freedom = sum(len(x) - 1 for x in means.values() if len(x) > 1)
+    np.testing.assert_allclose(np.sqrt((within**2).sum() / freedom), 0.15, rtol=0.05)
+    rush = np.isin(ids[:, 2], (8, 17)) & (ids[:, 3] < 5)
+    assert 0.4 < logs[rush].mean() - logs[quiet].mean() < np.log(1.8)
+
+
+def test_reactions_obey_their_two_equations():
+    split = sources.load("generated_reactions").train
+    left = []
+    for (u, time, first), share in zip(
+        split.inputs[:80].astype(float), split.targets, strict=False
+    ):
+        rates = np.exp(2 * u), np.exp(1 - 3 * u)
+        solved = solve_ivp(
+            lambda t, y, k=rates: [-k[0] * y[0], k[0] * y[0] - k[1] * y[1]],
+            (0, time),
+            [first, 1 - first],
+            rtol=1e-8,
+        )
+        left.append(share - solved.y[1, -1])
+    np.testing.assert_allclose(np.std(left), 0.02, rtol=0.3)  # the noise
+
+
+def test_the_stronger_substance_of_a_spectrum_is_the_nearest_mean():
+    dataset = sources.load("generated_spectra")
+    train, test = dataset.train, dataset.test
+    means = np.stack([train.inputs[train.targets == k].mean(0) for k in range(6)])
+    distance = np.linalg.norm(test.inputs[:, None] - means, axis=2)
+    right = np.mean(distance.argmin(1) == test.targets)
+    assert 0.6 < right < 0.95  # it can be told, not always
+    counts = train.inputs.astype(float) ** 2
+    np.testing.assert_allclose(counts, np.rint(counts), atol=1e-4)
+
+
+def marks(side):
+    """The four shapes, so many pixels wide, in the middle of nine by nine."""
+    edge = np.pad(np.zeros((side - 2, side - 2)), 1, constant_values=1)
+    upright, diagonal = np.zeros((side, side)), np.eye(side) + np.eye(side)[::-1] > 0
+    upright[side // 2], upright[:, side // 2] = 1, 1
+    shapes = np.stack([np.ones((side, side)), edge, upright, diagonal]).astype(float)
+    rim = (9 - side) // 2
+    return np.pad(shapes, ((0, 0), (rim, rim), (rim, rim)))
+
+
+def test_the_shape_that_fits_best_at_any_place_is_the_class():
+    split = sources.load("generated_shapes").train
+    found = np.stack([marks(5), marks(7)])
+    found /= np.linalg.norm(found, axis=(2, 3), keepdims=True)
+    images = np.pad(split.inputs[:600, ..., 0], ((0, 0), (2, 2), (2, 2)))
+    windows = np.lib.stride_tricks.sliding_window_view(images, (9, 9), (1, 2))
+    best = np.einsum("nijab,skab->nskij", windows, found).max((1, 3, 4))
+    assert np.mean(best.argmax(1) == split.targets[:600]) > 0.85
+
+
+def test_nine_tenths_of_maxima_are_the_largest_of_four_and_a_few_more_by_luck():
+    split = sources.load("generated_maxima").train
+    largest = np.stack([split.inputs[:, i - 3 : i + 1].max(1) for i in range(3, 20)], 1)
+    np.testing.assert_allclose(np.mean(split.targets[:, 3:] == largest), 0.9 + 0.1 / 12, atol=0.006)

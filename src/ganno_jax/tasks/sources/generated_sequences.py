@@ -87,3 +87,16 @@ def sums() -> Table:
         wanted = (symbols[:, place - 1] + symbols[:, place - 3]) % 7
         symbols[:, place] = np.where(kept[:, place], wanted, symbols[:, place])
     return Table(symbols[:, :-1], symbols[:, 1:], 7)
+
+
+def maxima() -> Table:
+    """5,000 sequences of 20 symbols out of 12; the target of each place is the largest of the last four, some wrong.
+
+    Symbols are uniform; the first three places look at as many as there are. One target in ten is uniform instead.
+    """
+    rng = np.random.default_rng(55)
+    symbols = rng.integers(12, size=(5_000, 20)).astype(np.int32)
+    before = np.pad(symbols, ((0, 0), (3, 0)))
+    targets = np.lib.stride_tricks.sliding_window_view(before, 4, 1).max(2)
+    wrong = rng.random(targets.shape) < 0.1
+    return Table(symbols, np.where(wrong, rng.integers(12, size=targets.shape), targets), 12)
