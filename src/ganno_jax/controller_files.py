@@ -15,7 +15,7 @@ import jax
 import msgpack
 
 from ganno_jax import controller_content as contents
-from ganno_jax.controllers import Controller
+from ganno_jax.controllers import Controller, checked
 from ganno_jax.env.features import FEATURE_VERSION, FEATURES
 
 FORMAT, FORMAT_VERSION, SUFFIX = "ganno_jax controller", 5, ".controller"
@@ -41,6 +41,7 @@ def save(path: str | Path, controller: Controller) -> Path:
     Raises:
       ValueError: the policy is another one, or something that `load` would refuse, such as weights that are not finite.
     """
+    checked(controller)
     path = Path(path)
     path = path if path.suffix else path.with_suffix(SUFFIX)
     values = {
@@ -78,6 +79,10 @@ def load(name: str | Path) -> Controller:
         was trained for other features.
       FileNotFoundError: there is no such file.
     """
+    if not isinstance(name, str | os.PathLike) or str(name) in ("", "."):
+        raise ValueError(
+            f"a controller is given by its name or the path of its file; got {name!r}."
+        )
     path = Path(name)
     is_name = path.suffix == "" and len(path.parts) == 1
     with_ending = path if path.suffix else path.with_suffix(SUFFIX)  # as `save` was given it

@@ -1,6 +1,5 @@
 """A trained controller as a whole optimizer: no direction, no learning rate, no schedule to choose."""
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -11,6 +10,7 @@ from jaxtyping import PyTree
 from ganno_jax.control import Layers, control
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller, checked
+from ganno_jax.door.numbers import check_number
 from ganno_jax.env.whole_update import RelativeUpdate, WholeUpdate, with_factors
 from ganno_jax.policies.agents import teams_of, with_actions
 
@@ -94,12 +94,11 @@ def optimizer(
 def _rescaled(controller: Controller, size: float, forgetting: float) -> Controller:
     """The controller around a base of another size and forgetting."""
     numbers = {"size": size, "forgetting": forgetting}
+    for name, x in numbers.items():
+        check_number(name, x)
     known = {name: x for name, x in numbers.items() if isinstance(x, int | float)}  # not traced
     if known == {"size": 1, "forgetting": 1}:
         return controller
-    for name, x in known.items():
-        if not (math.isfinite(x) and x > 0):
-            raise ValueError(f"`{name}` must be a finite factor above 0; got {x}.")
     spaces = [team.actions for team in teams_of(controller.policy)]
     needed = (RelativeUpdate, WholeUpdate) if known.get("forgetting", 1) == 1 else WholeUpdate
     if not spaces or not all(isinstance(space, needed) for space in spaces):

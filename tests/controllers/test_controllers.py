@@ -170,9 +170,9 @@ def test_factors_on_the_base_multiply_size_and_forgetting():
 @pytest.mark.parametrize(
     ("factors", "said"),
     [
-        ({"size": 0.0}, r"`size` must be a finite factor above 0; got 0\.0"),
-        ({"size": float("inf")}, "`size` must be a finite factor above 0; got inf"),
-        ({"forgetting": -1.0}, r"`forgetting` must be a finite factor above 0; got -1\.0"),
+        ({"size": 0.0}, r"`size` must be a finite number above 0; got 0\.0"),
+        ({"size": float("inf")}, "`size` must be a finite number above 0; got inf"),
+        ({"forgetting": -1.0}, r"`forgetting` must be a finite number above 0; got -1\.0"),
         (
             {"forgetting": 2.0, "controller": ganno_jax.load("nadamw")},
             "no such size and forgetting",

@@ -9,6 +9,8 @@ import ganno_jax
 
 from .test_control import PARAMS, make_controller
 
+FIRST_AND_OTHERS = {name: "a" if place == 0 else "b" for place, name in enumerate(sorted(PARAMS))}
+
 
 @pytest.mark.parametrize(
     "changes, message",
@@ -17,12 +19,59 @@ from .test_control import PARAMS, make_controller
         ({"num_measured": 0}, "`num_measured` must be a whole number, at least 1; got 0"),
         ({"every": 2.5}, "`every` must be a whole number"),
         ({"total_steps": 0}, "`total_steps` must be a whole number, at least 1; got 0"),
+        ({"total_steps": None}, "`total_steps` must be a whole number, at least 1; got None"),
+        ({"total_steps": 1e4}, r"at least 1; got 10000\.0\.$"),
+        ({"initial_rate": 0}, "`initial_rate` must be a finite number above 0; got 0"),
+        ({"initial_rate": float("inf")}, "`initial_rate` must be a finite number above 0; got inf"),
+        ({"initial_rate": optax.constant_schedule(1.0)}, "`initial_rate` must be a finite number"),
+        ({"weight_decay": float("nan")}, "`weight_decay` must be a finite number at least 0"),
+        ({"weight_decay": -1.0}, r"`weight_decay` must be a finite number at least 0; got -1\.0"),
+        ({"weight_decay": "x"}, "`weight_decay` must be a finite number at least 0; got 'x'"),
+        ({"steps_per_epoch": "a"}, "`steps_per_epoch` must be a finite number above 0; got 'a'"),
+        ({"direction": optax.adam}, "`direction` must be an Optax transformation, .* got adam"),
+        ({"direction": "muon"}, "`direction` must be an Optax transformation, .* got 'muon'"),
+        ({"direction": None}, "`direction` must be an Optax transformation, .* got None"),
     ],
 )
 def test_settings_that_cannot_work_are_named(changes, message):
     settings = {"controller": make_controller(), "total_steps": 8} | changes
     with pytest.raises(ValueError, match=message):
-        ganno_jax.control(optax.identity(), **settings)
+        ganno_jax.control(**{"direction": optax.identity(), **settings})
+
+
+@pytest.mark.parametrize(
+    "params, settings, message",
+    [
+        (PARAMS, {"decay_mask": {"dense0": True}}, "`decay_mask` must be a tree of booleans"),
+        (PARAMS, {"decay_mask": ["dense0"]}, "`decay_mask` must be a tree of booleans"),
+        (
+            {"dense0": {"kernel": jnp.ones((2, 2))}, "count": jnp.zeros(3, jnp.int32)},
+            {},
+            r"must be floating numbers; \['count'\] is int32",
+        ),
+    ],
+)
+def test_parameters_that_do_not_fit_are_named_at_init(params, settings, message):
+    optimizer = ganno_jax.control(optax.trace(0.9), make_controller(), 8, **settings)
+    with pytest.raises(ValueError, match=message):
+        optimizer.init(params)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: ganno_jax.load(""), "by its name or the path of its file; got ''"),
+        (lambda: ganno_jax.load(None), "by its name or the path of its file; got None"),
+        (lambda: ganno_jax.save("any", {}), "must be a Controller, .* got dict"),
+        (lambda: ganno_jax.migrate({}, {}, {}, "muon"), "Optax transformation .* got str"),
+        (lambda: ganno_jax.optimizer(8, size="a"), "`size` must be a finite number above 0"),
+        (lambda: ganno_jax.optimizer(8, forgetting=None), "`forgetting` must be a finite number"),
+    ],
+)
+def test_what_is_no_argument_is_one_line(call, message):
+    with pytest.raises(ValueError, match=message) as found:
+        call()
+    assert "\n" not in str(found.value)
 
 
 def test_a_loss_per_example_and_foreign_gradients_are_named():
@@ -32,6 +81,11 @@ def test_a_loss_per_example_and_foreign_gradients_are_named():
         optimizer.update(PARAMS, state, PARAMS, value=jnp.ones(5))
     with pytest.raises(ValueError, match="the gradients have the structure"):
         optimizer.update({"dense0": jnp.ones(2)}, state, PARAMS, value=1.0)
+    shorter = jax.tree.map(lambda w: w[:1], PARAMS)
+    with pytest.raises(ValueError, match=r"the gradient of \['dense0'\].* has the shape \(1"):
+        optimizer.update(shorter, state, PARAMS, value=1.0)
+    with pytest.raises(ValueError, match="the loss is given by the name `value`"):
+        optimizer.update(PARAMS, state, PARAMS, loss=1.0)
 
 
 @pytest.mark.parametrize(
@@ -43,13 +97,36 @@ def test_a_loss_per_example_and_foreign_gradients_are_named():
         optax.adam(optax.warmup_cosine_decay_schedule(0.0, 1e-3, 10, 100)),
         optax.contrib.muon(1e-3),
         optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3)),
+        optax.adamw(1e-3, weight_decay=2.0),
+        optax.sgd(lambda count: jnp.where(count < 5, 0.0, 0.1)),
+        optax.MultiSteps(optax.adam(1e-3), 4).gradient_transformation(),
+        optax.partition({"a": optax.adam(1e-3), "b": optax.scale_by_adam()}, FIRST_AND_OTHERS),
     ],
-    ids=["adam", "sgd", "adamw", "warm-up from zero", "muon", "clipped adamw"],
+    ids=[
+        *("adam", "sgd", "adamw", "warm-up from zero", "muon", "clipped adamw"),
+        *("more decay than gradient", "five zeros", "accumulated", "in one layer"),
+    ],
 )
 def test_a_whole_optimizer_is_no_direction(whole):
     optimizer = ganno_jax.control(whole, make_controller(), 8)
     with pytest.raises(ValueError, match="goes against the gradient, as a whole optimizer does"):
         optimizer.init(PARAMS)
+
+
+@pytest.mark.parametrize(
+    "direction",
+    [
+        optax.scale_by_lion(),
+        optax.contrib.scale_by_muon(),
+        optax.scale_by_factored_rms(),
+        optax.chain(optax.centralize(), optax.trace(0.9)),
+        optax.chain(optax.scale_by_adam(), optax.scale_by_trust_ratio()),
+        optax.partition({"a": optax.set_to_zero(), "b": optax.scale_by_adam()}, FIRST_AND_OTHERS),
+    ],
+    ids=["lion", "muon", "factored", "centralized", "trust ratio", "first layer frozen"],
+)
+def test_a_direction_is_no_whole_optimizer(direction):
+    ganno_jax.control(direction, make_controller(), 8).init(PARAMS)
 
 
 def test_complex_parameters_are_refused_with_the_way_out():

@@ -1,9 +1,11 @@
 """A training that becomes longer or shorter than was planned."""
 
+import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint
 import pytest
 
 import ganno_jax
@@ -63,6 +65,39 @@ def test_a_shortened_training_ends_at_its_last_decision(key):
     _, state, _, sizes = descend(short, params, state, loss, 20)
     assert int(state.by_policy.decided.decision) == 30
     assert sizes[-1] < 0.2 * sizes[:4].max()
+
+
+def by_bytes(state, like, tmp_path):
+    return flax.serialization.from_bytes(like, flax.serialization.to_bytes(state))
+
+
+def by_orbax(state, like, tmp_path):
+    checkpointer = orbax.checkpoint.StandardCheckpointer()
+    checkpointer.save(tmp_path / "state", state)
+    checkpointer.wait_until_finished()
+    return checkpointer.restore(tmp_path / "state", like)
+
+
+@pytest.mark.parametrize("stored", [by_bytes, by_orbax])
+@pytest.mark.parametrize("total_steps, every", [(90, None), (40, None), (30, 2)])
+def test_a_state_restored_under_another_plan_goes_on_by_the_new_one(
+    key, tmp_path, stored, total_steps, every
+):
+    params, loss = problem(key)
+    short = ganno_jax.optimizer(30, every=3)
+    params, state, *_ = descend(short, params, short.init(params), loss, 25)
+    other = ganno_jax.optimizer(total_steps, every=every)
+    restored = stored(state, other.init(params), tmp_path)
+    _, after, _, sizes = descend(other, params, restored, loss, total_steps - 25)
+    clock = after.outline.clock
+    assert int(after.by_policy.decided.decision) == clock.decisions
+    assert int(after.overrun) == 0
+    if every is None:  # as by `extend`
+        extended = ganno_jax.extend(state, total_steps)
+        extended = extended._replace(outline=restored.outline)
+        np.testing.assert_array_equal(
+            descend(other, params, extended, loss, total_steps - 25)[3], sizes
+        )
 
 
 def test_updates_past_the_end_are_counted_and_keep_their_rates(key):

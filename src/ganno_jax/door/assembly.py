@@ -1,7 +1,6 @@
 """The transformations of `control`, put together for one network: rates by a policy, and what guards them."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from ganno_jax.door.first_moments import store_first_moments
 from ganno_jax.door.guard import back_off, limit_gradients
 from ganno_jax.door.layer_finder import LayerFinder
 from ganno_jax.door.meshes import mean_over, names_of, on_devices_of, over_explicit_mesh
+from ganno_jax.door.numbers import check_number
 from ganno_jax.door.rates import scale_by_policy
 from ganno_jax.door.skip import skip_not_finite
 from ganno_jax.door.state import ControlState, Outline
@@ -59,13 +59,19 @@ class Assembly:
     safety: bool
 
     def __post_init__(self):
-        count, rate, per_epoch = self.num_measured, self.initial_rate, self.steps_per_epoch
+        count = self.num_measured
         if not (isinstance(count, int | np.integer) and count >= 1):
             raise ValueError(f"`num_measured` must be a whole number, at least 1; got {count}.")
-        if isinstance(rate, float | int) and rate <= 0:
-            raise ValueError(f"`initial_rate` must be positive; got {rate}.")
-        if per_epoch is not None and not 0 < per_epoch < math.inf:
-            raise ValueError(f"`steps_per_epoch` must be positive; got {per_epoch}.")
+        check_number("initial_rate", self.initial_rate)
+        if self.steps_per_epoch is not None:
+            check_number("steps_per_epoch", self.steps_per_epoch)
+        if self.weight_decay is not None:
+            check_number("weight_decay", self.weight_decay, zero=True)
+        if not isinstance(self.direction, optax.GradientTransformation | Direction):
+            raise ValueError(
+                "`direction` must be an Optax transformation, such as optax.trace(0.9), or a Direction; got "
+                f"{getattr(self.direction, '__name__', repr(self.direction))}."
+            )
 
     def transformation(self) -> optax.GradientTransformationExtraArgs:
         """The whole of it; an update with arrays alone is compiled, once for each shape."""
@@ -79,7 +85,7 @@ class Assembly:
             value: Array | float | None = None,
             **extra: Any,
         ) -> tuple[PyTree, ControlState]:
-            check_update(gradient, params, value)
+            check_update(gradient, params, value, extra)
             if value is not None:  # of one type, so that numbers of Python do not compile anew
                 value = jnp.asarray(value, jnp.float32)
             arrays = all(
@@ -92,9 +98,8 @@ class Assembly:
 
     def init(self, params: PyTree) -> ControlState:
         """The first state, once the direction has been tried."""
-        params = _in_full_precision(params)
-        check_direction(self._parts(params).direction, params)
-        return self._started(params)
+        check_direction(self._parts(_in_full_precision(params)).direction, params)
+        return self._started(_in_full_precision(params))
 
     def step(
         self,
@@ -143,7 +148,7 @@ class Assembly:
             initial_rate=self.initial_rate,
             weight_decay=self._decay(),
             num_measured=self.num_measured,
-            steps_per_epoch=self.steps_per_epoch or 0.0,
+            steps_per_epoch=0.0 if self.steps_per_epoch is None else self.steps_per_epoch,
         )
         if self.safety:
             transformation = back_off(transformation, self.clock.interval)

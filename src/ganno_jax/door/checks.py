@@ -1,5 +1,7 @@
 """What `control` cannot work with, said in one line."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,23 +12,30 @@ from jaxtyping import PyTree
 
 from ganno_jax.door.state import ControlState
 
-_TRIED = 3  # updates of a direction
+_TRIED = 20  # updates of a direction, as long as they are all zero
+_LARGEST_TRIED = 1_000_000  # parameters of a direction that is tried as it will be used
 _MIGRATE = "state = ganno_jax.migrate(state, old_params, new_params, optimizer)"
 
 
-def check_update(gradient: PyTree, params: PyTree | None, value: Any) -> None:
+def check_update(
+    gradient: PyTree, params: PyTree | None, value: Any, extra: Mapping[str, Any]
+) -> None:
     """What an update is given.
 
     Args:
-      gradient: must have the structure of the parameters.
+      gradient: must have the structure and the shapes of the parameters.
       params: None where they were left out.
       value: the loss, a scalar; None where it was left out.
+      extra: what else was given by name.
 
     Raises:
-      ValueError: there are no parameters, the loss is no scalar, or the gradients have another structure.
+      ValueError: there are no parameters, the loss is no scalar or has another name, or the gradients have another
+        structure or shape.
     """
     if params is None:
         raise ValueError("`update` needs the parameters: update(grads, state, params, value=loss).")
+    if value is None and "loss" in extra:
+        raise ValueError("the loss is given by the name `value`: update(..., value=loss).")
     if value is not None and jnp.ndim(value):
         raise ValueError(
             f"`value` must be one number, the mean loss; got shape {jnp.shape(value)}."
@@ -36,6 +45,13 @@ def check_update(gradient: PyTree, params: PyTree | None, value: Any) -> None:
             f"the gradients have the structure {jax.tree.structure(gradient)}, the parameters "
             f"{jax.tree.structure(params)}."
         )
+    keyed = jax.tree_util.tree_leaves_with_path(params)
+    for g, (path, w) in zip(jax.tree.leaves(gradient), keyed, strict=True):
+        if jnp.shape(g) != jnp.shape(w):
+            raise ValueError(
+                f"the gradient of {jax.tree_util.keystr(path)} has the shape {jnp.shape(g)}, the parameter "
+                f"{jnp.shape(w)}."
+            )
 
 
 def check_state(state: Any, needed: ControlState) -> None:
@@ -90,46 +106,67 @@ def _shapes(tree: PyTree) -> dict[str, str]:
 
 
 def check_direction(direction: optax.GradientTransformation, params: PyTree) -> None:
-    """Whether a direction has the sign of the gradient, tried on parameters of the same structure and tiny shapes.
+    """Whether a direction has the sign of the gradient in every leaf.
 
-    Its first updates are tried, since a whole optimizer whose schedule warms up from zero begins with one of zero.
+    It is tried with a gradient and its opposite, so that decay, which both have, cancels: first on parameters of the
+    same structure and tiny shapes, then, where those do not do and there are few, on zeros of their own. Updates go on
+    while they are all zero, as those of a whole optimizer are whose schedule begins at zero.
 
     Raises:
-      ValueError: it goes against the gradient, as whole optimizers do; parameters are complex.
+      ValueError: it goes against the gradient, as whole optimizers do; parameters are complex or no floating numbers.
     """
     leaves = jax.tree.leaves(params)
     if any(jnp.iscomplexobj(w) for w in leaves):
         raise ValueError(
             "parameters must be real: wrap the optimizer in optax.contrib.split_real_and_imaginary."
         )
+    for path, w in jax.tree_util.tree_leaves_with_path(params):
+        if not jnp.issubdtype(w.dtype, jnp.floating):
+            raise ValueError(
+                f"parameters must be floating numbers; {jax.tree_util.keystr(path)} is {w.dtype}: leave it out with "
+                "optax.partition."
+            )
     tiny = jax.tree.map(lambda w: np.ones([min(n, 2) for n in w.shape], w.dtype), params)
+    tried = [tiny]
+    if sum(math.prod(w.shape) for w in leaves) <= _LARGEST_TRIED:
+        tried.append(jax.tree.map(lambda w: np.ones(w.shape, w.dtype), params))
+    made = optax.with_extra_args_support(direction)
     with jax.ensure_compile_time_eval():
-        try:
-            made = optax.with_extra_args_support(direction)
-            found = [_first_updates(made, _scaled(tiny, s), tiny) for s in (1.0, -1.0)]
-        except Exception:  # a direction may need more than this trial has, such as larger matrices
+        for tree in tried:
+            try:
+                along = _along_gradient(made, tree)
+            except (
+                Exception
+            ):  # a direction may need more than this trial has, such as larger matrices
+                continue
+            if min(along, default=0.0) < 0:
+                raise ValueError(
+                    "`direction` goes against the gradient, as a whole optimizer does; give one without a learning "
+                    "rate, such as optax.scale_by_adam() for optax.adam(1e-3) and optax.trace(0.9) for "
+                    "optax.sgd(0.1, 0.9)."
+                )
             return
-        if any(isinstance(u, jax.core.Tracer) for u in jax.tree.leaves(found)):
-            return  # inside `jax.shard_map` nothing can be tried
-        sums = [[sum(float(np.sum(u)) for u in jax.tree.leaves(x)) for x in one] for one in found]
-    up, down = (next((total for total in one if total != 0), 0.0) for one in sums)
-    if up < 0 < down:
-        raise ValueError(
-            "`direction` goes against the gradient, as a whole optimizer does; give one without a learning rate, "
-            "such as optax.scale_by_adam() for optax.adam(1e-3) and optax.trace(0.9) for optax.sgd(0.1, 0.9)."
-        )
 
 
-def _first_updates(
-    direction: optax.GradientTransformationExtraArgs, gradient: PyTree, params: PyTree
-) -> list[PyTree]:
-    """What a direction makes of the same gradient, again and again."""
-    state, updates = direction.init(params), []
+def _along_gradient(
+    direction: optax.GradientTransformationExtraArgs, params: PyTree
+) -> list[float]:
+    """How far the first update of each leaf that is not zero goes along the gradient; 0 where nothing can be tried."""
+    rng = np.random.default_rng(0)
+    gradient = jax.tree.map(lambda w: rng.uniform(0.5, 1.5, w.shape).astype(w.dtype), params)
+    sides = [gradient, jax.tree.map(np.negative, gradient)]
+    states = [direction.init(params)] * 2
     for _ in range(_TRIED):
-        update, state = direction.update(gradient, state, params, value=1.0)
-        updates.append(update)
-    return updates
-
-
-def _scaled(tree: PyTree, factor: float) -> PyTree:
-    return jax.tree.map(lambda w: (factor * w).astype(w.dtype), tree)
+        made = [
+            direction.update(side, state, params, value=1.0)
+            for side, state in zip(sides, states, strict=True)
+        ]
+        (up, states[0]), (down, states[1]) = made
+        if any(isinstance(u, jax.core.Tracer) for u in jax.tree.leaves(up)):
+            return []  # inside `jax.shard_map` nothing can be tried
+        along = jax.tree.map(
+            lambda u, d, g: float(np.sum((np.asarray(u) - np.asarray(d)) * g)), up, down, gradient
+        )
+        if any(found := jax.tree.leaves(along)):
+            return found
+    return []

@@ -2,9 +2,12 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
+
+from ganno_jax.door.policy_state import Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +31,17 @@ class Clock:
     every: int | None = None
 
     def __post_init__(self):
-        for name, count in {"total_steps": self.total_steps, "every": self.every}.items():
-            if count is not None and not (isinstance(count, int | np.integer) and count >= 1):
-                raise ValueError(
-                    f"`{name}` must be a whole number, at least 1; got {count}. Under `optax.inject_hyperparams` "
-                    'name it among the static ones: static_args=("controller", "total_steps", "every").'
-                )
+        counts = {"total_steps": self.total_steps}
+        counts |= {} if self.every is None else {"every": self.every}
+        for name, count in counts.items():
+            if not (isinstance(count, int | np.integer) and count >= 1):
+                more = ""
+                if isinstance(count, jax.Array):
+                    more = (
+                        " Under `optax.inject_hyperparams` name it among the static ones: "
+                        'static_args=("controller", "total_steps", "every").'
+                    )
+                raise ValueError(f"`{name}` must be a whole number, at least 1; got {count}.{more}")
         if self.total_steps >= 2**31 - 1:
             raise ValueError(
                 f"`total_steps` must be below 2**31 - 1, which steps are counted to; got {self.total_steps}."
@@ -54,6 +62,11 @@ class Clock:
         if self.every is not None:
             return int(self.every)
         return max(1, round(int(self.total_steps) / self.decisions))
+
+    @property
+    def plan(self) -> Plan:
+        """As a state keeps it."""
+        return Plan(jnp.int32(self.total_steps), jnp.int32(self.decisions))
 
     def start(self, decision: Int[Array, ""]) -> Int[Array, ""]:
         """The update before which a decision falls; that of the one after the last is the training's end."""

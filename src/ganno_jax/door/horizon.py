@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ganno_jax.door.policy_state import ASLEEP, RatesState
 from ganno_jax.door.state import ControlState
 
 
@@ -20,7 +20,8 @@ def extend(state: Any, total_steps: int) -> Any:
 
     In a longer training the base schedule stands higher at the same update: rates rise to it from a tenth, over a tenth
     of the whole training, without a jump. In a shorter one they fall to it at the next decision. Moments, sizes and
-    what agents remember stay.
+    what agents remember stay. A stored state that is loaded into the `init` of an optimizer of another length goes on
+    so too.
 
     Args:
       state: of one or several `control`s, wherever they stand in it.
@@ -32,6 +33,8 @@ def extend(state: Any, total_steps: int) -> Any:
     found = [x for x in jax.tree.leaves(state, is_leaf=_is_ours) if _is_ours(x)]
     if not found:
         raise ValueError("the state must hold a state of `control`; it holds none.")
+    if not isinstance(total_steps, int | np.integer) or total_steps < 1:
+        raise ValueError(f"`total_steps` must be a whole number, at least 1; got {total_steps!r}.")
     for one in found:
         step = one.step
         if not isinstance(step, jax.core.Tracer) and int(jnp.max(step)) > total_steps:
@@ -48,17 +51,6 @@ def _is_ours(x: Any) -> bool:
 
 
 def _planned(state: ControlState, total_steps: int) -> ControlState:
-    before = state.outline.clock
-    clock = dataclasses.replace(before, total_steps=total_steps)
-    is_longer = total_steps > before.total_steps
-
-    def changed(part: Any) -> Any:
-        if not isinstance(part, RatesState):
-            return part._replace(inner=changed(part.inner))
-        decided = part.decided._replace(decision=clock.num_before(part.step))
-        awake = part.woken != ASLEEP
-        woken = jnp.where(awake, part.step, part.woken) if is_longer else part.woken
-        return part._replace(decided=decided, woken=woken.astype(part.woken.dtype))
-
-    outline = state.outline.replace(clock=clock)
-    return state._replace(outline=outline, parts=changed(state.parts))
+    """Under another clock; the next update finds that its plan is another one."""
+    clock = dataclasses.replace(state.outline.clock, total_steps=total_steps)
+    return state._replace(outline=state.outline.replace(clock=clock))

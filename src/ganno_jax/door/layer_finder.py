@@ -68,7 +68,13 @@ class LayerFinder:
         if mask is None:
             return found
         mask = mask(params) if callable(mask) else mask
-        whole = jax.tree.map(
-            lambda keep, part: jax.tree.map(lambda _: bool(keep), part), mask, params
-        )
+        try:
+            whole = jax.tree.map(
+                lambda keep, part: jax.tree.map(lambda _: bool(keep), part), mask, params
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "`decay_mask` must be a tree of booleans of the parameters' structure, or the beginning of one, or a "
+                f"function that gives one; got {mask!r:.100}."
+            ) from error
         return found.replace(decayed=tuple(jax.tree.leaves(whole)))

@@ -37,6 +37,11 @@ def migrate(
     Raises:
       ValueError: the state holds another number of `control`s than the optimizer's.
     """
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise ValueError(
+            "`optimizer` must be the Optax transformation for the new parameters; got "
+            f"{type(optimizer).__name__}."
+        )
     fresh = optimizer.init(new_params)
     old_nodes, nodes = (jax.tree.leaves(x, is_leaf=_is_ours) for x in (state, fresh))
     counts = [sum(map(_is_ours, x)) for x in (old_nodes, nodes)]

@@ -26,10 +26,18 @@ class Decided(NamedTuple):
     measured: LayerRecord
 
 
+class Plan(NamedTuple):
+    """What a state was made for, as numbers, so that they are stored with it and loaded into any optimizer."""
+
+    steps: Int[Array, ""]
+    decisions: Int[Array, ""]
+
+
 class RatesState(NamedTuple):
     """State of `scale_by_policy`."""
 
     step: Int[Array, ""]
+    plan: Plan  # of the last update
     # Of the last update: what was decided, less after a loss spike and in a layer that is late, 0 in one asleep.
     rates_in_force: Float[Array, " layer"]
     forgetting_in_force: Float[Array, " layer"] | None
