@@ -14,6 +14,7 @@ from experiments.suites.train import Bench
 from ganno_jax.controllers import Controller
 from ganno_jax.env.whole_update import WholeUpdate
 from ganno_jax.evaluation.optax_loop import LoopOptimizer, Numbers
+from ganno_jax.inner import InnerState
 from ganno_jax.inner.hyperparameters import LayerHyperparameters, forget
 from ganno_jax.inner.layers import apply_rates
 from ganno_jax.policies.agents import teams_of
@@ -31,18 +32,19 @@ def sets_whole_updates(controller: Controller) -> bool:
 
 
 def through_the_door(
-    bench: Bench, controller: Controller, **factors: Any
+    bench: Bench, controller: Controller, start: InnerState, **factors: Any
 ) -> optax.GradientTransformationExtraArgs:
     """A controller as users get it: default arguments, over its own direction or the problem's.
 
-    It is told how long an epoch is, which whoever trains knows.
+    It is told how long an epoch of this training is, which whoever trains knows.
 
     Args:
       bench: where it is used.
       controller: which one.
+      start: of the training.
       **factors: on the size and the forgetting of its base.
     """
-    steps_per_epoch = bench.training.family.num_trainable / bench.training.batch_size
+    steps_per_epoch = bench.training.steps_per_epoch(start.task)
     if controller.direction is not None:
         return ganno_jax.optimizer(
             bench.total_steps, controller, steps_per_epoch=steps_per_epoch, **factors
@@ -71,7 +73,7 @@ def as_settings(
     """
 
     def made(numbers, start):
-        return through_the_door(bench, controller.replace(policy=numbers["policy"]))
+        return through_the_door(bench, controller.replace(policy=numbers["policy"]), start)
 
     stacked = jax.tree.map(lambda *x: jnp.stack([jnp.asarray(y) for y in x]), *policies)
     return LoopOptimizer(made, observe_fn=_hyperparameters), {"policy": stacked}
@@ -79,7 +81,9 @@ def as_settings(
 
 def with_factors(bench: Bench, controller: Controller) -> LoopOptimizer:
     """A controller through the door whose numbers, where there are any, are factors: `size` and `forgetting`."""
-    return LoopOptimizer(lambda numbers, start: through_the_door(bench, controller, **numbers))
+    return LoopOptimizer(
+        lambda numbers, start: through_the_door(bench, controller, start, **numbers)
+    )
 
 
 def replay_with_factors(bench: Bench, controller: Controller) -> LoopOptimizer:

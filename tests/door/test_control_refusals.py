@@ -98,7 +98,7 @@ def test_a_loss_per_example_and_foreign_gradients_are_named():
         optax.contrib.muon(1e-3),
         optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3)),
         optax.adamw(1e-3, weight_decay=2.0),
-        optax.sgd(lambda count: jnp.where(count < 5, 0.0, 0.1)),
+        optax.sgd(optax.join_schedules([lambda count: 0.0, lambda count: 0.1], [5])),
         optax.MultiSteps(optax.adam(1e-3), 4).gradient_transformation(),
         optax.partition({"a": optax.adam(1e-3), "b": optax.scale_by_adam()}, FIRST_AND_OTHERS),
     ],

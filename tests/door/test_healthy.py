@@ -36,7 +36,7 @@ def test_the_steps_of_the_development_problems_are_left_alone(problem, name):
     training, controller = training_of(problem, REAL), ganno_jax.load(name)
     bench = SimpleNamespace(training=training, total_steps=problem.total_steps)
     optimizer = LoopOptimizer(
-        lambda numbers, start: through_the_door(bench, controller), observe_fn=guards_of
+        lambda numbers, start: through_the_door(bench, controller, start), observe_fn=guards_of
     )
     plan = Plan(problem.total_steps, num_marks=1, mark_examples=16)
 

@@ -11,7 +11,7 @@ import ganno_jax
 from experiments.configs.broad import Effort
 from experiments.problems import suites as suite_problems
 from experiments.problems.problem import build
-from experiments.suites import rivals
+from experiments.suites import doors, rivals
 from experiments.suites.cells import Suite, slug
 from experiments.suites.methods import (
     LEARNING_RATE_FREE,
@@ -137,6 +137,23 @@ def test_the_reported_runs_are_those_of_a_loop_through_the_door(controller, benc
     batch = dataset.whole(dataset.test)
     loss, _ = state.task.loss(params, {}, batch, key, False)
     np.testing.assert_allclose(result.final_loss[2], loss, rtol=1e-4)
+
+
+def test_a_controller_is_told_the_epoch_of_its_own_training(controller, monkeypatch):
+    told = []
+    problem = dataclasses.replace(TINY, varied={"data_fraction": (0.05, 0.5)})
+    training = suite_problems.training_of(problem, None)
+    varied = Bench(problem, training, make_mesh(jax.devices()[:1]), EFFORT)
+    monkeypatch.setattr(
+        ganno_jax, "control", lambda *_, steps_per_epoch, **__: told.append(steps_per_epoch)
+    )
+    starts = [training.init(jax.random.key(seed)) for seed in range(3)]
+    for start in starts:
+        doors.through_the_door(varied, controller, start)
+    counts = [int(start.task.num_examples) for start in starts]
+    assert len(set(counts)) == 3
+    assert max(counts) <= round(0.5 * training.family.num_trainable)
+    np.testing.assert_allclose(told, np.array(counts) / TINY.batch_size, rtol=1e-6)
 
 
 def test_a_method_is_tuned_on_runs_and_examples_that_are_not_reported(controller, bench):

@@ -3,6 +3,7 @@
 import collections
 
 import numpy as np
+import pytest
 from scipy.integrate import solve_ivp
 
 from ganno_jax.tasks import sources
@@ -169,3 +170,10 @@ def test_nine_tenths_of_maxima_are_the_largest_of_four_and_a_few_more_by_luck():
     split = sources.load("generated_maxima").train
     largest = np.stack([split.inputs[:, i - 3 : i + 1].max(1) for i in range(3, 20)], 1)
     np.testing.assert_allclose(np.mean(split.targets[:, 3:] == largest), 0.9 + 0.1 / 12, atol=0.006)
+
+
+@pytest.mark.parametrize("name, num_classes", [("spectra", 6), ("shapes", 4)])
+def test_measured_and_drawn_classes_are_about_as_frequent(name, num_classes):
+    targets = sources.load(f"generated_{name}").train.targets
+    shares = np.bincount(targets) / len(targets)
+    np.testing.assert_allclose(shares, np.full(num_classes, 1 / num_classes), atol=0.03)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from ganno_jax.door.policy_state import Plan
+from ganno_jax.door.policy_state import Horizon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Clock:
         return max(1, round(int(self.total_steps) / self.decisions))
 
     @property
-    def plan(self) -> Plan:
+    def horizon(self) -> Horizon:
         """As a state keeps it."""
-        return Plan(jnp.int32(self.total_steps), jnp.int32(self.decisions))
+        return Horizon(jnp.int32(self.total_steps), jnp.int32(self.decisions))
 
     def start(self, decision: Int[Array, ""]) -> Int[Array, ""]:
         """The update before which a decision falls; that of the one after the last is the training's end."""

@@ -51,6 +51,6 @@ def _is_ours(x: Any) -> bool:
 
 
 def _planned(state: ControlState, total_steps: int) -> ControlState:
-    """Under another clock; the next update finds that its plan is another one."""
+    """Under another clock; the next update finds that its horizon is another one."""
     clock = dataclasses.replace(state.outline.clock, total_steps=total_steps)
     return state._replace(outline=state.outline.replace(clock=clock))

@@ -26,7 +26,7 @@ class Decided(NamedTuple):
     measured: LayerRecord
 
 
-class Plan(NamedTuple):
+class Horizon(NamedTuple):
     """What a state was made for, as numbers, so that they are stored with it and loaded into any optimizer."""
 
     steps: Int[Array, ""]
@@ -37,7 +37,7 @@ class RatesState(NamedTuple):
     """State of `scale_by_policy`."""
 
     step: Int[Array, ""]
-    plan: Plan  # of the last update
+    horizon: Horizon  # of the last update
     # Of the last update: what was decided, less after a loss spike and in a layer that is late, 0 in one asleep.
     rates_in_force: Float[Array, " layer"]
     forgetting_in_force: Float[Array, " layer"] | None

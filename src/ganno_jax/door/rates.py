@@ -89,7 +89,7 @@ class _ScaledByPolicy:
         decided = self.decider.begin(params, layers)
         return RatesState(
             step=jnp.zeros((), jnp.int32),
-            plan=self.decider.clock.plan,
+            horizon=self.decider.clock.horizon,
             rates_in_force=decided.rates,
             forgetting_in_force=decided.forgetting,
             woken=jnp.full(layers.num_layers, ASLEEP, jnp.int32),
@@ -129,7 +129,7 @@ class _ScaledByPolicy:
             )
 
         signed = state.signed_loss if value is None else jnp.where(value < 0, 1, state.signed_loss)
-        state = _after_flat(_on_plan(state, clock), jnp.asarray(flat_updates, jnp.int32), clock)
+        state = _after_flat(_on_horizon(state, clock), jnp.asarray(flat_updates, jnp.int32), clock)
         state = state._replace(signed_loss=signed)
         examples = state.examples if example_losses_fn is not None else None
         decided = jax.lax.cond(
@@ -157,7 +157,7 @@ class _ScaledByPolicy:
             examples = self._examples(example_losses_fn, state, decided, params, updates, layers)
         return updates, RatesState(
             step=state.step + 1,
-            plan=state.plan,
+            horizon=state.horizon,
             rates_in_force=rates,
             forgetting_in_force=forgetting,
             woken=woken,
@@ -205,19 +205,19 @@ class _ScaledByPolicy:
         )
 
 
-def _on_plan(state: RatesState, clock: Clock) -> RatesState:
-    """The state of another plan under this one; in a longer training layers begin slowly, as late ones do.
+def _on_horizon(state: RatesState, clock: Clock) -> RatesState:
+    """The state of another horizon under this one; in a longer training layers begin slowly, as late ones do.
 
     `ganno_jax.extend` asks for that, and so does a stored state that was loaded into the optimizer of another length.
     """
-    plan = clock.plan
-    is_other = (state.plan.steps != plan.steps) | (state.plan.decisions != plan.decisions)
+    before, now = state.horizon, clock.horizon
+    is_other = (before.steps != now.steps) | (before.decisions != now.decisions)
     decision = jax.lax.cond(
         is_other, lambda: clock.num_before(state.step), lambda: state.decided.decision
     )
-    slow = (plan.steps > state.plan.steps) & (state.woken != ASLEEP)
+    slow = (now.steps > before.steps) & (state.woken != ASLEEP)
     return state._replace(
-        plan=plan,
+        horizon=now,
         decided=state.decided._replace(decision=decision),
         woken=jnp.where(slow, state.step, state.woken),
     )
