@@ -238,7 +238,7 @@ def over_adam(cells: Cells, name: str) -> float:
     return float(theirs / own) if own else np.nan
 
 
-def learners_of(cells: Cells) -> list[str]:
+def learners_of(cells: Mapping[str, object]) -> list[str]:
     """The controllers of all learner seeds."""
     others = (learner_seed(number) for number in range(2, len(cells) + 2))
     return [OURS, *(name for name in others if name in cells)]

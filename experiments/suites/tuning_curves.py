@@ -25,7 +25,7 @@ from experiments.problems.suites import problems_of, training_of
 from experiments.runs.errors import UserError
 from experiments.runs.progress import say
 from experiments.suites.cells import digest_of, made_of, slug, values_of, versions
-from experiments.suites.compare import shown_interval
+from experiments.suites.compare import learners_of, shown_interval
 from experiments.suites.doors import sets_whole_updates
 from experiments.suites.methods import OURS
 from experiments.suites.random_search import ADAMW, Searched, Trials, kept, measure, methods
@@ -61,12 +61,20 @@ def against(
 def lines(found: Found, budgets: Sequence[int]) -> list[str]:
     """Markdown tables: differences to AdamW at its best, the controller's at equal budgets, and mean accuracies.
 
-    Intervals are over problems and seeds together.
+    Intervals are over problems, learner seeds and runs together; the second table is of all learner seeds.
     """
     losses = chosen(found, budgets)
-    ours = {f"{OURS} minus {name}": losses[OURS] - x for name, x in losses.items() if name != OURS}
+    learners = learners_of(losses)
+    ours = np.stack([losses[name] for name in learners], 1)
+    title = f"{OURS}s of {len(learners)} learner seeds" if len(learners) > 1 else OURS
+    ours = {
+        f"{title} minus {name}": ours - x[:, None]
+        for name, x in losses.items()
+        if name not in learners
+    }
+    gaps = {name: x[:, None] for name, x in against(losses).items()}
     tables = [
-        _table("minus AdamW at its best", against(losses), budgets, _interval),
+        _table("minus AdamW at its best", gaps, budgets, _interval),
         _table("at equal budgets", ours, budgets, _counted),
     ]
     scored = [t for t in found.values() if np.isfinite(t[OURS].accuracy).all()]
@@ -81,9 +89,9 @@ def lines(found: Found, budgets: Sequence[int]) -> list[str]:
 
 def _table(
     title: str,
-    rows: Mapping[str, Float[np.ndarray, "problem seed k"]],
+    rows: Mapping[str, Float[np.ndarray, "problem *run k"]],
     budgets: Sequence[int],
-    cell: Callable[[Float[np.ndarray, "problem seed"]], str],
+    cell: Callable[[Float[np.ndarray, "problem *run"]], str],
 ) -> list[str]:
     head = [f"| {title} | {' | '.join(map(str, budgets))} |", f"| --- |{' --- |' * len(budgets)}"]
     each = range(len(budgets))
@@ -93,12 +101,12 @@ def _table(
     ]
 
 
-def _interval(gaps: Float[np.ndarray, "problem seed"]) -> str:
-    return shown_interval(over_problems([x[None] for x in gaps]))
+def _interval(gaps: Float[np.ndarray, "problem learner seed"]) -> str:
+    return shown_interval(over_problems(list(gaps)))
 
 
-def _counted(gaps: Float[np.ndarray, "problem seed"]) -> str:
-    below = at_or_below([x[None] for x in gaps]).sum()
+def _counted(gaps: Float[np.ndarray, "problem learner seed"]) -> str:
+    below = at_or_below(list(gaps)).sum()
     return f"{_interval(gaps)}, {below} of {len(gaps)}"
 
 

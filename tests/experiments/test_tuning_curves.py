@@ -8,7 +8,7 @@ from experiments.problems.problem import Problem
 from experiments.problems.suites import training_of
 from experiments.runs.whole_files import read_object
 from experiments.suites import tuning_curves
-from experiments.suites.methods import BASE, BLIND, OURS, REPLAY
+from experiments.suites.methods import BASE, BLIND, OURS, REPLAY, learner_seed
 from experiments.suites.methods import methods as every_method
 from experiments.suites.random_search import (
     ADAMW,
@@ -76,6 +76,15 @@ def test_tables_have_intervals_over_problems_and_accuracies_where_there_are_clas
         for problem, cells in FOUND.items()
     }
     assert lines(nothing, [1, 2]) == losses[:8]
+
+
+def test_equal_budgets_are_compared_over_all_learner_seeds():
+    more = {name: cells | {learner_seed(2): trials(-3.0, -3.0)} for name, cells in FOUND.items()}
+    table = lines(more, [1, 2])[6:9]
+    rows = [line for line in table if line.startswith("| controllers")]
+    mean = np.mean([[-1.0, -1.0], [-3.0, -2.0]])  # learner by problem
+    assert rows[0].startswith(f"| controllers of 2 learner seeds minus {ADAMW} | {mean:.3f} [")
+    assert len(rows) == 1
 
 
 def test_trials_are_kept_for_the_same_settings_alone(tmp_path):
