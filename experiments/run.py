@@ -38,7 +38,7 @@ from experiments.configs.experiment_kinds import AnyConfig, commands_of, takes_p
 from experiments.configs.place import PlaceConfig
 from experiments.configs.values import flags, options
 from experiments.runs import devices, folder, hosts
-from experiments.runs.errors import Interrupted, UserError
+from experiments.runs.errors import Interrupted, UserError, as_user_error
 
 COMMANDS = {
     "train": "train or search, evaluate what was found, write the run folder",
@@ -119,10 +119,8 @@ def parse(command: str, words: Sequence[str]) -> AnyConfig | None:
         return _parse_suite(command, name, rest)
     short = {"--resume": "--run.resume", "--profile": "--run.profile"}
     rest = [short.get(word, word) for word in rest]
-    try:
+    with as_user_error(ValueError):
         make = presets.named(name)
-    except ValueError as error:
-        raise UserError(str(error)) from error
     wants_help = "-h" in rest or "--help" in rest
     _check_options([] if wants_help else rest, type(make()))
     scale = _value(rest, "--scale")

@@ -1,4 +1,4 @@
-"""What the commands do once the arguments are understood."""
+"""Commands of a training of agents: train, evaluate, plot."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,8 +14,14 @@ from experiments.configs.config import Config
 from experiments.configs.values import learned_settings
 from experiments.runs import folder as folders
 from experiments.runs import history, hosts, memory, outputs, whole_files
-from experiments.runs.enter import command_of, describe, entered, resume_command, unfinished
-from experiments.runs.errors import UserError
+from experiments.runs.enter import (
+    command_of,
+    describe,
+    learning,
+    looking,
+    unfinished,
+)
+from experiments.runs.errors import as_user_error
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import say
 from experiments.runs.session import restore
@@ -38,8 +44,7 @@ def train(config: Config, arguments: Sequence[str]) -> None:
         f"{experiment.env.num_layers} layers, {config.learner.num_updates} updates on "
         f"{len(devices)} x {devices[0].platform}:{devices[0].device_kind}; run folder {folder.path}"
     )
-    message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
-    with entered(config, folder, devices, learned_settings), StopRequest(message) as stop:
+    with learning(config, folder, devices, learned_settings, arguments) as stop:
         evaluator = _evaluator(experiment)
         trained, updates = train_agents(experiment, folder, evaluator, clock, stop)
         if not config.evaluate.after_training:
@@ -69,9 +74,7 @@ def evaluate(config: Config, arguments: Sequence[str]) -> None:
         stands = f"at update {int(state.update)} of {config.learner.num_updates}"
         raise unfinished(config, folder, stands)
     clock.go_on_from(metadata)
-    message = "stopped; the run is as it was before."
-    with folders.held(folder), StopRequest(message) as stop:
-        stop.waits = False
+    with looking(folder) as stop:
         blind = None
         if config.num_blind_updates:
             blind = _blind(experiment, folder, updates, clock, stop)
@@ -91,10 +94,8 @@ def plot(config: Config, arguments: Sequence[str]) -> None:
 
 
 def _build(config: Config, *, learns: bool, evaluates: bool) -> Experiment:
-    try:
+    with as_user_error():
         experiment = build(config)
-    except (ValueError, FileNotFoundError) as error:
-        raise UserError(str(error)) from error
     learner = experiment.learner
     if learns:
         memory.require(*needs.learning(learner, "learner.num_envs"))

@@ -14,7 +14,7 @@ from experiments.problems import broad_families, horizons, large_families, rando
 from experiments.problems.problem import Problem
 from experiments.problems.problem import build as build_env
 from experiments.runs import memory
-from experiments.runs.errors import UserError
+from experiments.runs.errors import as_user_error
 from experiments.runs.memory import Need
 from experiments.runs.streams import stream
 from ganno_jax.env import FEATURES, Env
@@ -101,7 +101,7 @@ def build(config: BroadExperiment, mesh: Mesh) -> Learning:
       UserError: numbers that cannot work, or data that are not there.
     """
     settings = config.broad
-    try:
+    with as_user_error():
         check_broad(settings)
         own = kinds_of(settings)
         drawn = tuple(random_families.draw(number) for number in range(settings.random_kinds))
@@ -111,8 +111,6 @@ def build(config: BroadExperiment, mesh: Mesh) -> Learning:
         _require_memory(settings, learner, own, envs)
         states = fresh(learner, settings, mesh)
         check_divisible(learner.config, mesh)
-    except (ValueError, FileNotFoundError) as error:
-        raise UserError(str(error)) from error
     return Learning(own, drawn, families, envs, learner, states)
 
 

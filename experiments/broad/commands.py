@@ -14,11 +14,10 @@ from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of
 from experiments.runs import folder as folders
 from experiments.runs import hosts
-from experiments.runs.enter import command, entered, resume_command
+from experiments.runs.enter import command, learning, looking
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.session import mesh_of
-from experiments.runs.signals import StopRequest
 from experiments.runs.streams import stream
 from experiments.suites.build import check_suite
 from experiments.suites.commands import examine, present_stored
@@ -32,9 +31,7 @@ def train(config: BroadExperiment, arguments: Sequence[str]) -> None:
     check_suite(config.suite)
     mesh = mesh_of(config.run)
     plan = build(config, mesh)
-    devices = list(mesh.devices.flat)
-    message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
-    with entered(config, folder, devices, learned_settings), StopRequest(message) as stop:
+    with learning(config, folder, list(mesh.devices.flat), learned_settings, arguments) as stop:
         controller = learn(config, plan, folder, mesh, stop)
         if config.broad.own_runs:
             _compare(config, plan, folder, controller, mesh)
@@ -50,9 +47,7 @@ def evaluate(config: BroadExperiment, arguments: Sequence[str]) -> None:
     folder = folders.of(config)
     check_suite(config.suite)
     controller = _finished(folder)
-    message = f"stopped; go on with: {command(arguments)}"
-    with folders.held(folder), StopRequest(message) as stop:
-        stop.waits = False
+    with looking(folder, f"stopped; go on with: {command(arguments)}"):
         examine(folder, controller, config.suite, "development", _suite_problems(config))
 
 

@@ -20,7 +20,7 @@ from experiments.broad.build import make_env
 from experiments.configs.broad import BroadConfig, BroadExperiment
 from experiments.problems.problem import Problem
 from experiments.runs import arrays as array_files
-from experiments.runs.errors import UserError
+from experiments.runs.errors import as_user_error
 from experiments.runs.progress import Bar
 from experiments.runs.streams import stream
 from experiments.runs.whole_files import plain
@@ -76,14 +76,12 @@ def give(
     def one(number: int) -> head_start.Sweep:
         count = settings.head_start if number < num_own else max(1, settings.head_start // 4)
         path = folder / f"{number}.npz"
-        try:
+        with as_user_error(FileNotFoundError):
             env = (
                 learner.envs[number]
                 if number < len(learner.envs)
                 else make_env(families[number], config)
             )
-        except FileNotFoundError as error:
-            raise UserError(str(error)) from error
         about = _settings(settings, families[number], number, count, env)
         found = _read(path, about)
         if found is not None:

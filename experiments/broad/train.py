@@ -14,7 +14,7 @@ from experiments.broad.build import Learning, kept_actions, make_direction
 from experiments.configs.broad import BroadExperiment
 from experiments.runs import whole_files
 from experiments.runs.enter import describe
-from experiments.runs.errors import UserError
+from experiments.runs.errors import UserError, as_user_error
 from experiments.runs.folder import RunFolder
 from experiments.runs.outputs import save_controller
 from experiments.runs.progress import Bar, say
@@ -81,10 +81,8 @@ def learn(
         if session.update < total:
             say("compiling the training of all kinds, which takes minutes ...")
             stop.waits = False
-            try:
+            with as_user_error(MemoryError):
                 updated = UpdatesApart(learner, states[0], mesh)
-            except MemoryError as error:
-                raise UserError(str(error)) from error
             stop.waits = True
             with Bar("updates", total, session.update) as bar:
                 while session.update < total:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.problems.problem import ADAM_PEAKS, OUTPUTS, Problem
+from experiments.problems.problem import ADAM_PEAKS, OF_GRADIENT_SIZE, OUTPUTS, Problem
 from ganno_jax.inner.directions import DIRECTIONS
 from ganno_jax.tasks import CropsAndFlips, networks, sources
 
-LIKE_SGD = ("sgd", "momentum", "nesterov")
 _SOURCE = set(inspect.signature(sources.load).parameters) - {"data_dir", "download"}
 
 
@@ -91,7 +90,7 @@ def _problem(table: Mapping[str, Any], folder: Path) -> Problem:
             raise
         except ValueError as error:
             raise _KeyError(key, str(error)) from error
-    if values["optimizer"] not in LIKE_SGD:
+    if values["optimizer"] not in OF_GRADIENT_SIZE:
         values.setdefault("peaks", ADAM_PEAKS)
     steps = values.pop("steps")
     try:

@@ -25,6 +25,7 @@ from ganno_jax.tasks.distributions import Constant, Distribution, LogUniform, Un
 
 INITIAL_RATES: Range = (1e-5, 1.0)
 ADAM_PEAKS: Range = (1e-4, 0.1)  # where peak rates of Adam and its kin are tuned
+OF_GRADIENT_SIZE = ("sgd", "momentum", "nesterov")  # directions; elements of the others are near 1
 # Held-out examples of networks that take more time for them than for a training.
 FEW_HELD_OUT: Mapping[str, Any] = MappingProxyType({"max_held_out": 1_000})
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

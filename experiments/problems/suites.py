@@ -13,7 +13,7 @@ from experiments.problems.sixth import SIXTH
 from experiments.problems.third import THIRD
 from experiments.problems.trainings import TRAININGS
 from experiments.problems.unseen import UNSEEN
-from experiments.runs.errors import UserError
+from experiments.runs.errors import UserError, as_user_error
 from ganno_jax.inner import Training
 
 SUITES: dict[str, dict[str, tuple[Problem, ...]]] = {
@@ -74,10 +74,8 @@ def read(file: str) -> tuple[Problem, ...]:
     if not path.is_file():
         raise UserError(f"there is no file of problems {path}")
     if path.suffix == ".toml":
-        try:
+        with as_user_error(ValueError):
             return read_problems(path)
-        except ValueError as error:
-            raise UserError(str(error)) from error
     try:
         found = runpy.run_path(str(path)).get("PROBLEMS")
     except Exception as error:

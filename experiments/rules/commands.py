@@ -13,12 +13,11 @@ from experiments.rules.build import Judge
 from experiments.rules.present import BOARD, COMPARED, present
 from experiments.runs import folder as folders
 from experiments.runs import history, outputs
-from experiments.runs.enter import describe, entered, resume_command, unfinished
-from experiments.runs.errors import UserError
+from experiments.runs.enter import describe, learning, looking, unfinished
+from experiments.runs.errors import UserError, as_user_error
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
 from experiments.runs.session import mesh_of
-from experiments.runs.signals import StopRequest
 
 
 def train(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
@@ -30,9 +29,7 @@ def train(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
         f"{config.preset} ({config.scale}): {config.search.method}, {config.search.budget} rules x "
         f"{len(config.search.rates)} rates on {mesh.size} devices; run folder {folder.path}"
     )
-    devices = list(mesh.devices.flat)
-    message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
-    with entered(config, folder, devices, learned_settings), StopRequest(message) as stop:
+    with learning(config, folder, list(mesh.devices.flat), learned_settings, arguments) as stop:
         judge = _judge(config, mesh)
         with rule_search.session_of(config, folder, stop) as session:
             for name in rule_search.names_of(config.search):
@@ -49,9 +46,7 @@ def evaluate(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
     folder = folders.of(config)
     _check(config)
     mesh = mesh_of(config.run)
-    message = "stopped; the run is as it was before."
-    with folders.held(folder), StopRequest(message) as stop:
-        stop.waits = False
+    with looking(folder) as stop:
         with rule_search.session_of(config, folder, stop) as session:
             states, seconds = session.state, session.clock.seconds
         if not all(
@@ -74,17 +69,13 @@ def plot(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:
 
 
 def _check(config: RuleSearchExperiment) -> None:
-    try:
+    with as_user_error():
         build.check(config)
-    except (ValueError, FileNotFoundError) as error:
-        raise UserError(str(error)) from error
 
 
 def _judge(config: RuleSearchExperiment, mesh: Mesh) -> Judge:
-    try:
+    with as_user_error(ValueError):
         return Judge(config, mesh)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def _evaluate(

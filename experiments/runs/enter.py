@@ -12,6 +12,7 @@ from experiments.runs import hosts, whole_files
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import say
+from experiments.runs.signals import StopRequest
 from experiments.runs.whole_files import plain
 from ganno_jax.checkpoint import require_same, versions
 
@@ -57,6 +58,43 @@ def entered(
         if not folder.config.is_file():
             describe(config, folder, devices)
         yield
+
+
+@contextlib.contextmanager
+def learning(
+    config: AnyConfig,
+    folder: RunFolder,
+    devices: Sequence[Any],
+    settings: Callable[[Any], Mapping[str, Any]],
+    arguments: Sequence[str],
+) -> Iterator[StopRequest]:
+    """`entered`, to learn there; whoever stops it is told how to go on.
+
+    Args:
+      config: as for `entered`, like the three that follow.
+      folder: of this process.
+      devices: that it runs on.
+      settings: what is learned depends on these.
+      arguments: the words of the command.
+    """
+    message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
+    with entered(config, folder, devices, settings), StopRequest(message) as stop:
+        yield stop
+
+
+@contextlib.contextmanager
+def looking(
+    folder: RunFolder, message: str = "stopped; the run is as it was before."
+) -> Iterator[StopRequest]:
+    """Be in the folder of a finished run, to evaluate it; a stop waits for nothing.
+
+    Args:
+      folder: of this process.
+      message: what a stop says.
+    """
+    with folders.held(folder), StopRequest(message) as stop:
+        stop.waits = False
+        yield stop
 
 
 def describe(config: AnyConfig, folder: RunFolder, devices: Sequence[Any], **more: Any) -> None:

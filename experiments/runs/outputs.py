@@ -13,7 +13,7 @@ import jax
 from rich.markup import escape
 
 from experiments.runs import whole_files
-from experiments.runs.errors import UserError
+from experiments.runs.errors import UserError, as_user_error
 from experiments.runs.folder import AGENTS, RunFolder
 from experiments.runs.progress import console, say
 from experiments.runs.report import write_report
@@ -57,10 +57,8 @@ def save_controller(
     controller = Controller(
         jax.device_get(policy), num_decisions, whole_files.plain(provenance), direction
     )
-    try:
+    with as_user_error(ValueError):
         save(folder.controller_of(name), controller)
-    except ValueError as error:
-        raise UserError(str(error)) from error
     return controller
 
 

@@ -14,7 +14,7 @@ from experiments.configs.checks import check_step_size
 from experiments.configs.config import DataConfig
 from experiments.configs.step_size import StepSizeConfig, StepSizeExperiment
 from experiments.runs import memory
-from experiments.runs.errors import UserError
+from experiments.runs.errors import as_user_error
 from experiments.runs.memory import Need
 from ganno_jax.controller_files import load
 from ganno_jax.env import Env
@@ -141,15 +141,13 @@ def build(config: StepSizeExperiment) -> dict[str, ParameterSearch]:
       UserError: no optimizer, numbers that cannot work, or data that are not there.
     """
     part = config.step_size
-    try:
+    with as_user_error():
         check_step_size(config)
         if part.agents is not None:
             load(part.agents)
         examples = test_family(config).dataset.train.num_examples
         require_within({"step_size.test_batch_size": (part.test_batch_size, 1, examples)})
         problems = {name: problem(config, name) for name in config.optimizers}
-    except (ValueError, FileNotFoundError) as error:
-        raise UserError(str(error)) from error
     for name, searched in problems.items():
         _require_memory(config, name, searched)
     return problems

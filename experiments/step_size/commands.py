@@ -9,11 +9,10 @@ from jax.sharding import Mesh
 from experiments.configs.step_size import StepSizeExperiment, learned_settings
 from experiments.runs import folder as folders
 from experiments.runs import outputs
-from experiments.runs.enter import describe, entered, resume_command, unfinished
+from experiments.runs.enter import describe, learning, looking, unfinished
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
 from experiments.runs.session import mesh_of
-from experiments.runs.signals import StopRequest
 from experiments.step_size import search
 from experiments.step_size.build import build
 from experiments.step_size.evaluation import evaluate as evaluate_controller
@@ -37,9 +36,7 @@ def train(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
     say(
         f"{config.preset} ({config.scale}): {what} on {mesh.size} devices; run folder {folder.path}"
     )
-    devices = list(mesh.devices.flat)
-    message = f"stopped; everything is saved. Go on with: {resume_command(arguments)}"
-    with entered(config, folder, devices, learned_settings), StopRequest(message) as stop:
+    with learning(config, folder, list(mesh.devices.flat), learned_settings, arguments) as stop:
         thetas, seconds = given, 0.0
         if thetas is None:
             with search.session_of(config, folder, problems, stop) as session:
@@ -57,9 +54,7 @@ def evaluate(config: StepSizeExperiment, arguments: Sequence[str]) -> None:
     del arguments
     folder = folders.of(config)
     mesh, problems = mesh_of(config.run), build(config)
-    message = "stopped; the run is as it was before."
-    with folders.held(folder), StopRequest(message) as stop:
-        stop.waits = False
+    with looking(folder) as stop:
         if config.step_size.controllers is not None:
             _evaluate(config, folder, mesh, controllers_of(config), 0.0)
             return

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from experiments.configs.bounds import check_bounds
 from experiments.configs.broad import SuiteConfig
-from experiments.runs.errors import UserError
+from experiments.runs.errors import UserError, as_user_error
 from experiments.runs.folder import RunFolder
 from experiments.suites.cells import Suite
 from experiments.suites.methods import ADAMW, REFERENCE, chosen
@@ -16,10 +16,8 @@ from ganno_jax.policies.agents import teams_of
 
 def check_suite(settings: SuiteConfig) -> None:
     """Raise a `UserError` for a number that is too small, or a folder of data that is not there."""
-    try:
+    with as_user_error(ValueError):
         check_bounds(settings, "suite.")
-    except ValueError as error:
-        raise UserError(str(error)) from error
     if settings.data_dir is not None and not Path(settings.data_dir).expanduser().is_dir():
         raise UserError(f"there is no folder {settings.data_dir} (--suite.data_dir)")
 
@@ -37,7 +35,7 @@ def build(folder: RunFolder, controller: Controller, settings: SuiteConfig) -> S
     """
     if not teams_of(controller.policy):
         raise UserError("a suite examines agents; this is a step-size controller")
-    try:
+    with as_user_error():
         return Suite(
             folder.path / "cells",
             controller,
@@ -47,8 +45,6 @@ def build(folder: RunFolder, controller: Controller, settings: SuiteConfig) -> S
             [controller_of(file) for file in settings.more],
             None if settings.velo is None else load_weights(Path(settings.velo).expanduser()),
         )
-    except (ValueError, FileNotFoundError) as error:
-        raise UserError(str(error)) from error
 
 
 def names_of(suite: Suite, settings: SuiteConfig) -> tuple[str, ...]:
@@ -57,10 +53,8 @@ def names_of(suite: Suite, settings: SuiteConfig) -> tuple[str, ...]:
     Raises:
       UserError: no method's name contains one of the words.
     """
-    try:
+    with as_user_error(ValueError):
         return chosen(suite.methods, settings.methods, REFERENCE if settings.schedules else ADAMW)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def controller_of(name: str) -> Controller:
@@ -69,7 +63,5 @@ def controller_of(name: str) -> Controller:
     Raises:
       UserError: it is not there, or no controller.
     """
-    try:
+    with as_user_error():
         return load(name)
-    except (ValueError, FileNotFoundError) as error:
-        raise UserError(str(error)) from error

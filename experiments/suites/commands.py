@@ -11,11 +11,10 @@ from experiments.problems.development import sweeps
 from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of
 from experiments.runs import folder as folders
-from experiments.runs.enter import command, describe
-from experiments.runs.errors import UserError
+from experiments.runs.enter import command, describe, looking
+from experiments.runs.errors import UserError, as_user_error
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
-from experiments.runs.signals import StopRequest
 from experiments.suites.build import build, check_suite, controller_of, names_of
 from experiments.suites.cells import Cell, Suite, cost
 from experiments.suites.compare import problem_rows, reference_of
@@ -35,9 +34,8 @@ def evaluate(config: SuiteExperiment, arguments: Sequence[str]) -> None:
     if folder.is_taken() and not folder.config.is_file():
         raise UserError(f"{folder.path} holds other files; choose another --run.name")
     message = f"stopped; finished cells are kept. Go on with: {command(arguments)}"
-    with folders.held(folder), StopRequest(message) as stop:
+    with looking(folder, message):
         describe(config, folder, jax.local_devices())
-        stop.waits = False
         examine(folder, controller, config.suite, _title(config), problems)
 
 
@@ -148,15 +146,13 @@ def _say_cost(
     names: Sequence[str],
     varied: Sequence[Problem],
 ) -> None:
-    try:
+    with as_user_error(ValueError):
         trainings, steps = (
             a + b
             for a, b in zip(
                 cost(problems, suite, names), cost(varied, suite, OF_SWEEPS), strict=True
             )
         )
-    except ValueError as error:
-        raise UserError(str(error)) from error
     more = f" and {len(varied)} variations of the first development problem" if varied else ""
     say(
         f"{title} suite: {len(problems)} problems with {len(names)} methods{more}; about {trainings:,} trainings, "

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from experiments.configs.broad import Effort
-from experiments.problems.problem import ADAM_PEAKS, Problem
+from experiments.problems.problem import ADAM_PEAKS, OF_GRADIENT_SIZE, Problem
 from experiments.suites import rivals
 from experiments.suites.doors import (
     RECORDED,
@@ -123,8 +123,7 @@ def _over(direction: Direction) -> Method:
     optimizer = direction.optimizer(Constant(1.0))
 
     def settings(problem: Problem, effort: Effort) -> Settings:
-        of_gradients = direction.name in ("sgd", "momentum", "nesterov")
-        peaks = problem.peaks if of_gradients else ADAM_PEAKS  # elements of a direction are near 1
+        peaks = problem.peaks if direction.name in OF_GRADIENT_SIZE else ADAM_PEAKS
         decays, start = decays_of(direction.name, direction.weight_decay)
         return schedules_grid(effort, peaks, decays, start)
 
