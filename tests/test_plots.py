@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ganno_jax import plots
-from ganno_jax.evaluation.spikes import find_spike
 from ganno_jax.plots.style import COLUMN, PAGE, looks
 from ganno_jax.plots.suite import tuning_curves
 
@@ -88,28 +87,9 @@ def test_small_or_foreign_files_are_refused(tmp_path):
         plots.save(figure, tmp_path / "a.jpg")
 
 
-def test_find_spike_finds_the_largest_rise():
-    losses = np.array([4.0, 2.0, 3.0, 1.0, 0.5, 2.0, 4.0, 1.0, 0.9])
-    spike = find_spike(losses)
-    assert (spike.start, spike.peak) == (4, 6)
-    np.testing.assert_allclose(spike.height, np.log(8))
-
-
-def test_a_spike_is_as_short_as_its_window():
-    slow = np.concatenate([np.geomspace(1, 10, 101), [9.0, 13.5]])
-    assert find_spike(slow, window=1)[:2] == (101, 102)
-    assert find_spike(slow, window=200)[:2] == (0, 102)
-
-
-def test_find_spike_passes_over_broken_points_and_falling_curves():
-    assert find_spike(np.array([4.0, 3.0, np.nan, 2.0, 2.0, 1.0])) is None
-    assert find_spike(np.array([2.0, np.inf, 1.0, np.nan, 3.0]))[:2] == (2, 4)
+def test_a_loss_that_never_rises_has_no_spike_to_zoom_into():
     with pytest.raises(ValueError, match="a loss that rises somewhere"):
         plots.spike_zoom(STEPS, np.ones((6, 1)), np.geomspace(1, 0.1, 6), ["dense"])
-
-
-def test_equal_lows_start_the_spike_where_the_rise_starts():
-    assert find_spike(np.array([1.0, 1.0, 1.0, 5.0]))[:2] == (2, 3)
 
 
 def test_the_learning_curve_draws_the_bar_to_beat():
@@ -159,6 +139,45 @@ def test_the_history_of_a_training_is_drawn_from_its_metrics():
     assert {"a", "b", "learning rate", "forgetting", "update"} <= texts(plots.rates(history))
     with pytest.raises(ValueError, match=r"at least two dicts of `ganno_jax\.metrics`; got 1"):
         plots.rates(history[:1])
+
+
+def logged(step, **rates):
+    return {"step": float(step)} | {f"rate/{layer}": rate for layer, rate in rates.items()}
+
+
+def test_a_network_that_changed_is_drawn():
+    history = [logged(0, a=0.1, b=0.2), logged(10, a=0.1, b=0.3), logged(20, a=0.2, c=0.4)]
+    history.append(logged(30, a=0.1, c=0.5))
+    figure = plots.rates(history)
+    lines = figure.axes[0].get_lines()
+    np.testing.assert_allclose(lines[1].get_ydata()[:4], [0.2, 0.3, np.nan, np.nan])
+    np.testing.assert_allclose(lines[2].get_ydata(), [np.nan, np.nan, 0.4, 0.5, 0.5])
+    assert {"a", "b", "c"} <= texts(figure)
+    many = [logged(0, **{f"old{i}": 0.1 for i in range(12)}), logged(10, old0=0.1, new=0.3)]
+    assert {"old0", "new"} <= texts(plots.rates(many))
+    gone = [*many[:1], logged(10, new=0.3)]
+    assert {"old0", "new"} <= texts(plots.rates(gone))
+
+
+@pytest.mark.parametrize(
+    "history, got",
+    [
+        (logged(0, a=0.1), "one dict"),
+        (3, "one int"),
+        ("rates", "one str"),
+        ([], "0"),
+        ([logged(0, a=0.1), None], "a NoneType in it"),
+        ([{"step": 0.0, "loss": 1.0}] * 2, "step, loss"),
+        ([{"rate/a": 0.1}] * 2, "rate/a"),
+        ([{"train/step": 0.0, "train/rate/a": 0.1}] * 2, "train/step, train/rate/a"),
+        ([{}] * 2, "nothing"),
+    ],
+)
+def test_what_is_no_history_is_one_line(history, got):
+    with pytest.raises(ValueError, match=r"at least two dicts of `ganno_jax\.metrics`") as caught:
+        plots.rates(history)
+    assert str(caught.value).endswith(f"; got {got}.")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_the_last_rate_is_held_as_long_as_the_others():

@@ -11,6 +11,7 @@ from experiments.configs.bounds import (
     HIGHEST_RATE,
     LARGEST_SIZE,
     MANY,
+    MOST_PASSES,
     WIDEST,
     WIDEST_ALPHA,
     Count,
@@ -110,7 +111,7 @@ class LearnerConfig(LearnerFlags):
 
     rollout_decisions: int | None = None
     """Decisions per rollout; None is a whole episode."""
-    num_epochs: Count = 4
+    num_epochs: Annotated[int, Within(1, MOST_PASSES)] = 4
     """Passes over each rollout."""
     discount: Annotated[float, Within(0, 1)] = 1.0
     """Discount factor, in [0, 1]."""

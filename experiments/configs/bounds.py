@@ -1,5 +1,6 @@
 """Bounds of settings, which stand beside the settings: `Annotated[int, Within(1)]`. Imports nothing heavy."""
 
+import itertools
 import math
 import typing
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ WIDEST_ALPHA = 50.0  # whose exponential is finite, as controller files have it
 WIDEST, MOST_MEMBERS = 16_384, 1_000  # networks and teams, likewise
 LARGEST_SIZE = 1000.0  # of an update against its weights
 MANY = 1e6
+MOST_PASSES = 1000  # over a rollout
 MOST_RUNS = 100_000  # of a cell of a suite: it takes weeks
 MOST = 10**9  # of anything that is counted: below what a counter of 32 bits holds
 
@@ -107,6 +109,17 @@ class Ladder:
             raise ValueError(
                 f"`{name}` must be above 0 and rise, to {self.highest:g} at most; got {value}"
             )
+
+
+@dataclass(frozen=True)
+class Ascending:
+    """Numbers, each above the one before."""
+
+    def check(self, name: str, value: tuple[float, ...]) -> None:
+        """Raise a `ValueError` where one is not."""
+        if any(low >= high for low, high in itertools.pairwise(value)):
+            said = " ".join(f"{number:g}" for number in value)
+            raise ValueError(f"`{name}` must rise from each number to the next; got {said}.")
 
 
 @dataclass(frozen=True)

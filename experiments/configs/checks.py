@@ -4,7 +4,7 @@ import math
 
 from experiments.configs.bounds import check_bounds, require_within
 from experiments.configs.broad import BroadConfig
-from experiments.configs.config import Config, OptimizerConfig
+from experiments.configs.config import Config, EnvConfig, OptimizerConfig
 from experiments.configs.rules import RuleSearchExperiment
 from experiments.configs.step_size import StepSizeExperiment
 from ganno_jax.policies.schedules import SCHEDULES
@@ -19,6 +19,9 @@ def check(config: Config) -> None:
         check_bounds(getattr(config, name), f"{name}.")
     steps = config.env.num_decisions * config.env.interval
     require_within({"env.num_decisions times env.interval": (steps, 1, math.inf)})
+    # Of windows shorter than the default all steps are measured.
+    most = max(config.env.interval, EnvConfig().num_measured)
+    require_within({"env.num_measured": (config.env.num_measured, 1, most)})
     name, momentum = config.optimizer.name, config.optimizer.momentum
     if name in _WITHOUT_MOMENTUM and momentum != OptimizerConfig().momentum:
         raise ValueError(f"optimizer {name!r} takes no `optimizer.momentum`; got {momentum}.")

@@ -16,6 +16,7 @@ from experiments.configs.bounds import (
     HIGHEST_PEAK,
     HIGHEST_RATE,
     MANY,
+    Ascending,
     BelowOne,
     Count,
     Each,
@@ -118,9 +119,9 @@ class EnvConfig:
     """Inner steps per decision."""
     episode_decisions: int | None = None
     """Cut episodes after so many decisions (truncation); None trains to the end."""
-    num_measured: int = 2
-    """Inner steps per window over which the per-layer statistics are taken."""
-    num_reward: Count = 512
+    num_measured: Annotated[int, Within(1)] = 2
+    """Inner steps per window over which the per-layer statistics are taken; at most `interval`."""
+    num_reward: Annotated[int, Within(1, MANY)] = 512
     """Training examples that each training sets aside for its rewards (at most a quarter of them)."""
     reward: Literal[
         "log_loss", "train_log_loss", "terminal_accuracy", "terminal_log_loss", "difference"
@@ -142,7 +143,7 @@ class EvaluateConfig:
     """Reported runs of every policy; their initial rates cover the whole range evenly."""
     tuning_runs: Count = 32
     """Seeds of the finalists among schedules and peaks; other seeds than the reported ones."""
-    peaks: Annotated[tuple[float, ...], Each(Positive(HIGHEST_PEAK))] = (
+    peaks: Annotated[tuple[float, ...], Each(Positive(HIGHEST_PEAK)), Ascending()] = (
         0.01,
         0.018,
         0.032,

@@ -7,6 +7,7 @@ import tyro
 
 from experiments.configs.bounds import (
     HIGHEST_PEAK,
+    MANY,
     Count,
     Ladder,
     SeedNumber,
@@ -40,7 +41,7 @@ class RuleSearchConfig:
     """Inner steps of each training in the search."""
     sweep_steps: Annotated[int, Within(0)] = 0
     """Steps that each rule first trains at every rate, to take `num_steps` at the best alone; 0: none."""
-    num_reward: Count = 512
+    num_reward: Annotated[int, Within(1, MANY)] = 512
     """Training examples behind the reward, which each training sets aside anew; at most a quarter of them."""
     num_seeds: Count = 1
     """Trainings per rule and rate in the search."""

@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks import common, door_size
+from benchmarks.memory import num_bytes
 from benchmarks.targets import TARGETS
 
 pytestmark = pytest.mark.usefixtures("_quick_compilation")
@@ -21,6 +22,21 @@ def test_rows_say_what_a_whole_optimizer_adds_to_its_bare_direction():
     assert rows[OURS]["cpu_overhead"] > 0
     assert (rows[OURS]["batch"], rows[OURS]["every"], rows[OURS]["safety"]) == (4, 3, True)
     assert all(row["temporaries_mb"] > 0 for row in rows.values())
+
+
+def test_the_state_is_that_of_the_direction_and_temporaries_are_bounded():
+    """Of a million parameters; what agents keep does not grow with them, and is 2% of the parameters of 3 million."""
+    params, data, gradient = door_size.training((512, 512, 448), 32)
+    size = num_bytes(params)
+    assert 0.9e6 < size / 4 < 1.1e6
+    found = door_size.variants(10, 5, ["nadamw"])
+    ours, bare = (
+        door_size.compiled_step(found[name].optimizer, params, data, gradient, 1)
+        for name in (OURS, BARE)
+    )
+    assert (ours.state_over_parameters - 2) * size <= 256 * 1024
+    assert ours.temporaries - bare.temporaries <= 1.3 * size
+    assert ours.temporaries <= 2.6 * bare.temporaries
 
 
 def test_all_optimizers_are_there_and_each_controller_has_its_bare_direction():

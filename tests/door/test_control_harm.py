@@ -17,7 +17,6 @@ from .harm import (
     mlp,
     mlp_loss,
     muon,
-    nadamw,
     times,
     train,
 )
@@ -32,12 +31,32 @@ def first_is_zero(gradient, value, step):
     return times(gradient, jnp.where(step == 0, 0.0, 1.0)), value
 
 
-def late(factor, last="dense3"):
-    """For fifty updates, gradients of all layers but the last are so many times as long."""
+def late(factor, last="dense3", until=50):
+    """For so many updates, gradients of all layers but the last are so many times as long."""
 
     def change(gradient, value, step):
-        now = jnp.where(step < 50, factor, 1.0)
+        now = jnp.where(step < until, factor, 1.0)
         return {n: g if n == last else times(g, now) for n, g in gradient.items()}, value
+
+    return change
+
+
+def flat_until(until):
+    def change(gradient, value, step):
+        on = jnp.where(step < until, 0.0, 1.0)
+        return times(gradient, on), on * value
+
+    return change
+
+
+def too_large(gradient, value, step):
+    return times(gradient, jnp.where(step == 20, 1e6, 1.0)), value
+
+
+def overflowing(every, count):
+    def change(gradient, value, step):
+        bad = (step % every == every - 1) & (step < every * count)
+        return jax.tree.map(lambda g: jnp.where(bad, jnp.inf, g), gradient), value
 
     return change
 
@@ -57,6 +76,35 @@ def test_a_layer_behind_stop_gradient_stays_as_it_is_in_a_short_training():
     losses, params, _, _ = train(muon, 100, loss_fn=behind_stop_gradient)
     jax.tree.map(np.testing.assert_array_equal, params["dense0"], mlp()["dense0"])
     assert final(losses) < 0.5 * float(losses[0])
+
+
+def test_the_head_alone_for_ten_updates_does_no_harm_in_a_short_training():
+    params = mlp((64, 64, 64, 10))
+    losses = train(muon, 100, params, change=late(0.0, "dense2", until=10)).losses
+    before = train(lambda _: optax.sgd(0.0), 100, params).losses
+    assert float(jnp.max(losses - before)) <= 0.01
+    assert final(losses) < 0.1
+
+
+def test_a_gradient_a_million_times_too_large_costs_little_in_a_short_training():
+    losses, _, state, _ = train(muon, 100, change=too_large)
+    assert int(state.limited) == 1
+    assert float(losses.max()) < 1.1 * float(losses[0])
+    assert final(losses) < 0.1
+
+
+def test_overflows_cost_their_own_steps_only_in_a_short_training():
+    losses, _, state, _ = train(muon, 100, change=overflowing(every=20, count=5))
+    assert (int(state.skipped), int(state.step), float(state.backoff)) == (5, 95, 1.0)
+    assert final(losses) < 0.1
+
+
+def test_a_loss_that_is_flat_at_first_does_no_harm_in_a_short_training():
+    losses, _, state, _ = train(muon, 100, change=flat_until(20))
+    assert float(losses.max()) < 1.1 * float(losses[:20].max())
+    assert final(losses) < 0.1
+    assert int(state.skipped) == 20
+    assert 100 - 4 < int(state.step) <= 100
 
 
 @pytest.mark.slow
@@ -123,10 +171,7 @@ def test_a_layer_behind_stop_gradient_stays_as_it_is(ours):
 @pytest.mark.parametrize("ours", CONTROLLED)
 @pytest.mark.parametrize("until", [50, 100])
 def test_a_loss_that_is_flat_at_first_does_no_harm_and_rates_still_fall_to_the_end(ours, until):
-    def change(gradient, value, step):
-        on = jnp.where(step < until, 0.0, 1.0)
-        return times(gradient, on), on * value
-
+    change = flat_until(until)
     losses, _, state, _ = train(ours, 600, change=change)
     assert final(losses) < 1.1 * final(train(adamw, 600, change=change).losses)
     assert float(losses.max()) < 1.1 * float(losses[:until].max())
@@ -137,10 +182,7 @@ def test_a_loss_that_is_flat_at_first_does_no_harm_and_rates_still_fall_to_the_e
 @pytest.mark.slow
 @pytest.mark.parametrize("ours", CONTROLLED)
 def test_a_gradient_a_million_times_too_large_costs_little(ours):
-    def change(gradient, value, step):
-        return times(gradient, jnp.where(step == 20, 1e6, 1.0)), value
-
-    losses, _, state, _ = train(ours, 600, change=change)
+    losses, _, state, _ = train(ours, 600, change=too_large)
     assert int(state.limited) == 1
     assert final(losses) < max(2 * final(train(ours, 600).losses), BY_HEART)
 
@@ -149,11 +191,7 @@ def test_a_gradient_a_million_times_too_large_costs_little(ours):
 @pytest.mark.parametrize("ours", CONTROLLED)
 @pytest.mark.parametrize("every, count", [(40, 30), (1, 10)], ids=["every 40", "the first ten"])
 def test_overflows_cost_their_own_steps_only(ours, every, count):
-    def change(gradient, value, step):
-        bad = (step % every == every - 1) & (step < every * count)
-        return jax.tree.map(lambda g: jnp.where(bad, jnp.inf, g), gradient), value
-
-    losses, _, state, _ = train(ours, 1200, change=change)
+    losses, _, state, _ = train(ours, 1200, change=overflowing(every, count))
     assert int(state.skipped) == count
     assert int(state.step) == 1200 - count
     assert float(state.backoff) == 1.0
@@ -186,7 +224,7 @@ def test_batches_of_wrong_labels_are_survived(ours):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ours", [muon, nadamw])
+@pytest.mark.parametrize("ours", CONTROLLED)
 def test_a_flat_dict_trains_as_a_nested_one(ours):
     nested = mlp()
     flat = {
@@ -216,7 +254,7 @@ def test_the_unit_of_the_loss_does_not_matter(ours, scale):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ours", [muon, nadamw])
+@pytest.mark.parametrize("ours", CONTROLLED)
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_half_precision_trains_with_moments_in_full(ours, dtype):
     half = jax.tree.map(lambda w: w.astype(dtype), mlp())

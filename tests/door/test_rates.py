@@ -113,3 +113,23 @@ def test_the_size_of_an_update_does_not_depend_on_the_decay(decay):
         for n in ("dense0", "dense1")
     ]
     assert max(steps) < 0.5  # of its weights, a layer moves less than half in a step
+
+
+def test_what_a_layer_forgets_is_of_what_the_mask_says():
+    only_biases = jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "bias", PARAMS)
+    ones = jax.tree.map(jnp.ones_like, PARAMS)
+
+    def first_update(mask):
+        optimizer = ganno_jax.optimizer(8, decay_mask=mask)
+        return optimizer.update(PARAMS, optimizer.init(ones), ones, value=1.0)
+
+    bare, state = first_update(lambda _: False)
+    for mask, decayed in ((None, "kernel"), (only_biases, "bias")):
+        updates, masked = first_update(mask)
+        np.testing.assert_array_equal(masked.forgetting, state.forgetting)
+        forgetting = -jnp.expm1(-state.forgetting / 8)
+        for layer, forgotten in zip(("dense0", "dense1"), forgetting, strict=True):
+            for name, update in updates[layer].items():
+                forgot = np.subtract(update, bare[layer][name])
+                wanted = -forgotten if name == decayed else 0.0
+                np.testing.assert_allclose(forgot, wanted, rtol=1e-4, atol=1e-7)

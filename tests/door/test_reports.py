@@ -1,5 +1,6 @@
 """What is told of a network and of a training."""
 
+import jax
 import jax.numpy as jnp
 import optax
 import pytest
@@ -91,3 +92,28 @@ def test_both_actions_of_the_default_controller_are_named():
     numbers = ganno_jax.metrics(state)
     assert {"action_rate/dense0", "action_forgetting/dense1"} <= set(numbers)
     assert numbers["action_forgetting/dense1"] == float(state.actions[1, 1])
+
+
+@pytest.mark.parametrize("direction", ["muon", optax.adam, 3])
+def test_what_is_no_direction_is_named(direction):
+    with pytest.raises(ValueError, match=r"`direction` must be an Optax transformation, .*; got"):
+        ganno_jax.describe(PARAMS, direction=direction)
+
+
+def test_numbers_and_shapes_are_described_as_arrays_are():
+    params = {"a": 1.0, "dense": {"kernel": jnp.ones((2, 3))}}
+    table = ganno_jax.describe(params)
+    assert table.splitlines()[1].split() == ["a", "vector", "nadam", "1", "a"]
+    assert ganno_jax.describe(jax.eval_shape(lambda: params)) == table
+
+
+def test_metrics_of_what_is_no_plain_state_are_refused_in_one_line():
+    optimizer = ganno_jax.control(optax.trace(0.9), make_controller(), 8)
+    with pytest.raises(ValueError, match="`metrics` must be called outside of `jit` and `vmap`"):
+        jax.jit(ganno_jax.metrics)(optimizer.init(PARAMS))
+    several = jax.tree.map(lambda x: jnp.stack([x, x]), PARAMS)
+    states = jax.vmap(optimizer.init)(several)
+    with pytest.raises(ValueError, match=r"takes the state of one training, .* axes of \(2,\)"):
+        ganno_jax.metrics(states)
+    one = ganno_jax.metrics(jax.tree.map(lambda x: x[0], states))
+    assert one == ganno_jax.metrics(optimizer.init(PARAMS))

@@ -39,6 +39,12 @@ def test_presets_are_within_the_bounds(name, scale):
         (StepSizeConfig(rates=()), "step_size.", "`step_size.rates` needs one number or more"),
         (RuleSearchConfig(rates=()), "search.", "`search.rates` must be above 0 and rise"),
         (EvaluateConfig(peaks=(0.1, -1.0)), "evaluate.", r"`evaluate.peaks\[1\]` must be above 0"),
+        (
+            EvaluateConfig(peaks=(0.3, 0.1)),
+            "evaluate.",
+            "`evaluate.peaks` must rise .* got 0.3 0.1",
+        ),
+        (LearnerConfig(num_epochs=1001), "learner.", "at least 1 and at most 1000; got 1001"),
         (Config(seed=-1), "", "`seed` must be from 0 to"),
     ],
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import PyTree
@@ -28,7 +29,8 @@ def describe(
 ) -> str:
     """A table of the layers as `control` sees them, first to last; print it.
 
-    A layer's leaves stand in the order of its directions, with a semicolon where the next direction begins.
+    A layer's leaves stand in the order of its directions, with a semicolon where the next direction begins. Where
+    parameters look like stacks that nobody named, the last line says which `stacked=` to give.
 
     Args:
       params: the network's, or their shapes.
@@ -37,24 +39,24 @@ def describe(
       decay_mask: which leaves decay; their names have a star.
       direction: as for `control`, or the controller that brings one; by default that of `ganno_jax.optimizer`. One of
         Optax has no name, so it is called "yours".
+
+    Raises:
+      ValueError: `direction` is none, or as of `control`.
     """
     finder = LayerFinder(layers, stacked, decay_mask, specs=None)
-    stacked = finder.stacks(params)
-    direction = load(DEFAULT) if direction is None else direction
-    if isinstance(direction, Controller):
-        direction = direction.direction
+    stacked, likely = finder.known_stacks(params), finder.likely(params)
     found = finder.find(None, stacked, params)
     keyed = jax.tree_util.tree_leaves_with_path(params)
     paths = [path_names(path) for path, _ in keyed]
+    shapes = [jnp.shape(leaf) for _, leaf in keyed]
     kinds = [
-        kind_of(path, len(leaf.shape) - axes)
-        for path, (_, leaf), axes in zip(paths, keyed, found.stacked, strict=True)
+        kind_of(path, len(shape) - axes)
+        for path, shape, axes in zip(paths, shapes, found.stacked, strict=True)
     ]
+    whole = _whole_direction(direction)
     directions = [
-        direction.of_leaf(path, leaf.shape, stack_axes(path, stacked))
-        if isinstance(direction, Direction)
-        else "yours"
-        for path, (_, leaf) in zip(paths, keyed, strict=True)
+        "yours" if whole is None else whole.of_leaf(path, shape, stack_axes(path, stacked))
+        for path, shape in zip(paths, shapes, strict=True)
     ]
     rows = [("layer", "kind", "direction", "parameters", "leaves (* decayed)")]
     for name, group, size in zip(found.names, found.leaves, found.sizes, strict=True):
@@ -68,10 +70,11 @@ def describe(
         listed = "; ".join(map(", ".join, leaves.values()))
         rows.append((name, matrices[0], ", ".join(leaves), f"{size:,}", listed))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
+    lines = [
         f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {along:<{widths[2]}}  {size:>{widths[3]}}  {leaves}"
         for name, kind, along, size, leaves in rows
-    )
+    ]
+    return "\n".join([*lines, f"looks stacked: {likely}"] if likely else lines)
 
 
 def metrics(state: Any) -> dict[str, float]:
@@ -82,12 +85,21 @@ def metrics(state: Any) -> dict[str, float]:
     what guards it.
 
     Raises:
-      ValueError: there is none in the state, or more than one.
+      ValueError: there is none in the state, or more than one; it is traced, or that of several trainings.
     """
     found = [x for x in _nodes(state) if isinstance(x, ControlState)]
     if len(found) != 1:
         raise ValueError(f"the state must hold one state of `control`; it holds {len(found)}.")
     one = found[0]
+    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(one)):
+        raise ValueError(
+            "`metrics` must be called outside of `jit` and `vmap`; got a state that is traced."
+        )
+    if jnp.ndim(one.step):
+        raise ValueError(
+            "`metrics` takes the state of one training, such as jax.tree.map(lambda x: x[0], state); got those of "
+            f"several, with leading axes of {jnp.shape(one.step)}."
+        )
     rates = np.asarray(one.by_policy.rates_in_force)
     numbers = {f"rate/{n}": float(r) for n, r in zip(one.layer_names, rates, strict=True)}
     if one.forgetting is not None:
@@ -99,6 +111,23 @@ def metrics(state: Any) -> dict[str, float]:
     for name in ("step", "overrun", "skipped", "limited", "spikes", "backoff", "signed_loss"):
         numbers[name] = float(getattr(one, name))
     return numbers
+
+
+def _whole_direction(
+    direction: optax.GradientTransformation | Direction | Controller | None,
+) -> Direction | None:
+    """What the argument of `describe` stands for; None for a direction without a name."""
+    direction = load(DEFAULT) if direction is None else direction
+    if isinstance(direction, Controller):
+        direction = direction.direction
+    if direction is None or isinstance(direction, Direction):
+        return direction
+    if isinstance(direction, optax.GradientTransformation):
+        return None
+    raise ValueError(
+        "`direction` must be an Optax transformation, a Direction or a Controller, such as ganno_jax.load('muon'); "
+        f"got {direction!r:.100}."
+    )
 
 
 def _actions(state: ControlState) -> dict[str, np.ndarray]:

@@ -119,7 +119,7 @@ def vector_owner(vector: str, matrices: list[str]) -> str | None:
     """The matrix that a vector beside it belongs to in a flat dict: `b1` to `w1`, `bias` to `kernel`."""
     parent = vector.rpartition("/")[0]
     siblings = [n for n in matrices if n.rpartition("/")[0] == parent]
-    same = [n for n in siblings if _bare(n) == _bare(vector)]
+    same = [n for n in siblings if bare(n) == bare(vector)]
     return same[0] if len(same) == 1 else None
 
 
@@ -157,7 +157,7 @@ def join_vectors_to_layers(
     return [owner.get(n) or n for n in names]
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
     """What remains of a leaf's name without the words for weights and biases."""
     last = name.rpartition("/")[2].lower()
     return re.sub(r"kernel|weights?|bias(es)?|scale|(?<![a-z])[wb](?![a-z])", "", last).strip("_")

@@ -14,6 +14,23 @@ from jaxtyping import PyTree
 from ganno_jax.inner.layer_names import path_names
 
 
+def check_stacked(stacked: Any) -> None:
+    """Whether a setting says what is stacked.
+
+    Raises:
+      ValueError: it is no mapping from beginnings of paths to whole numbers.
+    """
+    fits = isinstance(stacked, Mapping) and all(
+        isinstance(prefix, str) and isinstance(axes, int | np.integer) and axes is not True
+        for prefix, axes in stacked.items()
+    )
+    if not fits:
+        raise ValueError(
+            "`stacked` must be a dict from the beginning of a path to a whole number of leading axes, such as "
+            f"{{'blocks': 1}}; got {stacked!r:.100}."
+        )
+
+
 def find_stacks(
     params: PyTree, paths: list[tuple[str, ...]], stacked: Mapping[str, int]
 ) -> list[tuple[str, int]]:
@@ -25,6 +42,7 @@ def find_stacks(
       stacked: number of leading axes that count layers, by the beginning of the path joined with "/"; the first that
         fits.
     """
+    check_stacked(stacked)
     names = ["/".join(path) for path in paths]
     leaves = jax.tree.leaves(params)
     for prefix, axes in stacked.items():
@@ -96,9 +114,7 @@ def layers_in_order(
         owned = [i for i, n in enumerate(names) if n == name]
         (prefix, axes), first = stacks[owned[0]], leaves[owned[0]]
         shape = jnp.shape(first)[:axes]
-        if any(
-            stacks[i] != stacks[owned[0]] or jnp.shape(leaves[i])[:axes] != shape for i in owned
-        ):
+        if any(stacks[i][1] != axes or jnp.shape(leaves[i])[:axes] != shape for i in owned):
             raise ValueError(f"the parameters of {name!r} are not stacked alike.")
         beside = [n for n, stack in zip(names, stacks, strict=True) if stack == (prefix, axes)]
         place = min(map(order, beside)) if axes else order(name)

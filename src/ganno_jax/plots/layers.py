@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ganno_jax.evaluation.spikes import Spike, find_spike
 from ganno_jax.plots.style import (
@@ -67,28 +68,27 @@ def layer_rates(
 def rates(history: Sequence[Mapping[str, float]]) -> Figure:
     """What a controller set for each layer of your own training, with the forgetting below where it sets that too.
 
+    A layer that only some of the dicts have is drawn where it is there.
+
     Args:
       history: `ganno_jax.metrics(state)` of several updates, in their order.
 
     Raises:
-      ValueError: fewer than two are in it.
+      ValueError: it is no sequence of such dicts, or fewer than two are in it.
     """
-    if len(history) < 2:
-        raise ValueError(
-            f"`history` must hold at least two dicts of `ganno_jax.metrics`; got {len(history)}."
-        )
+    _check_history(history)
     titles = {"rate": "learning rate", "forgetting": "forgetting"}
-    layers = {
-        title: [n.partition("/")[2] for n in history[0] if n.startswith(f"{title}/")]
-        for title in titles
-    }
+    layers = {title: _layers_over_time(history, title) for title in titles}
     drawn = [title for title in titles if layers[title]]
     steps = np.array([numbers["step"] for numbers in history])
     figure = Figure(figsize=(COLUMN, 0.5 + 1.7 * len(drawn)))
     panels = figure.subplots(len(drawn), sharex=True, squeeze=False)[:, 0]
     for axes, title in zip(panels, drawn, strict=True):
         values = np.array(
-            [[numbers[f"{title}/{layer}"] for layer in layers[title]] for numbers in history]
+            [
+                [numbers.get(f"{title}/{layer}", np.nan) for layer in layers[title]]
+                for numbers in history
+            ]
         )
         _draw_rates(axes, steps, values, layers[title])
         plain_log_ticks(axes)
@@ -153,6 +153,26 @@ def spike_zoom(
     return figure
 
 
+def _check_history(history: Sequence[Mapping[str, float]]) -> None:
+    needs = "`history` must hold at least two dicts of `ganno_jax.metrics`"
+    if not isinstance(history, Sequence) or isinstance(history, str):
+        raise ValueError(f"{needs}; got one {type(history).__name__}.")
+    for numbers in history:
+        if not isinstance(numbers, Mapping):
+            raise ValueError(f"{needs}; got a {type(numbers).__name__} in it.")
+        if "step" not in numbers or not any(n.startswith("rate/") for n in numbers):
+            found = ", ".join(map(str, numbers)) or "nothing"
+            raise ValueError(f"{needs}, with `step` and `rate/LAYER`; got {found:.100}.")
+    if len(history) < 2:
+        raise ValueError(f"{needs}; got {len(history)}.")
+
+
+def _layers_over_time(history: Sequence[Mapping[str, float]], title: str) -> list[str]:
+    """Names of all layers that a quantity was ever logged of, each new one behind those before it."""
+    names = (n for numbers in history for n in numbers if n.startswith(f"{title}/"))
+    return list(dict.fromkeys(n.partition("/")[2] for n in names))
+
+
 def _draw_rates(
     axes: Axes,
     steps: Int[np.ndarray, " point"],
@@ -178,4 +198,10 @@ def _name_layers(figure: Figure, axes: Axes, layer_names: Sequence[str]) -> None
         legend_above(figure, lines, layer_names)
         return
     shown = ((lines[0], layer_names[0]), (lines[-1], layer_names[-1]))
-    label_ends(axes, [(line.get_ydata()[-1], name, line.get_color()) for line, name in shown])
+    ends = [(_last_drawn(line), name, line.get_color()) for line, name in shown]
+    label_ends(axes, ends)
+
+
+def _last_drawn(line: Line2D) -> float:
+    heights = np.asarray(line.get_ydata(), float)
+    return float(heights[np.isfinite(heights)][-1])

@@ -14,10 +14,11 @@ def read(path: Path) -> ImageArrays:
       FileNotFoundError: there is no such file.
       ValueError: it is damaged, or holds something else.
     """
+    expected = "expected an .npz file with arrays x and y, or a .csv table of numbers."
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; {expected}")
     if not path.is_file():
-        raise FileNotFoundError(
-            f"no file {path}; expected an .npz file with arrays x and y, or a .csv table of numbers."
-        )
+        raise FileNotFoundError(f"no file {path}; {expected}")
     return _table(path) if path.suffix.lower() == ".csv" else _arrays(path)
 
 
