@@ -1,4 +1,4 @@
-"""How long from the command to the first learner update, cold and with a filled compilation cache?
+"""How long until the library can be used, and until the first learner update, cold and with a filled compilation cache?
 
     python -m benchmarks.startup --json out.json
 
@@ -6,11 +6,13 @@ Runs `python -m experiments.run train digits` twice in fresh processes that shar
 compilation cache, and stops each when its run folder holds the metrics of the first two
 chunks of updates; from the time to the first chunk the other updates in it are subtracted, at the
 speed of the second chunk. Everything a user waits for is in it: imports, data, compilation,
-and the evaluation that precedes the first update.
+and the evaluation that precedes the first update. `import ganno_jax` and `experiments.run --help` are timed in
+processes of their own, the median of several.
 """
 
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,10 +25,34 @@ from benchmarks import common
 COLUMNS = {
     "variant": "",
     "network": "",
+    "seconds": ".2f",
     "seconds_to_first_update": ".1f",
     "seconds_to_first_chunk": ".1f",
     "updates_per_chunk": "d",
 }
+
+ALONE = {
+    "import ganno_jax": ("-c", "import ganno_jax"),
+    "--help": ("-m", "experiments.run", "--help"),
+}
+"""Words after `python`, by variant."""
+
+
+def alone(repeats: int) -> list[common.Row]:
+    """A row for each of `ALONE`: the median seconds of so many processes, after one that is not counted."""
+
+    def seconds(words: Sequence[str]) -> float:
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - begin
+
+    return [
+        {
+            "variant": variant,
+            "seconds": statistics.median([seconds(words) for _ in range(repeats + 1)][1:]),
+        }
+        for variant, words in ALONE.items()
+    ]
 
 
 def first_update(
@@ -91,7 +117,7 @@ def _stop(process: subprocess.Popen) -> None:
 
 
 def measure(preset: str, extra: Sequence[str], limit: float) -> list[common.Row]:
-    """Two rows: cold, and second start.
+    """Two rows: cold start, and second start.
 
     Args:
       preset: of the runs.
@@ -101,7 +127,7 @@ def measure(preset: str, extra: Sequence[str], limit: float) -> list[common.Row]
     rows = []
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
-        for variant in ("cold", "second start"):
+        for variant in ("cold start", "second start"):
             seconds, updates, per_update = first_update(
                 preset, base / variant.replace(" ", "_"), base / "cache", extra, limit
             )
@@ -125,7 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--limit", type=float, default=240.0, help="seconds to wait for an update")
     args = parser.parse_args(arguments)
     tiny = ["--learner.num-envs", "8", "--env.num-decisions", "2", "--env.interval", "2"]
-    rows = measure(args.preset, tiny if args.quick else [], args.limit)
+    rows = alone(1 if args.quick else 5)
+    rows += measure(args.preset, tiny if args.quick else [], args.limit)
     common.finish(rows, COLUMNS, args.json)
 
 

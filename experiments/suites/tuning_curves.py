@@ -153,7 +153,9 @@ def main(words: Sequence[str] | None = None) -> None:
         parser.error("no problem has such a name, or no data set is there: --data_dir FOLDER")
     budgets = [2**power for power in range(given.trials.bit_length()) if 2**power <= given.trials]
     print("\n".join(lines(found, budgets)))
-    gaps = {name: x.mean(1) for name, x in against(chosen(found, budgets)).items()}
+    losses = against(chosen(found, budgets))
+    drawn = [name for name in losses if name == OURS or name not in learners_of(losses)]
+    gaps = {name: losses[name].mean(1) for name in drawn}
     plots.save(tuning_curves(budgets, gaps), folder / "tuning_curves.png")
 
 
