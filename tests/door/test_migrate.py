@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint
 import pytest
 
 import ganno_jax
@@ -90,6 +91,21 @@ def test_another_controller_takes_the_moments_over():
     moved = ganno_jax.migrate(state, params, params, second)
     chex.assert_trees_all_equal(momentum(moved), momentum(state))
     assert int(moved.step) == 5
+    trained(second, params, moved, 1)
+
+
+def test_a_checkpoint_of_another_controller_is_carried_on(tmp_path):
+    """Restored under the optimizer that wrote it, then moved: the way that docs/control.md gives."""
+    first, params = made(), network(4)
+    params, state = trained(first, params, first.init(params))
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "state", state)
+        checkpointer.wait_until_finished()
+        restored = checkpointer.restore(tmp_path / "state", first.init(params))
+    chex.assert_trees_all_equal(restored, state)
+    second = ganno_jax.control(optax.trace(0.9), make_controller(recurrent=False), 20)
+    moved = ganno_jax.migrate(restored, params, params, second)
+    chex.assert_trees_all_equal(momentum(moved), momentum(state))
     trained(second, params, moved, 1)
 
 
