@@ -42,7 +42,7 @@ def save(path: str | Path, controller: Controller) -> Path:
       ValueError: the policy is another one, or something that `load` would refuse, such as weights that are not finite.
     """
     checked(controller)
-    path = Path(path)
+    path = _path_of(path)
     path = path if path.suffix else path.with_suffix(SUFFIX)
     values = {
         "feature_version": FEATURE_VERSION,
@@ -79,11 +79,7 @@ def load(name: str | Path) -> Controller:
         was trained for other features.
       FileNotFoundError: there is no such file.
     """
-    if not isinstance(name, str | os.PathLike) or str(name) in ("", "."):
-        raise ValueError(
-            f"a controller is given by its name or the path of its file; got {name!r}."
-        )
-    path = Path(name)
+    path = _path_of(name)
     is_name = path.suffix == "" and len(path.parts) == 1
     with_ending = path if path.suffix else path.with_suffix(SUFFIX)  # as `save` was given it
     if path.is_file():
@@ -127,6 +123,14 @@ def shipped() -> tuple[str, ...]:
 
 def _shipped_folder() -> Any:
     return importlib.resources.files("ganno_jax") / "shipped"
+
+
+def _path_of(name: Any) -> Path:
+    if not isinstance(name, str | os.PathLike) or not Path(name).name:
+        raise ValueError(
+            f"a controller is given by its name or the path of its file; got {name!r}."
+        )
+    return Path(name)
 
 
 def _bytes_of(path: Path) -> bytes:

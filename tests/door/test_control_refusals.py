@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -17,11 +18,18 @@ FIRST_AND_OTHERS = {name: "a" if place == 0 else "b" for place, name in enumerat
     [
         ({"controller": "broad"}, "must be a Controller, such as"),
         ({"num_measured": 0}, "`num_measured` must be a whole number, at least 1; got 0"),
+        ({"num_measured": True}, "`num_measured` must be a whole number, at least 1; got True"),
         ({"every": 2.5}, "`every` must be a whole number"),
         ({"total_steps": 0}, "`total_steps` must be a whole number, at least 1; got 0"),
         ({"total_steps": None}, "`total_steps` must be a whole number, at least 1; got None"),
         ({"total_steps": 1e4}, r"at least 1; got 10000\.0\.$"),
         ({"initial_rate": 0}, "`initial_rate` must be a finite number above 0; got 0"),
+        ({"initial_rate": np.array("a")}, "`initial_rate` must be a finite number above 0; got ar"),
+        ({"initial_rate": jnp.complex64(1)}, "`initial_rate` must be a finite number above 0; got"),
+        (
+            {"initial_rate": jnp.ones(2)},
+            "`initial_rate` must be a finite number above 0; got Array",
+        ),
         ({"initial_rate": float("inf")}, "`initial_rate` must be a finite number above 0; got inf"),
         ({"initial_rate": optax.constant_schedule(1.0)}, "`initial_rate` must be a finite number"),
         ({"weight_decay": float("nan")}, "`weight_decay` must be a finite number at least 0"),
@@ -44,6 +52,11 @@ def test_settings_that_cannot_work_are_named(changes, message):
     [
         (PARAMS, {"decay_mask": {"dense0": True}}, "`decay_mask` must be a tree of booleans"),
         (PARAMS, {"decay_mask": ["dense0"]}, "`decay_mask` must be a tree of booleans"),
+        (PARAMS, {"decay_mask": jax.tree.map(lambda _: "no", PARAMS)}, "booleans; it holds 'no'"),
+        (PARAMS, {"decay_mask": 3.5}, r"`decay_mask` must be a tree of booleans; it holds 3\.5"),
+        (PARAMS, {"mu_dtype": "half a float"}, "`mu_dtype` must be a floating dtype, .*'half a f"),
+        ({"dense0": {"kernel": jnp.ones((2, 2)), "activation": jax.nn.relu}}, {}, "must be arrays"),
+        ({"dense0": 1}, {}, r"must be floating numbers; \['dense0'\] is int32"),
         (
             {"dense0": {"kernel": jnp.ones((2, 2))}, "count": jnp.zeros(3, jnp.int32)},
             {},
@@ -53,15 +66,30 @@ def test_settings_that_cannot_work_are_named(changes, message):
 )
 def test_parameters_that_do_not_fit_are_named_at_init(params, settings, message):
     optimizer = ganno_jax.control(optax.trace(0.9), make_controller(), 8, **settings)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as found:
         optimizer.init(params)
+    assert "\n" not in str(found.value)
+
+
+def test_numbers_of_python_and_parts_of_a_mask_are_taken():
+    params = {"dense0": {"kernel": jnp.ones((2, 2)), "scale": 1.0}}
+    mask = {"dense0": np.bool_(True)}
+    optimizer = ganno_jax.control(optax.trace(0.9), make_controller(), 8, decay_mask=mask)
+    updates, _ = optimizer.update(params, optimizer.init(params), params, value=1.0)
+    assert float(updates["dense0"]["scale"]) < 0
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
         (lambda: ganno_jax.load(""), "by its name or the path of its file; got ''"),
+        (lambda: ganno_jax.load("/"), "by its name or the path of its file; got '/'"),
+        (lambda: ganno_jax.load("./"), r"by its name or the path of its file; got '\./'"),
         (lambda: ganno_jax.load(None), "by its name or the path of its file; got None"),
+        (
+            lambda: ganno_jax.save("", make_controller()),
+            "by its name or the path of its file; got ''",
+        ),
         (lambda: ganno_jax.save("any", {}), "must be a Controller, .* got dict"),
         (lambda: ganno_jax.migrate({}, {}, {}, "muon"), "Optax transformation .* got str"),
         (lambda: ganno_jax.optimizer(8, size="a"), "`size` must be a finite number above 0"),
@@ -99,12 +127,13 @@ def test_a_loss_per_example_and_foreign_gradients_are_named():
         optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3)),
         optax.adamw(1e-3, weight_decay=2.0),
         optax.sgd(optax.join_schedules([lambda count: 0.0, lambda count: 0.1], [5])),
-        optax.MultiSteps(optax.adam(1e-3), 4).gradient_transformation(),
+        optax.MultiSteps(optax.adam(1e-3), 50).gradient_transformation(),
+        optax.lbfgs(),
         optax.partition({"a": optax.adam(1e-3), "b": optax.scale_by_adam()}, FIRST_AND_OTHERS),
     ],
     ids=[
         *("adam", "sgd", "adamw", "warm-up from zero", "muon", "clipped adamw"),
-        *("more decay than gradient", "five zeros", "accumulated", "in one layer"),
+        *("more decay than gradient", "five zeros", "accumulated", "line search", "in one layer"),
     ],
 )
 def test_a_whole_optimizer_is_no_direction(whole):
@@ -119,11 +148,17 @@ def test_a_whole_optimizer_is_no_direction(whole):
         optax.scale_by_lion(),
         optax.contrib.scale_by_muon(),
         optax.scale_by_factored_rms(),
+        optax.scale_by_lbfgs(),
+        optax.contrib.scale_by_ademamix(),
+        optax.MultiSteps(optax.scale_by_adam(), 4).gradient_transformation(),
         optax.chain(optax.centralize(), optax.trace(0.9)),
         optax.chain(optax.scale_by_adam(), optax.scale_by_trust_ratio()),
         optax.partition({"a": optax.set_to_zero(), "b": optax.scale_by_adam()}, FIRST_AND_OTHERS),
     ],
-    ids=["lion", "muon", "factored", "centralized", "trust ratio", "first layer frozen"],
+    ids=[
+        *("lion", "muon", "factored", "lbfgs", "ademamix", "accumulated"),
+        *("centralized", "trust ratio", "first layer frozen"),
+    ],
 )
 def test_a_direction_is_no_whole_optimizer(direction):
     ganno_jax.control(direction, make_controller(), 8).init(PARAMS)

@@ -119,8 +119,9 @@ def test_what_cannot_be_is_one_line(key):
         ganno_jax.extend(state, 9)
     with pytest.raises(ValueError, match="must hold a state of `control`; it holds none"):
         ganno_jax.extend(optax.adam(1e-3).init(params), 100)
-    with pytest.raises(ValueError, match="`total_steps` must be a whole number, at least 1"):
-        ganno_jax.extend(state, 12.5)
+    for wrong in (12.5, None, "x"):
+        with pytest.raises(ValueError, match="`total_steps` must be a whole number, at least 1"):
+            ganno_jax.extend(state, wrong)
     with pytest.raises(
         ValueError, match=r"of a training of 30 updates .*extend\(state, total_steps=90"
     ):

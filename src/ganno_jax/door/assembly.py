@@ -12,13 +12,13 @@ import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
-from ganno_jax.door.checks import check_direction, check_state, check_update
+from ganno_jax.door.checks import check_direction, check_params, check_state, check_update
 from ganno_jax.door.clock import Clock
 from ganno_jax.door.first_moments import store_first_moments
 from ganno_jax.door.guard import back_off, limit_gradients
 from ganno_jax.door.layer_finder import LayerFinder
 from ganno_jax.door.meshes import mean_over, names_of, on_devices_of, over_explicit_mesh
-from ganno_jax.door.numbers import check_number
+from ganno_jax.door.numbers import check_count, check_number
 from ganno_jax.door.rates import scale_by_policy
 from ganno_jax.door.skip import skip_not_finite
 from ganno_jax.door.state import ControlState, Outline
@@ -59,9 +59,7 @@ class Assembly:
     safety: bool
 
     def __post_init__(self):
-        count = self.num_measured
-        if not (isinstance(count, int | np.integer) and count >= 1):
-            raise ValueError(f"`num_measured` must be a whole number, at least 1; got {count}.")
+        check_count("num_measured", self.num_measured)
         check_number("initial_rate", self.initial_rate)
         if self.steps_per_epoch is not None:
             check_number("steps_per_epoch", self.steps_per_epoch)
@@ -98,6 +96,7 @@ class Assembly:
 
     def init(self, params: PyTree) -> ControlState:
         """The first state, once the direction has been tried."""
+        check_params(params)
         check_direction(self._parts(_in_full_precision(params)).direction, params)
         return self._started(_in_full_precision(params))
 

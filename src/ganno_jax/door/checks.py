@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from ganno_jax.door.state import ControlState
 
-_TRIED = 20  # updates of a direction, as long as they are all zero
+_TRIED = 100  # updates of a direction, as long as they are all zero
 _LARGEST_TRIED = 1_000_000  # parameters of a direction that is tried as it will be used
 _MIGRATE = "state = ganno_jax.migrate(state, old_params, new_params, optimizer)"
 
@@ -105,31 +105,50 @@ def _shapes(tree: PyTree) -> dict[str, str]:
     return {jax.tree_util.keystr(p): f"{list(jnp.shape(x))} of {x.dtype}" for p, x in leaves}
 
 
+def check_params(params: PyTree) -> None:
+    """Whether all leaves are real floating numbers.
+
+    Raises:
+      ValueError: one is not; it is named.
+    """
+    for path, w in jax.tree_util.tree_leaves_with_path(params):
+        name = jax.tree_util.keystr(path)
+        try:
+            dtype = jax.typeof(w).dtype
+        except TypeError as error:
+            raise ValueError(
+                f"parameters must be arrays; {name} is {type(w).__name__}: give those that are trained, such as "
+                "eqx.filter(model, eqx.is_inexact_array)."
+            ) from error
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            raise ValueError(
+                "parameters must be real: wrap the optimizer in optax.contrib.split_real_and_imaginary."
+            )
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(
+                f"parameters must be floating numbers; {name} is {dtype}: leave it out with optax.partition."
+            )
+
+
 def check_direction(direction: optax.GradientTransformation, params: PyTree) -> None:
     """Whether a direction has the sign of the gradient in every leaf.
 
     It is tried with a gradient and its opposite, so that decay, which both have, cancels: first on parameters of the
-    same structure and tiny shapes, then, where those do not do and there are few, on zeros of their own. Updates go on
-    while they are all zero, as those of a whole optimizer are whose schedule begins at zero.
+    same structure and tiny shapes, then, where those do not do and there are few, on their own shapes. Updates go on
+    while they are all zero, as those of a whole optimizer are that accumulates or whose schedule begins at zero.
 
     Raises:
-      ValueError: it goes against the gradient, as whole optimizers do; parameters are complex or no floating numbers.
+      ValueError: it goes against the gradient, as whole optimizers do.
     """
-    leaves = jax.tree.leaves(params)
-    if any(jnp.iscomplexobj(w) for w in leaves):
-        raise ValueError(
-            "parameters must be real: wrap the optimizer in optax.contrib.split_real_and_imaginary."
+
+    def ones(longest: float) -> PyTree:
+        return jax.tree.map(
+            lambda w: np.ones([min(n, longest) for n in jnp.shape(w)], jnp.result_type(w)), params
         )
-    for path, w in jax.tree_util.tree_leaves_with_path(params):
-        if not jnp.issubdtype(w.dtype, jnp.floating):
-            raise ValueError(
-                f"parameters must be floating numbers; {jax.tree_util.keystr(path)} is {w.dtype}: leave it out with "
-                "optax.partition."
-            )
-    tiny = jax.tree.map(lambda w: np.ones([min(n, 2) for n in w.shape], w.dtype), params)
-    tried = [tiny]
-    if sum(math.prod(w.shape) for w in leaves) <= _LARGEST_TRIED:
-        tried.append(jax.tree.map(lambda w: np.ones(w.shape, w.dtype), params))
+
+    tried = [ones(2)]
+    if sum(map(jnp.size, jax.tree.leaves(params))) <= _LARGEST_TRIED:
+        tried.append(ones(math.inf))
     made = optax.with_extra_args_support(direction)
     with jax.ensure_compile_time_eval():
         for tree in tried:
@@ -151,22 +170,28 @@ def check_direction(direction: optax.GradientTransformation, params: PyTree) -> 
 def _along_gradient(
     direction: optax.GradientTransformationExtraArgs, params: PyTree
 ) -> list[float]:
-    """How far the first update of each leaf that is not zero goes along the gradient; 0 where nothing can be tried."""
+    """How far the first update that is not zero goes along the gradient in each leaf; empty if nothing can be tried."""
     rng = np.random.default_rng(0)
     gradient = jax.tree.map(lambda w: rng.uniform(0.5, 1.5, w.shape).astype(w.dtype), params)
-    sides = [gradient, jax.tree.map(np.negative, gradient)]
-    states = [direction.init(params)] * 2
-    for _ in range(_TRIED):
-        made = [
-            direction.update(side, state, params, value=1.0)
-            for side, state in zip(sides, states, strict=True)
-        ]
-        (up, states[0]), (down, states[1]) = made
-        if any(isinstance(u, jax.core.Tracer) for u in jax.tree.leaves(up)):
-            return []  # inside `jax.shard_map` nothing can be tried
-        along = jax.tree.map(
-            lambda u, d, g: float(np.sum((np.asarray(u) - np.asarray(d)) * g)), up, down, gradient
-        )
-        if any(found := jax.tree.leaves(along)):
-            return found
-    return []
+
+    def updated(side: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
+        def loss(w: PyTree, *_: Any, **__: Any) -> Array:  # for a line search
+            return 1.0 + optax.tree.vdot(side, optax.tree.sub(w, params))
+
+        return direction.update(side, state, params, value=1.0, grad=side, value_fn=loss)
+
+    def both(states: list[PyTree]) -> tuple[list[Array], list[PyTree]]:
+        up, up_state = updated(gradient, states[0])
+        down, down_state = updated(jax.tree.map(np.negative, gradient), states[1])
+        along = jax.tree.map(lambda u, d, g: jnp.sum((u - d) * g), up, down, gradient)
+        return jax.tree.leaves(along), [up_state, down_state]
+
+    found, states = both([direction.init(params)] * 2)  # most directions need no more
+    if any(isinstance(x, jax.core.Tracer) for x in found):
+        return []  # inside `jax.shard_map` nothing can be tried
+    compiled = jax.jit(both)
+    for _ in range(_TRIED - 1):
+        if any(found):
+            break
+        found, states = compiled(states)
+    return [float(x) for x in found]

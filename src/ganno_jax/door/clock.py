@@ -4,10 +4,15 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Int
 
+from ganno_jax.door.numbers import check_count
 from ganno_jax.door.policy_state import Horizon
+
+_WHERE_INJECTED = (
+    "Under `optax.inject_hyperparams` name it among the static ones: "
+    'static_args=("controller", "total_steps", "every").'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +39,7 @@ class Clock:
         counts = {"total_steps": self.total_steps}
         counts |= {} if self.every is None else {"every": self.every}
         for name, count in counts.items():
-            if not (isinstance(count, int | np.integer) and count >= 1):
-                more = ""
-                if isinstance(count, jax.Array):
-                    more = (
-                        " Under `optax.inject_hyperparams` name it among the static ones: "
-                        'static_args=("controller", "total_steps", "every").'
-                    )
-                raise ValueError(f"`{name}` must be a whole number, at least 1; got {count}.{more}")
+            check_count(name, count, _WHERE_INJECTED if isinstance(count, jax.Array) else "")
         if self.total_steps >= 2**31 - 1:
             raise ValueError(
                 f"`total_steps` must be below 2**31 - 1, which steps are counted to; got {self.total_steps}."

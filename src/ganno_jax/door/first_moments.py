@@ -27,9 +27,14 @@ def store_first_moments(
     Raises:
       ValueError: it is no floating dtype.
     """
-    stored = jnp.dtype(dtype)
-    if not jnp.issubdtype(stored, jnp.floating):
-        raise ValueError(f"`mu_dtype` must be a floating dtype, such as bfloat16; got {stored}.")
+    try:
+        stored = jnp.dtype(dtype)
+    except TypeError:
+        stored = None
+    if stored is None or not jnp.issubdtype(stored, jnp.floating):
+        raise ValueError(
+            f"`mu_dtype` must be a floating dtype, such as bfloat16; got {stored or repr(dtype)}."
+        )
     inner = optax.with_extra_args_support(direction)
 
     def init(params: PyTree) -> PyTree:

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from ganno_jax.door.numbers import check_count
 from ganno_jax.door.state import ControlState
 
 
@@ -33,8 +33,7 @@ def extend(state: Any, total_steps: int) -> Any:
     found = [x for x in jax.tree.leaves(state, is_leaf=_is_ours) if _is_ours(x)]
     if not found:
         raise ValueError("the state must hold a state of `control`; it holds none.")
-    if not isinstance(total_steps, int | np.integer) or total_steps < 1:
-        raise ValueError(f"`total_steps` must be a whole number, at least 1; got {total_steps!r}.")
+    check_count("total_steps", total_steps)
     for one in found:
         step = one.step
         if not isinstance(step, jax.core.Tracer) and int(jnp.max(step)) > total_steps:

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Mapping
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ganno_jax.door.meshes import layout_of
@@ -13,6 +14,7 @@ from ganno_jax.inner.layers import LayerMap
 from ganno_jax.inner.likely_stacks import likely_stacks
 from ganno_jax.inner.splits import Layout, whole_shapes
 from ganno_jax.inner.stacks import check_stacked, stacks_by_metadata
+from ganno_jax.inner.upper_parts import spread
 
 Layers = str | Callable[[tuple[str, ...]], str] | PyTree
 
@@ -110,13 +112,10 @@ class LayerFinder:
         if mask is None:
             return found
         mask = mask(params) if callable(mask) else mask
-        try:
-            whole = jax.tree.map(
-                lambda keep, part: jax.tree.map(lambda _: bool(keep), part), mask, params
-            )
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                "`decay_mask` must be a tree of booleans of the parameters' structure, or the beginning of one, or a "
-                f"function that gives one; got {mask!r:.100}."
-            ) from error
-        return found.replace(decayed=tuple(jax.tree.leaves(whole)))
+        whole = jax.tree.leaves(spread("decay_mask", "booleans", mask, params))
+        for keep in whole:
+            if jnp.ndim(keep) or keep not in (0, 1):
+                raise ValueError(
+                    f"`decay_mask` must be a tree of booleans; it holds {keep!r:.100}."
+                )
+        return found.replace(decayed=tuple(map(bool, whole)))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -217,7 +218,7 @@ def _on_horizon(state: RatesState, clock: Clock) -> RatesState:
     )
     slow = (now.steps > before.steps) & (state.woken != ASLEEP)
     return state._replace(
-        horizon=now,
+        horizon=jax.tree.map(partial(jnp.where, is_other), now, before),  # of the old one's types
         decided=state.decided._replace(decision=decision),
         woken=jnp.where(slow, state.step, state.woken),
     )

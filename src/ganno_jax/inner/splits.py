@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, PyTree
 
 from ganno_jax.inner.layer_names import path_names
+from ganno_jax.inner.upper_parts import spread
 
 Split = tuple[tuple[str, ...], ...]
 """For each axis of a leaf the mesh axes that it is split over; empty for a leaf that is whole."""
@@ -60,19 +61,13 @@ def layout_by_specs(params: PyTree, specs: PyTree) -> Layout | None:
     Raises:
       ValueError: the specs do not fit the parameters.
     """
-    try:
-        whole = jax.tree.map(
-            lambda spec, part: jax.tree.map(lambda _: spec, part),
-            specs,
-            params,
-            is_leaf=lambda x: x is None or isinstance(x, PartitionSpec),
-        )
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            "`specs` must be a tree of PartitionSpecs with the structure of the parameters, or of their upper part: "
-            f"{jax.tree.structure(params)}."
-        ) from error
-    flat = jax.tree.leaves(whole, is_leaf=lambda x: x is None or isinstance(x, PartitionSpec))
+
+    def is_spec(x: Any) -> bool:
+        return x is None or isinstance(x, PartitionSpec)
+
+    flat = jax.tree.leaves(
+        spread("specs", "PartitionSpecs", specs, params, is_spec), is_leaf=is_spec
+    )
     keyed = jax.tree_util.tree_leaves_with_path(params)
     splits = {
         "/".join(path_names(path)): split_of(spec, len(leaf.shape))
