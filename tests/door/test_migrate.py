@@ -109,24 +109,6 @@ def test_a_checkpoint_of_another_controller_is_carried_on(tmp_path):
     trained(second, params, moved, 1)
 
 
-def test_a_checkpoint_of_another_controller_is_carried_on(tmp_path):
-    first, params = made(), network(4)
-    params, state = trained(first, params, first.init(params))
-    checkpointer = orbax.checkpoint.StandardCheckpointer()
-    checkpointer.save(tmp_path / "state", state)
-    checkpointer.wait_until_finished()
-    other = make_controller(recurrent=False)
-    second = ganno_jax.control(optax.trace(0.9), other, 40)
-    with pytest.raises(ValueError):  # of Orbax: other numbers are stored
-        checkpointer.restore(tmp_path / "state", second.init(params))
-    restored = checkpointer.restore(tmp_path / "state", first.init(params))
-    moved = ganno_jax.migrate(restored, params, params, second)
-    moved = ganno_jax.extend(moved, 40)
-    chex.assert_trees_all_equal(momentum(moved), momentum(state))
-    _, moved = trained(second, params, moved, 1)
-    assert int(moved.step) == 6
-
-
 def test_a_state_without_a_control_is_named():
     params = network(4)
     with pytest.raises(ValueError, match="holds 0 states of `control`, the optimizer makes 1"):
