@@ -14,13 +14,7 @@ from experiments.configs.config import Config
 from experiments.configs.values import learned_settings
 from experiments.runs import folder as folders
 from experiments.runs import history, hosts, memory, outputs, whole_files
-from experiments.runs.enter import (
-    command_of,
-    describe,
-    learning,
-    looking,
-    unfinished,
-)
+from experiments.runs.enter import command_of, describe, learning, looking, unfinished
 from experiments.runs.errors import as_user_error
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import say

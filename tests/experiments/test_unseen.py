@@ -41,21 +41,22 @@ def frozen(value):
     return tuple(sorted((key, str(item)) for key, item in value.items()))
 
 
-def test_no_unseen_problem_has_data_or_a_network_of_another_suite():
-    others = (
-        *development.DEVELOPMENT,
-        *SECOND,
-        *THIRD,
-        *FOURTH,
-        *FIFTH,
-        *SIXTH,
-        *TRAININGS,
-        *LEARNED,
-    )
-    assert not {frozen(p.data) for p in UNSEEN} & {frozen(p.data) for p in others}
-    assert not {frozen(p.network) for p in UNSEEN} & {frozen(p.network) for p in others}
-    generated = {p.data["name"] for p in UNSEEN if p.data["name"].startswith("generated")}
+@pytest.mark.parametrize("suite", [SIXTH, UNSEEN], ids=["sixth", "unseen"])
+def test_no_unseen_problem_has_data_or_a_network_of_another_suite(suite):
+    every = (development.DEVELOPMENT, SECOND, THIRD, FOURTH, FIFTH, SIXTH, UNSEEN)
+    others = [p for one in (*every, TRAININGS, LEARNED) if one is not suite for p in one]
+    assert not {frozen(p.data) for p in suite} & {frozen(p.data) for p in others}
+    assert not {frozen(p.network) for p in suite} & {frozen(p.network) for p in others}
+    generated = {p.data["name"] for p in suite if p.data["name"].startswith("generated")}
     assert not generated & {p.data["name"] for p in others}
+
+
+def test_the_sixth_suite_has_every_kind_of_network_and_data_that_shipped_with_scikit_learn():
+    networks = {problem.network["name"] for problem in SIXTH}
+    assert {"mlp", "cnn", "resnet14", "mixer", "lstm", "gru", "transformer"} <= networks
+    assert {"tabular", "autoencoder"} <= networks
+    regressions = [p for p in SIXTH if p.data.get("standardize_targets")]
+    assert {p.data["name"] for p in regressions} == {"generated_impedance", "middle_pixels"}
 
 
 def test_the_unseen_suite_has_every_kind_of_network_and_runs_that_differ_in_four_problems():

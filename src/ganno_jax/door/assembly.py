@@ -97,8 +97,10 @@ class Assembly:
     def init(self, params: PyTree) -> ControlState:
         """The first state, once the direction has been tried."""
         check_params(params)
-        check_direction(self._parts(_in_full_precision(params)).direction, params)
-        return self._started(_in_full_precision(params))
+        params = _in_full_precision(params)
+        check_direction(self._parts(params).direction, params)
+        self.layer_finder.warn_of_likely_stacks(params)
+        return self._started(params)
 
     def step(
         self,

@@ -154,9 +154,8 @@ def check_direction(direction: optax.GradientTransformation, params: PyTree) -> 
         for tree in tried:
             try:
                 along = _along_gradient(made, tree)
-            except (
-                Exception
-            ):  # a direction may need more than this trial has, such as larger matrices
+            # A direction may need more than this trial has, such as larger matrices.
+            except Exception:
                 continue
             if min(along, default=0.0) < 0:
                 raise ValueError(

@@ -36,23 +36,9 @@ class LayerFinder:
     def stacks(self, params: PyTree) -> Mapping[str, int]:
         """Number of leading axes that count layers, by the beginning of the path.
 
-        Warns, once, of parameters that look stacked where nobody said whether they are.
-
         Raises:
           ValueError: `stacked` is no such mapping, or stands beside labels.
         """
-        likely = "" if self._said else self.likely(params)
-        if likely:
-            self._said.append(likely)
-            warnings.warn(
-                f"some parameters look like several layers in one array, and share one rate: give {likely}, or "
-                "stacked={} if they are none.",
-                stacklevel=2,
-            )
-        return self.known_stacks(params)
-
-    def known_stacks(self, params: PyTree) -> Mapping[str, int]:
-        """Those that `stacked` or the metadata of the parameters name; as of `stacks`, without a warning."""
         if self.stacked is None:
             return stacks_by_metadata(params)
         check_stacked(self.stacked)
@@ -69,6 +55,17 @@ class LayerFinder:
         known = stacks_by_metadata(params)
         found = likely_stacks(params, known)
         return f"stacked={known | found}" if found else ""
+
+    def warn_of_likely_stacks(self, params: PyTree) -> None:
+        """Say, once, that parameters look stacked where nobody said whether they are."""
+        likely = "" if self._said else self.likely(params)
+        if likely:
+            self._said.append(likely)
+            warnings.warn(
+                f"some parameters look like several layers in one array, and share one rate: give {likely}, or "
+                "stacked={} if they are none.",
+                stacklevel=3,
+            )
 
     def find(self, layout: Layout | None, stacks: Mapping[str, int], params: PyTree) -> LayerMap:
         """The layers of parameters, as they are seen inside a step.

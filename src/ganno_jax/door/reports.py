@@ -44,7 +44,7 @@ def describe(
       ValueError: `direction` is none, or as of `control`.
     """
     finder = LayerFinder(layers, stacked, decay_mask, specs=None)
-    stacked, likely = finder.known_stacks(params), finder.likely(params)
+    stacked, likely = finder.stacks(params), finder.likely(params)
     found = finder.find(None, stacked, params)
     keyed = jax.tree_util.tree_leaves_with_path(params)
     paths = [path_names(path) for path, _ in keyed]

@@ -21,6 +21,7 @@ from ganno_jax.inner.layer_names import (
 )
 from ganno_jax.inner.splits import Layout, Split
 from ganno_jax.inner.stacks import find_stacks, layers_in_order
+from ganno_jax.inner.upper_parts import spread
 
 KINDS = ("dense", "conv", "norm", "other")
 """What a layer can be."""
@@ -123,16 +124,7 @@ def by_labels(params: PyTree, labels: PyTree) -> LayerMap:
     Raises:
       ValueError: the label tree has neither the structure of the parameters nor that of their upper part.
     """
-    try:
-        whole = jax.tree.map(
-            lambda label, part: jax.tree.map(lambda _: label, part), labels, params
-        )
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            "`layers` must be a tree of labels with the structure of the parameters, or of their upper part: "
-            f"{jax.tree.structure(params)}; got {jax.tree.structure(labels)}."
-        ) from error
-    names = [str(label) for label in jax.tree.leaves(whole)]
+    names = [str(label) for label in jax.tree.leaves(spread("layers", "labels", labels, params))]
     return _from_names(params, names, False, [("", 0)] * len(names))
 
 
