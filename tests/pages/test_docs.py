@@ -83,7 +83,7 @@ STAND_INS = {
     "control.md": LOOP
     + "old_params = {'w': params['w'], 'b': params['b']}\n"
     + "new_params = {'w': jnp.ones((4, 3)), 'b': jnp.zeros(3)}\n",
-    "baselines.md": "",
+    "schedules.md": "",
     "learned_optimizers.md": LOOP
     + """
 from pathlib import Path

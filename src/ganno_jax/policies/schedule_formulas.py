@@ -10,7 +10,7 @@ may be an array, every number may be batched. Three rules make the schedules com
   peak.
 
 References: PyTorch, `torch.optim.lr_scheduler` (the forms); Optax, `optax.schedules` (where it has
-the schedule, the tests compare with it). docs/baselines.md lists formulas, defaults and their
+the schedule, the tests compare with it). docs/schedules.md lists formulas, defaults and their
 sources.
 """
 
