@@ -31,7 +31,7 @@ except ModuleNotFoundError:
     )
 
 from experiments.configs import presets
-from experiments.configs.broad import SUITES, SuiteExperiment
+from experiments.configs.broad import SUITE_NAMES, SuiteExperiment
 from experiments.configs.broad_presets import suite_of
 from experiments.configs.config import PROGRAM
 from experiments.configs.experiment_kinds import AnyConfig, commands_of, takes_processes
@@ -161,8 +161,8 @@ def _begun(command: str, words: Sequence[str], default: AnyConfig) -> AnyConfig:
 def _parse_suite(command: str, controller: str, words: Sequence[str]) -> AnyConfig | None:
     """What `evaluate CONTROLLER --suite NAME` and `plot CONTROLLER --suite NAME` describe."""
     suite = _value(words, "--suite")
-    if suite not in SUITES:
-        raise UserError(f"no suite {suite!r}; there are: {', '.join(SUITES)}")
+    if suite not in SUITE_NAMES:
+        raise UserError(f"no suite {suite!r}; there are: {', '.join(SUITE_NAMES)}")
     at = next(i for i, word in enumerate(words) if word.split("=")[0] == "--suite")
     rest = [*words[:at], *words[at + (1 if "=" in words[at] else 2) :]]
     default = suite_of(suite, controller)

@@ -12,7 +12,7 @@ from experiments.configs.values import learned_settings
 from experiments.runs import hosts
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import say
-from experiments.runs.session import Saved
+from experiments.runs.saved import Saved
 from experiments.runs.signals import StopRequest
 from ganno_jax.policies import AgentPolicy
 

@@ -18,7 +18,7 @@ from experiments.runs.enter import command_of, describe, learning, looking, unfi
 from experiments.runs.errors import as_user_error
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import say
-from experiments.runs.session import restore
+from experiments.runs.saved import restore
 from experiments.runs.signals import StopRequest
 from ganno_jax.checkpoint import Checkpoints
 from ganno_jax.policies import AgentPolicy

@@ -17,7 +17,8 @@ from experiments.configs.values import learned_settings
 from experiments.runs import history, hosts
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
-from experiments.runs.session import Saved, Session
+from experiments.runs.saved import Saved
+from experiments.runs.session import Session
 from experiments.runs.signals import StopRequest
 from ganno_jax.learners import MAPPO, LearnerState
 from ganno_jax.policies import AgentPolicy

@@ -17,7 +17,7 @@ from experiments.runs import hosts
 from experiments.runs.enter import command, learning, looking
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
-from experiments.runs.session import mesh_of
+from experiments.runs.hosts import mesh_of
 from experiments.runs.streams import stream
 from experiments.suites.build import check_suite
 from experiments.suites.commands import examine, present_stored

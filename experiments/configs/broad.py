@@ -22,7 +22,7 @@ from experiments.configs.bounds import (
 from experiments.configs.config import AnyScale, Scale
 from experiments.configs.place import PlaceConfig
 
-SUITES = ("development", "second", "third", "fourth", "fifth", "sixth", "unseen", "trainings")
+SUITE_NAMES = ("development", "second", "third", "fourth", "fifth", "sixth", "unseen", "trainings")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def suite_of(name: str, controller: str) -> SuiteExperiment:
     """A suite of one controller, with the effort that suits the cost of its trainings.
 
     Args:
-      name: one of `broad.SUITES`.
+      name: one of `broad.SUITE_NAMES`.
       controller: name or file of the controller.
     """
     if name != "trainings":

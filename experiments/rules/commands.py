@@ -16,8 +16,8 @@ from experiments.runs import history, outputs
 from experiments.runs.enter import describe, learning, looking, unfinished
 from experiments.runs.errors import UserError, as_user_error
 from experiments.runs.folder import RunFolder
+from experiments.runs.hosts import mesh_of
 from experiments.runs.progress import Bar, say
-from experiments.runs.session import mesh_of
 
 
 def train(config: RuleSearchExperiment, arguments: Sequence[str]) -> None:

@@ -12,7 +12,8 @@ from experiments.configs.rules import RuleSearchConfig, RuleSearchExperiment, le
 from experiments.rules.build import Judge, method_of
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
-from experiments.runs.session import Session, require_finite
+from experiments.runs.saved import require_finite
+from experiments.runs.session import Session
 from experiments.runs.signals import StopRequest
 from experiments.runs.streams import stream
 from ganno_jax import rules

@@ -89,6 +89,24 @@ def first(act: Callable[[], None], otherwise: str) -> None:
         raise refusal or UserError(otherwise)
 
 
+def mesh_of(place: PlaceConfig) -> Any:
+    """The devices that a run uses.
+
+    Raises:
+      UserError: there are not so many.
+    """
+    import jax
+
+    from ganno_jax.learners import make_mesh
+
+    there = jax.local_device_count()
+    if place.devices is not None and not 1 <= place.devices <= there:
+        raise UserError(
+            f"`run.devices` must be between 1 and the {there} there are; got {place.devices}"
+        )
+    return make_mesh(devices(place.devices or there))
+
+
 def _counted(place: PlaceConfig) -> tuple[int, int]:
     processes, number = place.num_processes, place.process_id
     if place.coordinator is not None and ":" not in place.coordinator:

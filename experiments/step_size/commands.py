@@ -11,8 +11,8 @@ from experiments.runs import folder as folders
 from experiments.runs import outputs
 from experiments.runs.enter import describe, learning, looking, unfinished
 from experiments.runs.folder import RunFolder
+from experiments.runs.hosts import mesh_of
 from experiments.runs.progress import Bar, say
-from experiments.runs.session import mesh_of
 from experiments.step_size import search
 from experiments.step_size.build import build
 from experiments.step_size.evaluation import evaluate as evaluate_controller

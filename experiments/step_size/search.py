@@ -13,7 +13,8 @@ from jax.sharding import Mesh
 from experiments.configs.step_size import StepSizeExperiment, learned_settings
 from experiments.runs.folder import RunFolder
 from experiments.runs.progress import Bar, say
-from experiments.runs.session import Session, require_finite
+from experiments.runs.saved import require_finite
+from experiments.runs.session import Session
 from experiments.runs.signals import StopRequest
 from experiments.runs.streams import stream
 from experiments.step_size.other_run import Thetas

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from experiments.configs.broad import SUITES
+from experiments.configs.broad import SUITE_NAMES
 from experiments.runs.folder import RunFolder
 from experiments.runs.outputs import finish
 from experiments.suites.cells import Cell
@@ -86,7 +86,7 @@ def _notes(title: str, found: Found, totals: list[Row]) -> list[str]:
             "Nothing was chosen by these trainings; most of their data sets are, at other sizes, in suites that "
             "settings were chosen by (docs/looks.md)."
         )
-    elif title in SUITES and title != "unseen":
+    elif title in SUITE_NAMES and title != "unseen":
         notes.append(
             "Settings of controllers, or what they learned on, were chosen by looking at this suite (docs/looks.md): "
             "it says nothing about problems that nobody looked at."

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from experiments.configs.broad import SUITES, Effort
+from experiments.configs.broad import SUITE_NAMES, Effort
 from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of, training_of
 from experiments.runs.errors import UserError
@@ -114,7 +114,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("controller", help="name of a shipped one, or a file")
-    parser.add_argument("--suite", choices=SUITES, default="development")
+    parser.add_argument("--suite", choices=SUITE_NAMES, default="development")
     parser.add_argument("--problems", nargs="+", default=(), help="only names with such a word")
     parser.add_argument("--file", help="TOML or Python file of problems, in the place of a suite")
     parser.add_argument("--data_dir", help="folder with the data sets")

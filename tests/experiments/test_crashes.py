@@ -21,7 +21,7 @@ import pytest
 import ganno_jax
 from experiments.agents.snapshots import load_snapshot, save_snapshot
 from experiments.run import main
-from experiments.runs import arrays, folder, session
+from experiments.runs import arrays, folder, saved
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
 from experiments.runs.logs import read_lines
@@ -117,7 +117,7 @@ def test_a_damaged_file_of_a_checkpoint_costs_that_checkpoint_only(tmp_path, har
         else:
             path.write_bytes(harmed(path.read_bytes(), harm, 0.4))
         checkpoints = Checkpoints(place / "checkpoints")
-        state, _ = session.restore(checkpoints, SETTINGS, like)
+        state, _ = saved.restore(checkpoints, SETTINGS, like)
         checkpoints.close()
         found.append(int(state["a"][0]))
         assert state["a"].tolist() == [found[-1]] * 5  # that of one of the two, whole

@@ -17,7 +17,7 @@ import pytest
 from experiments.agents import commands, train, updates
 from experiments.agents.updates import Updates
 from experiments.run import main
-from experiments.runs import folder, session
+from experiments.runs import folder, saved
 from experiments.runs.progress import Bar
 from ganno_jax.checkpoint import Checkpoints
 
@@ -107,13 +107,13 @@ def test_no_chunk_goes_past_an_evaluation_or_the_end():
 
 
 def test_a_run_beyond_its_plan_is_refused(whole, monkeypatch, capsys):
-    restore = session.restore
+    restore = saved.restore
 
     def restored(*given):
         state, metadata = restore(*given)
         return state.replace(update=state.update + 1), metadata
 
-    for module in (commands, session):
+    for module in (commands, saved):
         monkeypatch.setattr(module, "restore", restored)
     assert main(arguments(whole.parent, "--run.resume")) == 2
     assert_one_line(capsys, "has made 5 updates, more than the 4 of its plan")
@@ -175,8 +175,8 @@ def test_a_checkpoint_of_another_configuration_is_refused(whole, capsys, change,
 
 
 def test_a_checkpoint_of_another_library_version_is_refused(whole, capsys, monkeypatch):
-    there = session.versions()["jax"]
-    monkeypatch.setattr(session, "versions", lambda: {"jax": "0.0.1"})
+    there = saved.versions()["jax"]
+    monkeypatch.setattr(saved, "versions", lambda: {"jax": "0.0.1"})
     assert main(arguments(whole.parent, "--run.resume")) == 2
     assert_one_line(capsys, f"jax {there}", "0.0.1")
 

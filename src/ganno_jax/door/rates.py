@@ -27,7 +27,7 @@ from ganno_jax.inner.statistics import (
     record_layers,
     record_loss,
 )
-from ganno_jax.policies.base import Policy
+from ganno_jax.policies.base import Policy, by_layer
 
 FIRST_SHARE, RISE = 0.1, 0.1
 """A layer whose first gradient comes after the first interval starts at this share of its rate, and has the whole one
@@ -197,8 +197,8 @@ class _ScaledByPolicy:
         layers: LayerMap,
     ) -> Float[Array, "layer 2"]:
         """Features of the examples, anew at the last update before a decision."""
-        by_layer = getattr(self.decider.policy, "by_layer", False)
-        features = example_features_by_layer if by_layer else example_features
+        apart = by_layer(self.decider.policy)
+        features = example_features_by_layer if apart else example_features
         return jax.lax.cond(
             state.step == self.decider.clock.start(decided.decision) - 1,
             lambda: features(loss_fn, params, updates, layers),

@@ -56,3 +56,8 @@ def shown(
 def sets_of(policy: Policy) -> tuple[str, ...]:
     """The hyperparameters that a policy sets: its attribute `sets`, or the learning rates alone where it has none."""
     return getattr(policy, "sets", ("rates",))
+
+
+def by_layer(policy: Policy) -> bool:
+    """Whether a policy that sees the examples sees them layer by layer: its field `by_layer`, where it has one."""
+    return getattr(policy, "by_layer", False)
