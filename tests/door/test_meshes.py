@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from jax.sharding import NamedSharding, PartitionSpec
 from optax.contrib import MuonDimensionNumbers
 from optax.contrib._muon import orthogonalize_via_newton_schulz
@@ -25,6 +26,16 @@ SPECS = {
     "dense1": {"bias": P(), "kernel": P("data", None)},
 }
 X = jnp.linspace(-1, 1, 36).reshape(12, 3)
+
+
+@pytest.fixture(autouse=True)
+def _programs_are_compiled_anew():
+    """jaxlib 0.10.2 crashes now and then in programs for several CPU devices that it reads from its cache."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    reset_cache()  # whether it is in use is asked once
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+    reset_cache()
 
 
 def first_params(key):
