@@ -126,7 +126,8 @@ def _shipped_folder() -> Any:
 
 
 def _path_of(name: Any) -> Path:
-    if not isinstance(name, str | os.PathLike) or not Path(name).name:
+    named = isinstance(name, str | os.PathLike) and Path(name).name
+    if not named or os.fspath(name).endswith(os.sep):
         raise ValueError(
             f"a controller is given by its name or the path of its file; got {name!r}."
         )

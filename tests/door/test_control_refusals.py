@@ -90,6 +90,10 @@ def test_numbers_of_python_and_parts_of_a_mask_are_taken():
             lambda: ganno_jax.save("", make_controller()),
             "by its name or the path of its file; got ''",
         ),
+        (
+            lambda: ganno_jax.save("folder/", make_controller()),
+            "by its name or the path of its file; got 'folder/'",
+        ),
         (lambda: ganno_jax.save("any", {}), "must be a Controller, .* got dict"),
         (lambda: ganno_jax.migrate({}, {}, {}, "muon"), "Optax transformation .* got str"),
         (lambda: ganno_jax.optimizer(8, size="a"), "`size` must be a finite number above 0"),
@@ -112,6 +116,11 @@ def test_a_loss_per_example_and_foreign_gradients_are_named():
     shorter = jax.tree.map(lambda w: w[:1], PARAMS)
     with pytest.raises(ValueError, match=r"the gradient of \['dense0'\].* has the shape \(1"):
         optimizer.update(shorter, state, PARAMS, value=1.0)
+    whole_numbers = jax.tree.map(lambda w: jnp.ones(w.shape, jnp.int32), PARAMS)
+    with pytest.raises(ValueError, match=r"gradients must be floating .*\['dense0'\].* is int32"):
+        optimizer.update(whole_numbers, state, PARAMS, value=1.0)
+    with pytest.raises(ValueError, match="`value` must be a real number; got a complex one"):
+        optimizer.update(PARAMS, state, PARAMS, value=jnp.complex64(1.0))
     with pytest.raises(ValueError, match="the loss is given by the name `value`"):
         optimizer.update(PARAMS, state, PARAMS, loss=1.0)
 

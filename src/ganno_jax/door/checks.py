@@ -29,8 +29,8 @@ def check_update(
       extra: what else was given by name.
 
     Raises:
-      ValueError: there are no parameters, the loss is no scalar or has another name, or the gradients have another
-        structure or shape.
+      ValueError: there are no parameters, the loss is no real scalar or has another name, or the gradients have
+        another structure or shape, or are no floating numbers.
     """
     if params is None:
         raise ValueError("`update` needs the parameters: update(grads, state, params, value=loss).")
@@ -40,6 +40,8 @@ def check_update(
         raise ValueError(
             f"`value` must be one number, the mean loss; got shape {jnp.shape(value)}."
         )
+    if value is not None and jnp.iscomplexobj(value):
+        raise ValueError("`value` must be a real number; got a complex one: take its real part.")
     if jax.tree.structure(gradient) != jax.tree.structure(params):
         raise ValueError(
             f"the gradients have the structure {jax.tree.structure(gradient)}, the parameters "
@@ -51,6 +53,10 @@ def check_update(
             raise ValueError(
                 f"the gradient of {jax.tree_util.keystr(path)} has the shape {jnp.shape(g)}, the parameter "
                 f"{jnp.shape(w)}."
+            )
+        if not jnp.issubdtype(jnp.result_type(g), jnp.floating):
+            raise ValueError(
+                f"gradients must be floating numbers; that of {jax.tree_util.keystr(path)} is {jnp.result_type(g)}."
             )
 
 
