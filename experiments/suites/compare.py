@@ -203,16 +203,20 @@ def shown(rows: Sequence[Row]) -> list[Row]:
             "log loss": shown_interval(
                 Interval(*(row[f"difference{end}"] for end in ("", "_lower", "_upper")))
             ),
-            "accuracy": f"{row['accuracy_difference']:+.1%}",
+            "accuracy": _or_dash(row["accuracy_difference"], "+.1%"),
             "at or below,\nworst": f"{row['at_or_below']} of {row['problems']}, {row['worst_difference']:+.2f}",
-            "over\nAdam": "-" if math.isnan(row["over_Adam"]) else f"{row['over_Adam']:.2f}x",
+            "over\nAdam": _or_dash(row["over_Adam"], ".2f", "x"),
             "diver-\nged": f"{row['share_diverged']:.1%}",
             "selection\nloss": f"{row['selection_difference']:+.3f}",
             "tuning\nruns": f"{row['tuning_runs']:,}",
-            "choice\nloss": "-" if math.isnan(row["choice_loss"]) else f"{row['choice_loss']:.3f}",
+            "choice\nloss": _or_dash(row["choice_loss"], ".3f"),
         }
         for row in rows
     ]
+
+
+def _or_dash(value: float, how: str, unit: str = "") -> str:
+    return "-" if math.isnan(value) else f"{value:{how}}{unit}"
 
 
 def mean_accuracy(suite: Mapping[str, Cells], names: Sequence[str]) -> float:

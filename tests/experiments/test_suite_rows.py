@@ -144,6 +144,7 @@ def test_the_headline_says_how_many_are_right_where_there_are_classes():
     assert "mean over the problems with classes (1): the controller 50.0%" in sentence
     assert f"{REFERENCE} 75.0%." in sentence
     assert "ccuracy" not in headline({"b": regression}, "development suite")
+    assert {row["accuracy"] for row in shown(overall({"b": regression}))} == {"-"}
 
 
 def test_what_a_choice_may_have_lost_is_on_the_terminal_in_120_columns(capsys):
