@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from experiments.configs.broad import SUITE_NAMES
 from experiments.runs.folder import RunFolder
@@ -19,11 +19,11 @@ from experiments.suites.compare import (
     shown,
 )
 from experiments.suites.headline import headline
-from experiments.suites.methods import BLIND, OURS
+from experiments.suites.methods import BASE, BLIND, MUON, OURS
 from ganno_jax import plots
 from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.evaluation.tables import Row
-from ganno_jax.plots.suite import sweep_panels
+from ganno_jax.plots.suite import loss_curves, sweep_panels
 
 Found = Mapping[str, Mapping[str, Cell]]
 
@@ -120,10 +120,12 @@ def _draw(
             key="difference",
             xlabel=f"{axis}, mean and 95% interval over problems and runs",
         ),
+        "curves": loss_curves(_curves(found, [OURS, BASE, reference, MUON]), "report loss"),
     }
     captions = {
         "profile": f"Share of all runs of all problems that end at most so far above those of {reference}.",
         "overall": f"Every method over all problems, against {reference} in the same runs.",
+        "curves": "Report loss over the steps, median of the runs, on at most 2,000 examples.",
         "sweeps": "One setting varied at a time. The schedule is tuned anew for every value.",
     }
     if along:
@@ -131,6 +133,19 @@ def _draw(
     for name, figure in figures.items():
         plots.save(figure, folder.figures / f"{name}.png")
     return [(captions[name], f"figures/{name}.png") for name in figures]
+
+
+def _curves(
+    found: Found, wanted: list[str]
+) -> dict[str, tuple[Int[np.ndarray, " point"], dict[str, Float[np.ndarray, "run point"]]]]:
+    """By problem: the steps, and of the methods that are there the losses."""
+    return {
+        problem: (
+            cells[OURS].marks,
+            {name: np.asarray(cells[name].result.curve) for name in wanted if name in cells},
+        )
+        for problem, cells in found.items()
+    }
 
 
 def _panels(

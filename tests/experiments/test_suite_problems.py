@@ -64,7 +64,7 @@ def test_a_suite_of_the_users_problems_leaves_tables_figures_and_a_report(
     summary = json.loads((run / "summary.json").read_text())
     assert summary["problems"] == 1
     assert {p.stem for p in (run / "tables").iterdir()} == {"problems", "overall", "overview"}
-    assert {p.stem for p in (run / "figures").iterdir()} == {"profile", "overall"}
+    assert {p.stem for p in (run / "figures").iterdir()} == {"profile", "overall", "curves"}
     assert main(["plot", *words.split()]) == 0
 
 

@@ -1,16 +1,70 @@
-"""Figures about many problems: when one setting changes, and when methods are tuned for longer."""
+"""Figures about many problems: over the steps, when one setting changes, and when methods are tuned for longer."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from ganno_jax.evaluation.bootstrap import mean_band
-from ganno_jax.plots.style import COLUMN, GREY, PAGE, legend_above, looks, styled
+from ganno_jax.plots.style import (
+    COLUMN,
+    GREY,
+    PAGE,
+    legend_above,
+    looks,
+    plain_log_ticks,
+    styled,
+)
 
 Panel = Mapping[str, tuple[Sequence[str], Float[np.ndarray, "value run"]]]
+Curves = Mapping[str, Float[np.ndarray, "run point"]]
+
+
+@styled
+def loss_curves(
+    panels: Mapping[str, tuple[Int[np.ndarray, " point"], Curves]], ylabel: str = "test loss"
+) -> Figure:
+    """One panel per problem: median losses over the steps, on logarithmic axes.
+
+    The first point is left out: before the first step all are the same, and often far above the rest. A point at which
+    more than half of the runs have diverged is a gap.
+
+    Args:
+      panels: by problem, the inner steps of the points and by method the losses `[run, point]`, > 0; of what diverged
+        NaN or infinite.
+      ylabel: what the losses are.
+
+    Raises:
+      ValueError: there is no panel.
+    """
+    if not panels:
+        raise ValueError("a figure needs at least one panel.")
+    columns = min(3, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(PAGE if columns > 1 else COLUMN, 1.9 * rows + 0.4))
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    names = list(dict.fromkeys(name for _, curves in panels.values() for name in curves))
+    lines = {}
+    for axes, (problem, (steps, curves)) in zip(grid, panels.items(), strict=False):
+        for name, look in looks(names, None).items():
+            if name in curves:
+                finite = np.where(np.isfinite(curves[name]), curves[name], np.inf)
+                middle = np.median(finite, axis=0)[1:]
+                middle = np.where(np.isfinite(middle), middle, np.nan)
+                (lines[name],) = axes.plot(steps[1:], middle, color=look.color, ls=look.dash)
+        axes.set_yscale("log")
+        plain_log_ticks(axes)
+        axes.set_title("\n".join(textwrap.wrap(problem, 34)), fontsize=7)
+        axes.margins(x=0.01)
+    figure.supxlabel("inner step", fontsize=8)
+    figure.supylabel(ylabel, fontsize=8)
+    legend_above(figure, [lines[name] for name in names], names)
+    return figure
 
 
 @styled
