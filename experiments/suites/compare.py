@@ -8,7 +8,6 @@ from jaxtyping import Float
 
 from experiments.suites.cells import Cell
 from experiments.suites.methods import (
-    ADAM,
     ADAMW,
     BASE,
     BLIND,
@@ -82,7 +81,7 @@ def problem_rows(cells: Cells) -> list[Row]:
                 "accuracy": float(accuracies(cell).mean()),
                 **gap.columns("difference"),
                 "P_better": probability_of_improvement(losses[name], reference).estimate,
-                "over_Adam": over_adam(cells, name),
+                "over_AdamW": over_adamw(cells, name),
                 "share_diverged": float(broken.mean()),
                 "selection_log_loss": float(selection_losses(cell).mean()),
                 "selection_accuracy": float(np.mean(cell.result.selection_accuracy)),
@@ -135,7 +134,7 @@ def overall(suite: Mapping[str, Cells]) -> list[Row]:
     """One row per method over all problems, against `reference_of` in the same runs; `FIRST_ROWS` first.
 
     `difference` has the interval over problems, learner seeds and runs together, `runs_lower` and `runs_upper` that
-    over the runs of these very problems. `over_Adam` is the median over the problems of the speed-up over tuned
+    over the runs of these very problems. `over_AdamW` is the median over the problems of the speed-up over tuned
     Adam, 0 in a problem whose last loss under Adam is never reached.
     """
     names = names_of(suite)
@@ -155,7 +154,7 @@ def overall(suite: Mapping[str, Cells]) -> list[Row]:
             accuracies(c).mean() - accuracies(r[reference]).mean()
             for c, r in zip(mine, suite.values(), strict=True)
         ]
-        over = [over_adam(cells, own) for cells in suite.values() if ADAM in cells]
+        over = [over_adamw(cells, own) for cells in suite.values() if ADAMW in cells]
         worst = worst_problem(gaps)
         rows.append(
             {
@@ -175,7 +174,7 @@ def overall(suite: Mapping[str, Cells]) -> list[Row]:
                         [probability_of_improvement(t[own], t[reference]).estimate for t in theirs]
                     )
                 ),
-                "over_Adam": float(np.median(np.nan_to_num(over, nan=0.0))) if over else np.nan,
+                "over_AdamW": float(np.median(np.nan_to_num(over, nan=0.0))) if over else np.nan,
                 "share_diverged": float(np.mean([~np.isfinite(c.result.final_loss) for c in mine])),
                 "selection_difference": float(
                     np.mean(
@@ -205,7 +204,7 @@ def shown(rows: Sequence[Row]) -> list[Row]:
             ),
             "accuracy": _or_dash(row["accuracy_difference"], "+.1%"),
             "at or below,\nworst": f"{row['at_or_below']} of {row['problems']}, {row['worst_difference']:+.2f}",
-            "over\nAdam": _or_dash(row["over_Adam"], ".2f", "x"),
+            "over\nAdamW": _or_dash(row["over_AdamW"], ".2f", "x"),
             "diver-\nged": f"{row['share_diverged']:.1%}",
             "selection\nloss": f"{row['selection_difference']:+.3f}",
             "tuning\nruns": f"{row['tuning_runs']:,}",
@@ -225,20 +224,20 @@ def mean_accuracy(suite: Mapping[str, Cells], names: Sequence[str]) -> float:
     return float(np.nanmean(each)) if np.isfinite(each).any() else np.nan
 
 
-def over_adam(cells: Cells, name: str) -> float:
-    """How much earlier a method is where tuned Adam ends, in steps; NaN where it never is, or without tuned Adam.
+def over_adamw(cells: Cells, name: str) -> float:
+    """How much earlier a method is where tuned AdamW ends, in steps; NaN where it never is, or without tuned AdamW.
 
-    Of mean report log losses over the runs: the step at which Adam's curve first is at its last value, over the step
+    Of mean report log losses over the runs: the step at which AdamW's curve first is at its last value, over the step
     at which this method's is there.
     """
-    if ADAM not in cells:
+    if ADAMW not in cells:
         return np.nan
-    adam, mine = (
+    adamw, mine = (
         log_losses(cells[n].result.curve, cells[n].first_loss[:, None]).mean(0)
-        for n in (ADAM, name)
+        for n in (ADAMW, name)
     )
     steps = cells[name].marks
-    theirs, own = (steps_to_reach(curve, adam[-1], steps) for curve in (adam, mine))
+    theirs, own = (steps_to_reach(curve, adamw[-1], steps) for curve in (adamw, mine))
     return float(theirs / own) if own else np.nan
 
 

@@ -9,7 +9,7 @@ from experiments.suites.commands import _sentence
 from experiments.suites.compare import (
     LEARNERS,
     finals,
-    over_adam,
+    over_adamw,
     overall,
     overview,
     problem_rows,
@@ -17,6 +17,7 @@ from experiments.suites.compare import (
 )
 from experiments.suites.headline import headline
 from experiments.suites.methods import (
+    ADAMW,
     BASE,
     BLIND,
     OURS,
@@ -159,7 +160,7 @@ def test_what_a_choice_may_have_lost_is_on_the_terminal_in_120_columns(capsys):
     assert any(line.rstrip().endswith("0.004") for line in lines)
 
 
-def test_the_speed_up_is_of_the_steps_to_where_tuned_adam_ends():
-    found = cells([0.5] * 4, [1.0] * 4, **{"tuned Adam": cell([1.0] * 4)})
-    assert over_adam(found, OURS) == 2.0  # at Adam's last loss after 10 steps, not 20
-    assert np.isnan(over_adam(cells([0.5] * 4, [1.0] * 4), OURS))
+def test_the_speed_up_is_of_the_steps_to_where_tuned_adamw_ends():
+    found = cells([0.5] * 4, [1.0] * 4, **{ADAMW: cell([1.0] * 4)})
+    assert over_adamw(found, OURS) == 2.0  # at AdamW's last loss after 10 steps, not 20
+    assert np.isnan(over_adamw(cells([0.5] * 4, [1.0] * 4), OURS))
