@@ -1,6 +1,8 @@
 """Train on the digits with gradients of several small batches added up, and a controller over the whole batches.
 
 python examples/optax_accumulation.py
+
+Needs pip install '.[experiments]'.
 """
 
 import jax

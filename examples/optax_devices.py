@@ -1,6 +1,8 @@
 """Train on the digits over several devices, with parameters, moments and data split over them.
 
 XLA_FLAGS=--xla_force_host_platform_device_count=2 JAX_PLATFORMS=cpu python examples/optax_devices.py
+
+Needs pip install '.[experiments]'.
 """
 
 import jax

@@ -1,6 +1,8 @@
 """Train an Equinox network on the digits with a controller that sets each layer's learning rate, and without.
 
-pip install equinox; python examples/optax_equinox.py [--without]
+python examples/optax_equinox.py [--without]
+
+Needs pip install '.[experiments]' equinox.
 """
 
 import sys

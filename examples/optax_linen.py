@@ -1,6 +1,8 @@
 """Train a Linen network on the digits with a controller as the whole optimizer, and without.
 
 python examples/optax_linen.py [--without]
+
+Needs pip install '.[experiments]'.
 """
 
 import sys

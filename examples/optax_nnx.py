@@ -1,6 +1,8 @@
 """Train an NNX network on the digits with a controller that sets each layer's learning rate, and without.
 
 python examples/optax_nnx.py [--without]
+
+Needs pip install '.[experiments]'.
 """
 
 import sys

@@ -1,6 +1,8 @@
 """Train a network of plain arrays on the digits with the default controller, and draw the rate of each layer.
 
 python examples/optax_plain.py [FIGURE.png]
+
+Needs pip install '.[experiments]'.
 """
 
 import sys

@@ -1,6 +1,8 @@
 """Train a Linen network on the digits through a `TrainState`: Flax's own without the loss, and ours with it.
 
 python examples/optax_train_state.py [CONTROLLER [NUM_SEEDS]]
+
+Needs pip install '.[experiments]'.
 """
 
 import sys
