@@ -12,7 +12,6 @@ from PIL import Image
 
 from ganno_jax import plots
 from ganno_jax.plots.style import COLUMN, PAGE, looks
-from ganno_jax.plots.suite import loss_curves, tuning_curves
 
 STEPS = np.arange(0, 60, 10)
 
@@ -281,34 +280,3 @@ def test_a_legend_above_takes_as_many_columns_as_fit_into_the_figure():
         box = legend.get_window_extent()
         assert box.x0 >= 0
         assert box.x1 <= figure.bbox.width
-
-
-def test_loss_curves_are_medians_over_runs_without_the_first_point():
-    nan = np.nan
-    ours = np.array([[9.0, 2.0, 1.0, 1.0], [9.0, 4.0, 3.0, nan], [9.0, 6.0, nan, nan]])
-    rival = np.array([[9.0, 5.0]])
-    panels = {
-        "short": (np.array([0, 4]), {"rival": rival}),
-        "whole": (np.arange(4), {"ours": ours}),
-    }
-    figure = loss_curves(panels)
-    (short,), (whole,) = (axes.lines for axes in figure.axes[:2])
-    np.testing.assert_allclose(short.get_xydata(), [[4.0, 5.0]])
-    np.testing.assert_allclose(whole.get_ydata(), [4.0, 3.0, nan])
-    assert {"ours", "rival", "short", "whole"} <= texts(figure)
-    with pytest.raises(ValueError, match="at least one panel"):
-        loss_curves({})
-
-
-def test_tuning_curves_are_means_over_problems_on_a_doubling_axis():
-    gaps = {
-        "ours": np.array([[0.0, -0.2], [0.2, 0.0]]),
-        "rival": np.array([[1.0, 0.1], [2.0, 0.3]]),
-    }
-    figure = tuning_curves([1, 2], gaps)
-    (axes,) = figure.axes
-    drawn = [line.get_ydata() for line in axes.lines if len(line.get_xdata()) == 2][:2]
-    np.testing.assert_allclose(drawn, [[0.1, -0.1], [1.5, 0.2]])
-    assert {"ours", "rival", "1", "2"} <= texts(figure)
-    with pytest.raises(ValueError, match="at least one method"):
-        tuning_curves([1], {})

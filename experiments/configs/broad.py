@@ -22,7 +22,19 @@ from experiments.configs.bounds import (
 from experiments.configs.config import AnyScale, Scale
 from experiments.configs.place import PlaceConfig
 
-SUITE_NAMES = ("development", "second", "third", "fourth", "fifth", "sixth", "unseen", "trainings")
+SUITE_NAMES = (
+    "development",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "unseen",
+    "trainings",
+    "budgets",
+)
+AT_FULL_SIZE = ("trainings", "budgets")
+"""Suites whose trainings take minutes each."""
 
 
 @dataclass(frozen=True)

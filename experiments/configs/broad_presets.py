@@ -3,6 +3,7 @@
 import dataclasses
 
 from experiments.configs.broad import (
+    AT_FULL_SIZE,
     BroadConfig,
     BroadExperiment,
     SuiteConfig,
@@ -20,11 +21,12 @@ def suite_of(name: str, controller: str) -> SuiteExperiment:
       name: one of `broad.SUITE_NAMES`.
       controller: name or file of the controller.
     """
-    if name != "trainings":
+    if name not in AT_FULL_SIZE:
         return SuiteExperiment(preset=name, controller=controller)
+    compared = ("its base", "AdamW, tuned", "Muon, tuned", "AdamW 1e-3")
     effort = SuiteConfig(
         num_seeds=3, tuning_seeds=3, peak_factor=3.2, most_kept=2, schedules=False,
-        methods=("its base", "AdamW, tuned", "Muon, tuned", "AdamW 1e-3", "AlgoPerf"),
+        methods=compared if name == "budgets" else (*compared, "AlgoPerf"),
     )  # fmt: skip
     return SuiteExperiment(preset=name, controller=controller, scale="medium", suite=effort)
 

@@ -3,6 +3,7 @@
 import runpy
 from pathlib import Path
 
+from experiments.problems.budgets import BUDGETS
 from experiments.problems.development import DEVELOPMENT, PAPER
 from experiments.problems.fifth import FIFTH
 from experiments.problems.files import read_problems
@@ -25,6 +26,7 @@ SUITES: dict[str, dict[str, tuple[Problem, ...]]] = {
     "sixth": {"small": SIXTH},
     "unseen": {"small": UNSEEN},
     "trainings": {"medium": TRAININGS},
+    "budgets": {"medium": BUDGETS},
 }
 """By suite and scale."""
 

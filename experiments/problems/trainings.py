@@ -28,6 +28,20 @@ def _adamw(
     ).of_steps(steps)
 
 
+SERIES = _adamw(
+    "series, regression by a deep MLP, 10,000 steps",
+    {"name": "generated_waves", "standardize_targets": True},
+    {"name": "mlp", "features": (128, 128, 64), "activation": "gelu"},
+    steps=10_000,
+    batch_size=64,
+)
+TABLE = _adamw(
+    "table, embeddings of categories, 20,000 steps",
+    {"name": "generated_categories"},
+    {"name": "tabular", "cardinalities": (24, 12, 6, 3), "features": 64, "num_blocks": 3},
+    steps=20_000,
+    batch_size=64,
+)
 TRAININGS = (
     _adamw(
         "MNIST 28x28, autoencoder, 14 epochs",
@@ -36,20 +50,8 @@ TRAININGS = (
         steps=6_000,
         batch_size=128,
     ),
-    _adamw(
-        "series, regression by a deep MLP, 10,000 steps",
-        {"name": "generated_waves", "standardize_targets": True},
-        {"name": "mlp", "features": (128, 128, 64), "activation": "gelu"},
-        steps=10_000,
-        batch_size=64,
-    ),
-    _adamw(
-        "table, embeddings of categories, 20,000 steps",
-        {"name": "generated_categories"},
-        {"name": "tabular", "cardinalities": (24, 12, 6, 3), "features": 64, "num_blocks": 3},
-        steps=20_000,
-        batch_size=64,
-    ),
+    SERIES,
+    TABLE,
     _adamw(
         "Fashion-MNIST 28x28, CNN, 10 epochs",
         {"name": "fashion_mnist"},

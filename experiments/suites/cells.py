@@ -196,7 +196,7 @@ class Suite:
             "marks": plan_of(training, problem.total_steps).marks,
             "result": {field: np.asarray(getattr(result, field)) for field in _STORED},
         }
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         write_object(self._path(problem, name), values)
         return _loaded(plain(values))
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments.configs.broad import SUITE_NAMES
+from experiments.configs.broad import AT_FULL_SIZE, SUITE_NAMES
+from experiments.problems.budgets import task_of
 from experiments.runs.folder import RunFolder
 from experiments.runs.outputs import finish
 from experiments.suites.cells import Cell
@@ -20,10 +21,11 @@ from experiments.suites.compare import (
 )
 from experiments.suites.headline import headline
 from experiments.suites.methods import BASE, BLIND, MUON, OURS
+from experiments.suites.rivals import UNTUNED_ADAMW
 from ganno_jax import plots
 from ganno_jax.evaluation.csv_tables import write_csv
 from ganno_jax.evaluation.tables import Row
-from ganno_jax.plots.suite import loss_curves, sweep_panels
+from ganno_jax.plots.suite import budget_panels, loss_curves, sweep_panels
 
 Found = Mapping[str, Mapping[str, Cell]]
 
@@ -81,7 +83,7 @@ def _notes(title: str, found: Found, totals: list[Row]) -> list[str]:
         f"most; at most {_largest(totals, 'choice_loss'):.3f}.",
         "Every method runs in a plain Optax loop; the controller as users get it, with default arguments.",
     ]
-    if title == "trainings":
+    if title in AT_FULL_SIZE:
         notes.append(
             "Nothing was chosen by these trainings; most of their data sets are, at other sizes, in suites that "
             "settings were chosen by (docs/looks.md)."
@@ -126,8 +128,11 @@ def _draw(
         "profile": f"Share of all runs of all problems that end at most so far above those of {reference}.",
         "overall": f"Every method over all problems, against {reference} in the same runs.",
         "curves": "Report loss over the steps, median of the runs, on at most 2,000 examples.",
+        "budgets": "Trainings of different length, each tuned anew; every run is a point, lines join means.",
         "sweeps": "One setting varied at a time. The schedule is tuned anew for every value.",
     }
+    if budgets := _budgets(found, [OURS, BASE, MUON, UNTUNED_ADAMW]):
+        figures["budgets"] = budget_panels(budgets, axis)
     if along:
         figures["sweeps"] = sweep_panels(_panels(along), "final report log loss")
     for name, figure in figures.items():
@@ -146,6 +151,28 @@ def _curves(
         )
         for problem, cells in found.items()
     }
+
+
+def _budgets(
+    found: Found, wanted: list[str]
+) -> dict[str, tuple[list[int], dict[str, Float[np.ndarray, "budget run"]]]]:
+    """By task that is there with several budgets: the budgets, and the methods' log losses minus the reference's."""
+    told = {name: task_of(name) for name in found}
+    tasks = dict.fromkeys(task[0] for task in told.values() if task is not None)
+    panels = {}
+    for task in tasks:
+        budgets = sorted((t[1], name) for name, t in told.items() if t is not None and t[0] == task)
+        if len(budgets) < 2:
+            continue
+        gaps = {
+            method: np.stack(
+                [differences({name: found[name]}, method)[0].ravel() for _, name in budgets]
+            )
+            for method in wanted
+            if all(method in found[name] for _, name in budgets)
+        }
+        panels[task] = ([steps for steps, _ in budgets], gaps)
+    return panels
 
 
 def _panels(

@@ -167,10 +167,11 @@ def algoperf_schedule_free(total_steps: int) -> optax.GradientTransformation:
     return uniform(method, "schedule_free", needs_value=False)
 
 
+UNTUNED_ADAMW = "AdamW 1e-3"
 UNTUNED: dict[
     str, tuple[Callable[[int], optax.GradientTransformation], Callable[..., Any] | None]
 ] = {
-    "AdamW 1e-3": (careful_adamw, None),
+    UNTUNED_ADAMW: (careful_adamw, None),
     "NAdamW, AlgoPerf": (algoperf_nadamw, None),
     "Schedule-Free AdamW, AlgoPerf": (algoperf_schedule_free, schedule_free_average),
 }

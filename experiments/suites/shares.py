@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from experiments.configs.broad import SUITE_NAMES, Effort
+from experiments.configs.broad import AT_FULL_SIZE, SUITE_NAMES, Effort
 from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of, training_of
 from experiments.runs.errors import UserError
@@ -52,7 +52,7 @@ class Variant(NamedTuple):
 
 
 BASE = Variant(0.0, 1.0, 1.0)
-LOOKED_AT = tuple(name for name in SUITE_NAMES if name not in ("unseen", "trainings"))
+LOOKED_AT = tuple(name for name in SUITE_NAMES if name not in ("unseen", *AT_FULL_SIZE))
 """Suites that settings may be chosen by."""
 
 

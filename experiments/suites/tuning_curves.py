@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from experiments.configs.broad import SUITE_NAMES, Effort
+from experiments.configs.broad import AT_FULL_SIZE, SUITE_NAMES, Effort
 from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of, training_of
 from experiments.runs.errors import UserError
@@ -132,7 +132,7 @@ def main(words: Sequence[str] | None = None) -> None:
         compared = methods(controller, blind, [load(name) for name in given.more])
         if not sets_whole_updates(controller):
             raise ValueError("it is no whole optimizer whose agents set size and forgetting")
-        scale = "medium" if given.suite == "trainings" else "small"
+        scale = "medium" if given.suite in AT_FULL_SIZE else "small"
         problems = problems_of(given.suite, scale, given.file)
     except (UserError, ValueError, FileNotFoundError) as error:
         parser.error(str(error))

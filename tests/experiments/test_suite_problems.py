@@ -91,7 +91,8 @@ def test_a_file_of_problems_that_cannot_be_used_is_one_line(content, message, tm
     [
         (
             "digits --suite held-in",
-            "no suite 'held-in'; there are: development, second, third, fourth, fifth, sixth, unseen, trainings",
+            "no suite 'held-in'; there are: development, second, third, fourth, fifth, sixth, unseen, "
+            "trainings, budgets",
         ),
         ("nothing --suite development", "no controller 'nothing'; shipped are"),
         ("digits --suite development --suite.seeds 3", "no option --suite.seeds; there are"),

@@ -112,6 +112,46 @@ def sweep_panels(panels: Mapping[str, Panel], ylabel: str = "final log test loss
 
 
 @styled
+def budget_panels(
+    panels: Mapping[str, tuple[Sequence[int], Mapping[str, Float[np.ndarray, "budget run"]]]],
+    ylabel: str = "log test loss minus tuned AdamW's",
+) -> Figure:
+    """One panel per task: what methods end at in trainings of different length, the mean of the runs and all of them.
+
+    Args:
+      panels: by task, the numbers of steps, rising, and by method the differences of log losses, finite.
+      ylabel: what they are.
+
+    Raises:
+      ValueError: there is no panel.
+    """
+    if not panels:
+        raise ValueError("a figure needs at least one panel.")
+    columns = min(3, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(PAGE if columns > 1 else COLUMN, 1.9 * rows + 0.4))
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    names = list(dict.fromkeys(name for _, gaps in panels.values() for name in gaps))
+    lines = {}
+    for axes, (task, (steps, gaps)) in zip(grid, panels.items(), strict=False):
+        for name, look in looks(names, None).items():
+            if name in gaps:
+                (lines[name],) = axes.plot(
+                    steps, gaps[name].mean(1), color=look.color, ls=look.dash, marker=look.marker
+                )
+                axes.plot(steps, gaps[name], ".", color=look.color, ms=2, alpha=0.5)
+        axes.axhline(0.0, color=GREY, lw=0.6, zorder=0)
+        axes.set_xscale("log")
+        axes.set_title(task, fontsize=8)
+    figure.supxlabel("steps of the whole training", fontsize=8)
+    figure.supylabel(ylabel, fontsize=8)
+    legend_above(figure, [lines[name] for name in names], names)
+    return figure
+
+
+@styled
 def tuning_curves(
     budgets: Sequence[int],
     gaps: Mapping[str, Float[np.ndarray, "problem budget"]],
