@@ -132,7 +132,7 @@ def _draw(
         "sweeps": "One setting varied at a time. The schedule is tuned anew for every value.",
     }
     if budgets := _budgets(found, [OURS, BASE, MUON, UNTUNED_ADAMW]):
-        figures["budgets"] = budget_panels(budgets, axis)
+        figures["budgets"] = budget_panels(budgets, f"log loss minus that of\n{reference}")
     if along:
         figures["sweeps"] = sweep_panels(_panels(along), "final report log loss")
     for name, figure in figures.items():

@@ -51,7 +51,7 @@ def optimizer(
         more must be forgotten.
       size: factor on the base's relative size, > 0; for whoever can judge by a validation set.
       forgetting: factor on the base's forgetting, > 0; it leaves the size as it is. In trainings of 10,000 steps that
-        see their examples more than seventy times 2 was far better (docs/trainings.md).
+        see their examples twelve times or more 2 was far better (docs/trainings.md).
       weight_decay: instead of the direction's own.
       decay_mask: which leaves decay.
       layers: what has a rate of its own.
