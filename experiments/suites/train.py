@@ -28,11 +28,11 @@ class Method:
 
     make_fn: Maker
     settings_fn: Callable[[Problem, Effort], Settings] | None = None
-    recorded: int = 0  # further runs that it takes to be made
+    recorded: int = 0  # further runs that it takes to be made, of the tuning runs and no more than there are
 
     def cost(self, problem: Problem, effort: Effort) -> int:
         """Trainings, about: how many settings join a rung depends on which are good."""
-        trainings = effort.num_seeds + self.recorded
+        trainings = effort.num_seeds + min(self.recorded, effort.tuning_seeds)
         if self.settings_fn is not None:
             trainings += self.settings_fn(problem, effort).cost()
         return trainings
@@ -55,7 +55,7 @@ class Bench:
     def execute(self, method: Method) -> tuple[LoopResult, Info]:
         """Tune if there is something to tune, then the reported runs."""
         optimizer, numbers = method.make_fn(self)
-        info: Info = {"tuning_runs": method.recorded}
+        info: Info = {"tuning_runs": min(method.recorded, self.effort.tuning_seeds)}
         setting = 0
         if method.settings_fn is not None:
             settings = method.settings_fn(self.problem, self.effort)
