@@ -28,7 +28,9 @@ class Method:
 
     make_fn: Maker
     settings_fn: Callable[[Problem, Effort], Settings] | None = None
-    recorded: int = 0  # further runs that it takes to be made, of the tuning runs and no more than there are
+    recorded: int = (
+        0  # further runs that it takes to be made, of the tuning runs and no more than there are
+    )
 
     def cost(self, problem: Problem, effort: Effort) -> int:
         """Trainings, about: how many settings join a rung depends on which are good."""
