@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ganno_jax.evaluation.bootstrap import mean_band
@@ -40,17 +41,10 @@ def loss_curves(
     Raises:
       ValueError: there is no panel.
     """
-    if not panels:
-        raise ValueError("a figure needs at least one panel.")
-    columns = min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(PAGE if columns > 1 else COLUMN, 1.9 * rows + 0.4))
-    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in grid[len(panels) :]:
-        axes.set_visible(False)
+    figure, grid = _panels(len(panels), 1.9)
     names = list(dict.fromkeys(name for _, curves in panels.values() for name in curves))
     lines = {}
-    for axes, (problem, (steps, curves)) in zip(grid, panels.items(), strict=False):
+    for axes, (problem, (steps, curves)) in zip(grid, panels.items(), strict=True):
         for name, look in looks(names, None).items():
             if name in curves:
                 finite = np.where(np.isfinite(curves[name]), curves[name], np.inf)
@@ -78,16 +72,9 @@ def sweep_panels(panels: Mapping[str, Panel], ylabel: str = "final log test loss
     Raises:
       ValueError: there is no panel.
     """
-    if not panels:
-        raise ValueError("a figure needs at least one panel.")
-    columns = min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(PAGE, 1.75 * rows + 0.3))
-    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in grid[len(panels) :]:
-        axes.set_visible(False)
+    figure, grid = _panels(len(panels), 1.85)
     lines = {}
-    for axes, (setting, panel) in zip(grid, panels.items(), strict=False):
+    for axes, (setting, panel) in zip(grid, panels.items(), strict=True):
         for number, (name, look) in enumerate(looks(list(panel), None).items()):
             values, losses = panel[name]
             low, middle, high = np.quantile(losses, [0.25, 0.5, 0.75], axis=1)
@@ -105,7 +92,7 @@ def sweep_panels(panels: Mapping[str, Panel], ylabel: str = "final log test loss
             if len(values) > 4:  # side by side they would touch
                 axes.tick_params(axis="x", labelrotation=40, labelsize=6)
         axes.set_xlabel(setting)
-    for axes in grid[::columns]:
+    for axes in grid[::3]:
         axes.set_ylabel(ylabel)
     legend_above(figure, list(lines.values()), list(lines))
     return figure
@@ -125,17 +112,10 @@ def budget_panels(
     Raises:
       ValueError: there is no panel.
     """
-    if not panels:
-        raise ValueError("a figure needs at least one panel.")
-    columns = min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(PAGE if columns > 1 else COLUMN, 1.9 * rows + 0.4))
-    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in grid[len(panels) :]:
-        axes.set_visible(False)
+    figure, grid = _panels(len(panels), 1.9)
     names = list(dict.fromkeys(name for _, gaps in panels.values() for name in gaps))
     lines = {}
-    for axes, (task, (steps, gaps)) in zip(grid, panels.items(), strict=False):
+    for axes, (task, (steps, gaps)) in zip(grid, panels.items(), strict=True):
         for name, look in looks(names, None).items():
             if name in gaps:
                 (lines[name],) = axes.plot(
@@ -186,3 +166,16 @@ def tuning_curves(
     axes.set_ylabel(ylabel)
     legend_above(figure, handles, list(gaps))
     return figure
+
+
+def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, up to three in a row, `height` inches each; a column wide if there is one."""
+    if not count:
+        raise ValueError("a figure needs at least one panel.")
+    columns = min(3, count)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(PAGE if columns > 1 else COLUMN, height * rows + 0.4))
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid[count:]:
+        axes.set_visible(False)
+    return figure, grid[:count]
