@@ -17,7 +17,6 @@ from experiments.runs import hosts
 from experiments.runs.enter import command, learning, looking
 from experiments.runs.errors import UserError
 from experiments.runs.folder import RunFolder
-from experiments.runs.hosts import mesh_of
 from experiments.runs.streams import stream
 from experiments.suites.build import check_suite
 from experiments.suites.commands import examine, present_stored
@@ -29,7 +28,7 @@ def train(config: BroadExperiment, arguments: Sequence[str]) -> None:
     """Meta-train, save the controller, run the suite."""
     folder = folders.claim(config)
     check_suite(config.suite)
-    mesh = mesh_of(config.run)
+    mesh = hosts.mesh_of(config.run)
     plan = build(config, mesh)
     with learning(config, folder, list(mesh.devices.flat), learned_settings, arguments) as stop:
         controller = learn(config, plan, folder, mesh, stop)

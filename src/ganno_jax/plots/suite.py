@@ -2,18 +2,21 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ganno_jax.evaluation.bootstrap import mean_band
 from ganno_jax.plots.style import (
     COLUMN,
     GREY,
     PAGE,
+    Look,
     legend_above,
     looks,
     plain_log_ticks,
@@ -41,23 +44,20 @@ def loss_curves(
     Raises:
       ValueError: there is no panel.
     """
-    figure, grid = _panels(len(panels), 1.9)
-    names = list(dict.fromkeys(name for _, curves in panels.values() for name in curves))
-    lines = {}
-    for axes, (problem, (steps, curves)) in zip(grid, panels.items(), strict=True):
-        for name, look in looks(names, None).items():
-            if name in curves:
-                finite = np.where(np.isfinite(curves[name]), curves[name], np.inf)
-                middle = np.median(finite, axis=0)[1:]
-                middle = np.where(np.isfinite(middle), middle, np.nan)
-                (lines[name],) = axes.plot(steps[1:], middle, color=look.color, ls=look.dash)
+
+    def draw(
+        axes: Axes, look: Look, steps: Int[np.ndarray, " point"], losses: np.ndarray
+    ) -> Line2D:
+        middle = np.median(np.where(np.isfinite(losses), losses, np.inf), axis=0)[1:]
+        middle = np.where(np.isfinite(middle), middle, np.nan)
+        return axes.plot(steps[1:], middle, color=look.color, ls=look.dash)[0]
+
+    figure, grid = _line_panels(panels, draw, "inner step", ylabel)
+    for axes, problem in zip(grid, panels, strict=True):
         axes.set_yscale("log")
         plain_log_ticks(axes)
         axes.set_title("\n".join(textwrap.wrap(problem, 34)), fontsize=7)
         axes.margins(x=0.01)
-    figure.supxlabel("inner step", fontsize=8)
-    figure.supylabel(ylabel, fontsize=8)
-    legend_above(figure, [lines[name] for name in names], names)
     return figure
 
 
@@ -112,22 +112,17 @@ def budget_panels(
     Raises:
       ValueError: there is no panel.
     """
-    figure, grid = _panels(len(panels), 1.9)
-    names = list(dict.fromkeys(name for _, gaps in panels.values() for name in gaps))
-    lines = {}
-    for axes, (task, (steps, gaps)) in zip(grid, panels.items(), strict=True):
-        for name, look in looks(names, None).items():
-            if name in gaps:
-                (lines[name],) = axes.plot(
-                    steps, gaps[name].mean(1), color=look.color, ls=look.dash, marker=look.marker
-                )
-                axes.plot(steps, gaps[name], ".", color=look.color, ms=2, alpha=0.5)
+
+    def draw(axes: Axes, look: Look, steps: Sequence[int], gaps: np.ndarray) -> Line2D:
+        (line,) = axes.plot(steps, gaps.mean(1), color=look.color, ls=look.dash, marker=look.marker)
+        axes.plot(steps, gaps, ".", color=look.color, ms=2, alpha=0.5)
+        return line
+
+    figure, grid = _line_panels(panels, draw, "steps of the whole training", ylabel)
+    for axes, task in zip(grid, panels, strict=True):
         axes.axhline(0.0, color=GREY, lw=0.6, zorder=0)
         axes.set_xscale("log")
         axes.set_title(task, fontsize=8)
-    figure.supxlabel("steps of the whole training", fontsize=8)
-    figure.supylabel(ylabel, fontsize=8)
-    legend_above(figure, [lines[name] for name in names], names)
     return figure
 
 
@@ -166,6 +161,33 @@ def tuning_curves(
     axes.set_ylabel(ylabel)
     legend_above(figure, handles, list(gaps))
     return figure
+
+
+def _line_panels(
+    panels: Mapping[str, tuple[Any, Mapping[str, np.ndarray]]],
+    draw_fn: Callable[[Axes, Look, Any, np.ndarray], Line2D],
+    xlabel: str,
+    ylabel: str,
+) -> tuple[Figure, list[Axes]]:
+    """A panel for each entry, a line for each of its methods over the entry's steps, a legend for all of them.
+
+    Args:
+      panels: by title, the steps and the numbers of each method.
+      draw_fn: one method in one panel.
+      xlabel: of all panels.
+      ylabel: of all panels.
+    """
+    figure, grid = _panels(len(panels), 1.9)
+    look = looks(list(dict.fromkeys(n for _, each in panels.values() for n in each)), None)
+    lines = {}
+    for axes, (steps, each) in zip(grid, panels.values(), strict=True):
+        for name in look:
+            if name in each:
+                lines[name] = draw_fn(axes, look[name], steps, each[name])
+    figure.supxlabel(xlabel, fontsize=8)
+    figure.supylabel(ylabel, fontsize=8)
+    legend_above(figure, [lines[name] for name in look], list(look))
+    return figure, grid
 
 
 def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
