@@ -29,6 +29,7 @@ SUITE_NAMES = (
     "fourth",
     "fifth",
     "sixth",
+    "seventh",
     "unseen",
     "trainings",
     "budgets",

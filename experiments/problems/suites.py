@@ -10,6 +10,7 @@ from experiments.problems.files import read_problems
 from experiments.problems.fourth import FOURTH
 from experiments.problems.problem import Problem, build
 from experiments.problems.second import SECOND
+from experiments.problems.seventh import SEVENTH
 from experiments.problems.sixth import SIXTH
 from experiments.problems.third import THIRD
 from experiments.problems.trainings import TRAININGS
@@ -24,6 +25,7 @@ SUITES: dict[str, dict[str, tuple[Problem, ...]]] = {
     "fourth": {"small": FOURTH},
     "fifth": {"small": FIFTH},
     "sixth": {"small": SIXTH},
+    "seventh": {"small": SEVENTH},
     "unseen": {"small": UNSEEN},
     "trainings": {"medium": TRAININGS},
     "budgets": {"medium": BUDGETS},

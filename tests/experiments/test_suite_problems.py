@@ -91,7 +91,7 @@ def test_a_file_of_problems_that_cannot_be_used_is_one_line(content, message, tm
     [
         (
             "digits --suite held-in",
-            "no suite 'held-in'; there are: development, second, third, fourth, fifth, sixth, unseen, "
+            "no suite 'held-in'; there are: development, second, third, fourth, fifth, sixth, seventh, unseen, "
             "trainings, budgets",
         ),
         ("nothing --suite development", "no controller 'nothing'; shipped are"),

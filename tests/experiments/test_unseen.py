@@ -1,4 +1,4 @@
-"""The second to the sixth and the unseen suite: what they share with nothing else, and regressions."""
+"""The second to the seventh and the unseen suite: what they share with nothing else, and regressions."""
 
 import dataclasses
 
@@ -8,10 +8,12 @@ import optax
 import pytest
 
 from experiments.problems import broad_families, development, horizons
+from experiments.problems.budgets import BUDGETS
 from experiments.problems.fifth import FIFTH
 from experiments.problems.fourth import FOURTH
 from experiments.problems.problem import Problem, build
 from experiments.problems.second import SECOND
+from experiments.problems.seventh import SEVENTH
 from experiments.problems.sixth import SIXTH
 from experiments.problems.third import THIRD
 from experiments.problems.trainings import TRAININGS
@@ -20,7 +22,7 @@ from ganno_jax.evaluation.optax_loop import LoopOptimizer, Plan, train
 
 WITHOUT_FOLDER = [
     p
-    for p in (*SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *UNSEEN, *TRAININGS)
+    for p in (*SECOND, *THIRD, *FOURTH, *FIFTH, *SIXTH, *SEVENTH, *UNSEEN, *TRAININGS)
     if p.data["name"] not in ("fashion_mnist", "mnist", "cifar10", "tinyshakespeare")
 ]
 IMAGES = [
@@ -32,8 +34,8 @@ IMAGES = [
 LEARNED = (*broad_families.SMALL, *horizons.HORIZONS)
 SUITES = pytest.mark.parametrize(
     "suite",
-    [SECOND, THIRD, FOURTH, FIFTH, SIXTH, UNSEEN],
-    ids=["second", "third", "fourth", "fifth", "sixth", "unseen"],
+    [SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, UNSEEN],
+    ids=["second", "third", "fourth", "fifth", "sixth", "seventh", "unseen"],
 )
 
 
@@ -41,10 +43,10 @@ def frozen(value):
     return tuple(sorted((key, str(item)) for key, item in value.items()))
 
 
-@pytest.mark.parametrize("suite", [SIXTH, UNSEEN], ids=["sixth", "unseen"])
+@pytest.mark.parametrize("suite", [SIXTH, SEVENTH, UNSEEN], ids=["sixth", "seventh", "unseen"])
 def test_no_unseen_problem_has_data_or_a_network_of_another_suite(suite):
-    every = (development.DEVELOPMENT, SECOND, THIRD, FOURTH, FIFTH, SIXTH, UNSEEN)
-    others = [p for one in (*every, TRAININGS, LEARNED) if one is not suite for p in one]
+    every = (development.DEVELOPMENT, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, UNSEEN)
+    others = [p for one in (*every, TRAININGS, BUDGETS, LEARNED) if one is not suite for p in one]
     assert not {frozen(p.data) for p in suite} & {frozen(p.data) for p in others}
     assert not {frozen(p.network) for p in suite} & {frozen(p.network) for p in others}
     generated = {p.data["name"] for p in suite if p.data["name"].startswith("generated")}
@@ -59,13 +61,16 @@ def test_the_sixth_suite_has_every_kind_of_network_and_data_that_shipped_with_sc
     assert {p.data["name"] for p in regressions} == {"generated_impedance", "middle_pixels"}
 
 
-def test_the_unseen_suite_has_every_kind_of_network_and_runs_that_differ_in_four_problems():
-    networks = {problem.network["name"] for problem in UNSEEN}
+@pytest.mark.parametrize(
+    "suite, names", [(SEVENTH, ("trips", "reactions")), (UNSEEN, ("visits", "throws"))]
+)
+def test_a_suite_has_every_kind_of_network_and_runs_that_differ_in_four_problems(suite, names):
+    networks = {problem.network["name"] for problem in suite}
     assert {"mlp", "cnn", "resnet14", "vit", "lstm", "gru", "transformer"} <= networks
     assert {"tabular", "autoencoder"} <= networks
-    regressions = [p for p in UNSEEN if p.data.get("standardize_targets")]
-    assert {p.data["name"] for p in regressions} == {"generated_trips", "generated_reactions"}
-    varied = [problem for problem in UNSEEN if problem.varied]
+    regressions = [p for p in suite if p.data.get("standardize_targets")]
+    assert {p.data["name"] for p in regressions} == {f"generated_{name}" for name in names}
+    varied = [problem for problem in suite if problem.varied]
     assert len(varied) == 4
     assert all(problem.name.endswith(" vary") for problem in varied)
 
@@ -77,9 +82,9 @@ def reported(problem):
     return set(np.sort(drawn)[first : first + problem.data["max_held_out"]].tolist())
 
 
-def test_the_unseen_suite_reports_on_test_images_that_the_suites_before_do_not():
+def test_the_seventh_suite_reports_on_test_images_that_the_suites_before_do_not():
     before = set().union(*map(reported, IMAGES))
-    images = [p for p in UNSEEN if p.data["name"] in ("fashion_mnist", "cifar10")]
+    images = [p for p in SEVENTH if p.data["name"] in ("fashion_mnist", "cifar10")]
     assert [len(reported(p)) for p in images] == [1_000] * len(images)
     assert not before & set().union(*map(reported, images))
 

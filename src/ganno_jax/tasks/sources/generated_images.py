@@ -114,6 +114,29 @@ def shapes() -> Table:
     return Table(images[..., None].astype(np.float32), classes, num_classes)
 
 
+def dots() -> Table:
+    """6,000 noisy grey images of 14 x 14 with one to five dots of 2 x 2 pixels; their number is the class.
+
+    Dots stand in different squares of a grid of four by four, each at one of four places in its square, with a strength
+    uniform in [0.6, 1]; so no two of them touch along more than an edge. The noise on each pixel is normal with
+    deviation 0.25.
+    """
+    rng = np.random.default_rng(65)
+    num_images, side, most = 6_000, 14, 5
+    counts = rng.integers(most, size=num_images)
+    squares = np.argsort(rng.random((num_images, 16)), 1)[:, :most]
+    corner = (
+        1 + 3 * np.stack([squares // 4, squares % 4]) + rng.integers(2, size=(2, *squares.shape))
+    )
+    strength = rng.uniform(0.6, 1, squares.shape) * (np.arange(most) <= counts[:, None])
+    images = np.zeros((num_images, side, side))
+    image = np.arange(num_images)[:, None]
+    for down, right in np.ndindex(2, 2):
+        images[image, corner[0] + down, corner[1] + right] += strength
+    images = images + rng.normal(0, 0.25, images.shape)
+    return Table(images[..., None].astype(np.float32), counts, most)
+
+
 def _gratings(classes: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
     """Plane waves `[image, side, side]` of unit amplitude and random phase."""
     row, column = np.mgrid[:side, :side]

@@ -63,3 +63,63 @@ def spectra() -> Table:
     strength = rng.uniform(0.6, 1.4, (num_spectra, 1))
     counts = rng.poisson(3 + strength * (lines[classes] + 0.5 * lines[others]))
     return Table(np.sqrt(counts).astype(np.float32), classes, num_classes)
+
+
+def visits() -> Table:
+    """16,000 days of 40 shops: shop, month, weekday and weather as ids; the root of the number of visitors.
+
+    The logarithm of the expected number is 3 plus a normal level of each shop of deviation 0.5, a cosine over the year
+    whose amplitude (uniform in [0, 0.6]) and phase are the shop's own, a normal effect of each weekday of deviation
+    0.3, and a normal effect of each of four kinds of weather of deviation 0.5 times the shop's share of guests outdoors
+    (uniform in [0, 1]). Numbers are Poisson, so that their roots have noise of deviation 0.5.
+    """
+    rng = np.random.default_rng(61)
+    sizes = (40, 12, 7, 4)
+    shop, month, weekday, weather = (rng.integers(size, size=16_000) for size in sizes)
+    level, phase = rng.normal(0, 0.5, sizes[0]), rng.uniform(0, 2 * np.pi, sizes[0])
+    amplitude, outdoors = rng.uniform(0, 0.6, sizes[0]), rng.uniform(0, 1, sizes[0])
+    logs = 3 + level[shop] + amplitude[shop] * np.cos(2 * np.pi * month / 12 - phase[shop])
+    logs = logs + rng.normal(0, 0.3, sizes[2])[weekday]
+    logs = logs + rng.normal(0, 0.5, sizes[3])[weather] * outdoors[shop]
+    ids = np.stack([shop, month, weekday, weather], 1)
+    roots = np.sqrt(rng.poisson(np.exp(logs)))
+    return Table(ids.astype(np.float32), roots.astype(np.float32), 0, ids.shape[1])
+
+
+def throws() -> Table:
+    """6,000 throws of a ball in the wind: how far it flies, under little noise.
+
+    Inputs are the speed (uniform in [5, 30] m/s), the angle ([0.2, 1.4] rad), the wind ([-10, 10] m/s, from behind
+    where positive), the drag ([0, 0.05] per metre) and the height of the hand ([0, 2] m). Speed relative to the air is
+    lost at the drag times its square, gravity is 9.81 m/s^2; steps of 0.01 s (semi-implicit Euler) until the ball is on
+    the ground. The noise on the target has a deviation of 0.5 m.
+    """
+    rng = np.random.default_rng(62)
+    low, high = np.array([[5, 0.2, -10, 0, 0], [30, 1.4, 10, 0.05, 2]])
+    x = rng.uniform(low, high, (6_000, 5))
+    along, upwards = x[:, 0] * np.cos(x[:, 1]), x[:, 0] * np.sin(x[:, 1])
+    far, height = np.zeros(len(x)), x[:, 4].copy()
+    flies = np.ones(len(x), bool)
+    while flies.any():
+        loss = x[:, 3] * np.hypot(along - x[:, 2], upwards)
+        along = along - 0.01 * loss * (along - x[:, 2])
+        upwards = upwards - 0.01 * (loss * upwards + 9.81)
+        far, height = far + 0.01 * along * flies, height + 0.01 * upwards * flies
+        flies = height > 0
+    targets = far + rng.normal(0, 0.5, len(x))
+    return Table(x.astype(np.float32), targets.astype(np.float32), 0)
+
+
+def cells() -> Table:
+    """10,000 rows of 15 cells that are 0 or 1; the middle cell after three steps of rule 30 is the class.
+
+    Rule 30 of Wolfram 1983, "Statistical mechanics of cellular automata" (Reviews of Modern Physics 55): a cell becomes
+    the left one, unless the cell or the right one is 1, and then its opposite. It is always right, and seven of the
+    cells decide.
+    """
+    rng = np.random.default_rng(63)
+    rows = rng.integers(2, size=(10_000, 15))
+    now = rows
+    for _ in range(3):
+        now = now[:, :-2] ^ (now[:, 1:-1] | now[:, 2:])
+    return Table(rows.astype(np.float32), now[:, now.shape[1] // 2], 2)

@@ -100,3 +100,22 @@ def maxima() -> Table:
     targets = np.lib.stride_tricks.sliding_window_view(before, 4, 1).max(2)
     wrong = rng.random(targets.shape) < 0.1
     return Table(symbols, np.where(wrong, rng.integers(12, size=targets.shape), targets), 12)
+
+
+def regimes() -> Table:
+    """5,000 sequences of 24 symbols out of 9, with the next symbols as targets; a hidden regime draws them.
+
+    One of three regimes holds at first, and another, uniform one from then on with probability 0.1 at each place. In
+    each regime the last symbol draws the next one by a draw from a symmetric Dirichlet distribution of concentration
+    0.3. The first symbol is uniform.
+    """
+    rng = np.random.default_rng(64)
+    num_rows, length, num_symbols = 5_000, 24, 9
+    chances = rng.dirichlet(np.full(num_symbols, 0.3), (3, num_symbols))
+    regime = rng.integers(3, size=num_rows)
+    symbols = rng.integers(num_symbols, size=(num_rows, length + 1)).astype(np.int32)
+    for place in range(1, length + 1):
+        changes = rng.random(num_rows) < 0.1
+        regime = np.where(changes, (regime + rng.integers(1, 3, num_rows)) % 3, regime)
+        symbols[:, place] = drawn(np.log(chances[regime, symbols[:, place - 1]] + 1e-12), rng)
+    return Table(symbols[:, :-1], symbols[:, 1:], num_symbols)
