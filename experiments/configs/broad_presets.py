@@ -82,7 +82,7 @@ def muon(scale: Scale = "small") -> BroadExperiment:
     """
     general = broad(scale)
     if scale == "small":
-        general = dataclasses.replace(general, broad=BroadConfig(num_updates=50, own_runs=0))
+        general = dataclasses.replace(general, broad=BroadConfig(num_updates=40, own_runs=0))
     settings = dataclasses.replace(
         general.broad,
         actions="whole",
@@ -97,7 +97,7 @@ def muon(scale: Scale = "small") -> BroadExperiment:
         relative_size=0.03,
         horizon_exponent=0.5,
         forgetting=0.42,
-        epoch_exponent=0.7,
+        epoch_exponent=0.85,
         coupling=0.25,
         alpha=2.0,
         action_share=1 / 3,

@@ -8,6 +8,7 @@ No optimizer is named.
 """
 
 from experiments.problems.broad_data import (
+    MNIST,
     MNIST_4,
     MNIST_5,
     MNIST_7,
@@ -72,10 +73,10 @@ REAL = (
         varied={"label_noise": (-0.15, 0.3), **WIDTH, **RESCALED},
     ),
     Problem(
-        "MNIST 8x8, MLP 64-48-10, batches of 32, 600 steps",
-        MNIST_8,
+        "MNIST 14x14, MLP 196-48-10, 300 steps",
+        {**MNIST, "image_size": 14},
         {"name": "mlp", "features": (48,)},
-        batch_size=32,
+        interval=10,
         num_reward=512,
         varied={"label_noise": _WRONG, "data_fraction": SHARE, "weight_scale": SCALE},
     ),
@@ -89,13 +90,12 @@ REAL = (
         varied={"label_noise": (-0.15, 0.3), "data_fraction": SHARE, **WIDTH},
     ),
     Problem(
-        "MNIST 8x8, two hidden layers, batches of 256, 150 steps",
-        MNIST_8,
+        "MNIST 28x28, two hidden layers, 120 steps",
+        {**MNIST, "max_examples": 30_000},
         {"name": "mlp", "features": (48, 32), "activation": "silu"},
-        batch_size=256,
-        interval=5,
+        interval=4,
         num_reward=512,
-        varied={"label_noise": (-0.2, 0.2), **RESCALED},
+        varied={"label_noise": (-0.2, 0.2), "data_fraction": SHARE, **RESCALED},
     ),
     Problem(
         "MNIST 7x7, autoencoder, 600 steps",
