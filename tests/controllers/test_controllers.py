@@ -108,7 +108,7 @@ SHIPPED = {
     "broad": "3e8ed5d3b8f11498",
     "digits": "70cad4a444f4f78b",
     "fashion_mlp": "4acb75b07848fc00",
-    "muon": "a0d587fd7f067589",
+    "muon": "5f84148523673b9e",
     "nadamw": "f1ba53e5f110aec3",
 }
 """Fingerprints, which the cells of evaluations are kept by."""
