@@ -238,3 +238,12 @@ def test_every_bracket_closes_the_last_one_that_is_open():
             else:
                 still_open.append(symbol)
     np.testing.assert_allclose(np.mean(closing), 0.45, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "name, num_classes", [("spectra", 6), ("shapes", 4), ("cells", 2), ("dots", 5)]
+)
+def test_measured_and_drawn_classes_are_about_as_frequent(name, num_classes):
+    targets = sources.load(f"generated_{name}").train.targets
+    shares = np.bincount(targets) / len(targets)
+    np.testing.assert_allclose(shares, np.full(num_classes, 1 / num_classes), atol=0.03)

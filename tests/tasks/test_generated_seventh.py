@@ -3,11 +3,12 @@
 import collections
 
 import numpy as np
-import pytest
 from scipy.integrate import solve_ivp
 
 from ganno_jax.tasks import sources
 from ganno_jax.tasks.sources.generated_images import GLYPHS
+
+from .within_groups import deviation_within
 
 
 def test_the_class_of_a_game_is_who_alone_has_a_line():
@@ -108,12 +109,8 @@ def test_trips_take_as_long_each_way_and_longer_in_the_rush():
     ids, logs = split.inputs.astype(int), split.targets.astype(float)
     assert (ids[:, 0] != ids[:, 1]).all()
     quiet = (ids[:, 3] >= 5) | (abs(ids[:, 2] - 8) > 5) & (abs(ids[:, 2] - 17) > 5)
-    means = {}
-    for pair, log in zip(np.sort(ids[quiet, :2], 1), logs[quiet], strict=True):
-        means.setdefault(tuple(pair), []).append(log)
-    within = np.concatenate([np.array(x) - np.mean(x) for x in means.values() if len(x) > 1])
-    freedom = sum(len(x) - 1 for x in means.values() if len(x) > 1)
-    np.testing.assert_allclose(np.sqrt((within**2).sum() / freedom), 0.15, rtol=0.05)
+    pairs = map(tuple, np.sort(ids[quiet, :2], 1))
+    np.testing.assert_allclose(deviation_within(pairs, logs[quiet]), 0.15, rtol=0.05)
     rush = np.isin(ids[:, 2], (8, 17)) & (ids[:, 3] < 5)
     assert 0.4 < logs[rush].mean() - logs[quiet].mean() < np.log(1.8)
 
@@ -170,10 +167,3 @@ def test_nine_tenths_of_maxima_are_the_largest_of_four_and_a_few_more_by_luck():
     split = sources.load("generated_maxima").train
     largest = np.stack([split.inputs[:, i - 3 : i + 1].max(1) for i in range(3, 20)], 1)
     np.testing.assert_allclose(np.mean(split.targets[:, 3:] == largest), 0.9 + 0.1 / 12, atol=0.006)
-
-
-@pytest.mark.parametrize("name, num_classes", [("spectra", 6), ("shapes", 4)])
-def test_measured_and_drawn_classes_are_about_as_frequent(name, num_classes):
-    targets = sources.load(f"generated_{name}").train.targets
-    shares = np.bincount(targets) / len(targets)
-    np.testing.assert_allclose(shares, np.full(num_classes, 1 / num_classes), atol=0.03)

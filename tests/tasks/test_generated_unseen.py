@@ -1,23 +1,19 @@
 """Generated sets of the unseen suite: each holds what its description says."""
 
 import numpy as np
-import pytest
 from scipy.integrate import solve_ivp
 from scipy.signal import correlate2d
 
 from ganno_jax.tasks import sources
+
+from .within_groups import deviation_within
 
 
 def test_roots_of_visitors_have_the_noise_of_poisson_numbers_and_shops_their_own_year():
     split = sources.load("generated_visits").train
     ids, roots = split.inputs.astype(int), split.targets.astype(float)
     np.testing.assert_allclose(roots**2, np.rint(roots**2), atol=1e-3)
-    same = {}
-    for row, root in zip(map(tuple, ids), roots, strict=True):
-        same.setdefault(row, []).append(root)
-    within = np.concatenate([np.array(x) - np.mean(x) for x in same.values() if len(x) > 1])
-    freedom = sum(len(x) - 1 for x in same.values() if len(x) > 1)
-    np.testing.assert_allclose(np.sqrt((within**2).sum() / freedom), 0.5, rtol=0.05)
+    np.testing.assert_allclose(deviation_within(map(tuple, ids), roots), 0.5, rtol=0.05)
     table = np.zeros((40, 12))
     for shop, month in np.ndindex(table.shape):
         table[shop, month] = roots[(ids[:, 0] == shop) & (ids[:, 1] == month)].mean()
@@ -76,10 +72,3 @@ def test_the_last_two_symbols_say_more_of_the_next_than_the_last_one():
     test = first[half:], second[half:], third[half:]
     gain = np.mean(np.log(by_two[test]) - np.log(by_one[test[1:]]))
     assert 0.05 < gain < np.log(3)
-
-
-@pytest.mark.parametrize("name, num_classes", [("cells", 2), ("dots", 5)])
-def test_classes_are_about_as_frequent(name, num_classes):
-    targets = sources.load(f"generated_{name}").train.targets
-    shares = np.bincount(targets) / len(targets)
-    np.testing.assert_allclose(shares, np.full(num_classes, 1 / num_classes), atol=0.04)

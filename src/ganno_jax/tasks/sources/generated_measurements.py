@@ -108,18 +108,3 @@ def throws() -> Table:
         flies = height > 0
     targets = far + rng.normal(0, 0.5, len(x))
     return Table(x.astype(np.float32), targets.astype(np.float32), 0)
-
-
-def cells() -> Table:
-    """10,000 rows of 15 cells that are 0 or 1; the middle cell after three steps of rule 30 is the class.
-
-    Rule 30 of Wolfram 1983, "Statistical mechanics of cellular automata" (Reviews of Modern Physics 55): a cell becomes
-    the left one, unless the cell or the right one is 1, and then its opposite. It is always right, and seven of the
-    cells decide.
-    """
-    rng = np.random.default_rng(63)
-    rows = rng.integers(2, size=(10_000, 15))
-    now = rows
-    for _ in range(3):
-        now = now[:, :-2] ^ (now[:, 1:-1] | now[:, 2:])
-    return Table(rows.astype(np.float32), now[:, now.shape[1] // 2], 2)

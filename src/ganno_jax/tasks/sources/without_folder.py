@@ -51,7 +51,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "generated_maxima": generated_sequences.maxima,
     "generated_visits": generated_measurements.visits,
     "generated_throws": generated_measurements.throws,
-    "generated_cells": generated_measurements.cells,
+    "generated_cells": generated.cells,
     "generated_dots": generated_images.dots,
     "generated_regimes": generated_sequences.regimes,
     "generated_episodes": generated_episodes.episodes,
