@@ -151,6 +151,12 @@ def test_a_whole_optimizer_is_no_direction(whole):
         optimizer.init(PARAMS)
 
 
+def test_a_direction_that_takes_no_loss_is_refused_with_the_way_out():
+    sharpness = optax.contrib.sam(optax.sgd(0.01), optax.sgd(0.05))
+    with pytest.raises(ValueError, match=r"takes no `value`.*inside of it: optax\.contrib\.sam"):
+        ganno_jax.control(sharpness, make_controller(), 8).init(PARAMS)
+
+
 @pytest.mark.parametrize(
     "direction",
     [

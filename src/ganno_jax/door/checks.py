@@ -1,5 +1,6 @@
 """What `control` cannot work with, said in one line."""
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -144,8 +145,13 @@ def check_direction(direction: optax.GradientTransformation, params: PyTree) -> 
     while they are all zero, as those of a whole optimizer are that accumulates or whose schedule begins at zero.
 
     Raises:
-      ValueError: it goes against the gradient, as whole optimizers do.
+      ValueError: it goes against the gradient, as whole optimizers do, or its `update` takes no loss.
     """
+    if not _takes_loss(direction):
+        raise ValueError(
+            "`direction` takes no `value` in its `update`, as optax.contrib.sam does not; put the controlled optimizer "
+            "inside of it: optax.contrib.sam(ganno_jax.optimizer(...), ...)."
+        )
 
     def ones(longest: float) -> PyTree:
         return jax.tree.map(
@@ -170,6 +176,14 @@ def check_direction(direction: optax.GradientTransformation, params: PyTree) -> 
                     "optax.sgd(0.1, 0.9)."
                 )
             return
+
+
+def _takes_loss(direction: optax.GradientTransformation) -> bool:
+    """Whether an update may be handed the loss; Optax leaves it out for transformations without further arguments."""
+    if not isinstance(direction, optax.GradientTransformationExtraArgs):
+        return True
+    taken = inspect.signature(direction.update).parameters.values()
+    return any(p.name == "value" or p.kind is p.VAR_KEYWORD for p in taken)
 
 
 def _along_gradient(
