@@ -4,17 +4,20 @@
 
 Every combination of a share of the actions, a factor on the base's size and one on its forgetting is trained through
 the door on every problem, in tuning runs, and judged by the selection split. A row of the table is one combination: the
-mean log loss minus that of the base (share 0, factors 1), over the problems of each suite and over all. Whoever uses
+mean log loss minus that of the first controller's base (share 0, factors 1), over the problems of each suite and over
+all. Several controllers, such as learner seeds and the team of all of them, are compared in the same runs. Whoever uses
 it on a suite has looked at it: docs/looks.md.
 """
 
 import argparse
 import itertools
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -39,6 +42,7 @@ class Variant(NamedTuple):
     share: float  # of the agents' log actions
     size: float  # factor on the base's size
     forgetting: float  # factor on the base's forgetting
+    which: int = 0  # of the controllers
 
     def of(self, controller: Controller) -> Controller:
         """The controller with that much of it."""
@@ -58,33 +62,52 @@ LOOKED_AT = tuple(name for name in SUITE_NAMES if name not in ("unseen", *AT_FUL
 
 def measure(
     problem: Problem,
-    controller: Controller,
+    controllers: Sequence[Controller],
     variants: Sequence[Variant],
     data_dir: str | None,
     num_seeds: int,
 ) -> Float[np.ndarray, "variant seed"]:
-    """Log losses on the selection split; all variants are one compiled program.
+    """Log losses on the selection split; all variants of controllers of one shape are one compiled program.
 
     Args:
       problem: what is trained.
-      controller: with actions of size and forgetting.
-      variants: of it.
+      controllers: with actions of size and forgetting.
+      variants: of them.
       data_dir: folder with the data sets.
       num_seeds: tuning runs of each variant, >= 1.
     """
     mesh = make_mesh(jax.local_devices())
     bench = Bench(problem, training_of(problem, data_dir), mesh, Effort(tuning_seeds=num_seeds))
-    policies = [variant.of(controller).policy for variant in variants]
-    optimizer, numbers = as_settings(bench, controller, policies)
-    rows, runs = np.divmod(np.arange(len(variants) * num_seeds), num_seeds)
-    found = bench.train(optimizer, numbers, rows, runs, report=False)
-    return found.selection_log_loss.reshape(len(variants), num_seeds)
+    losses = np.empty((len(variants), num_seeds))
+    shapes = [_shape(controllers[variant.which]) for variant in variants]
+    for shape in dict.fromkeys(shapes):
+        places = [place for place, its in enumerate(shapes) if its == shape]
+        made = [variants[place].of(controllers[variants[place].which]) for place in places]
+        optimizer, numbers = as_settings(bench, made[0], [one.policy for one in made])
+        rows, runs = np.divmod(np.arange(len(places) * num_seeds), num_seeds)
+        found = bench.train(optimizer, numbers, rows, runs, report=False)
+        losses[places] = found.selection_log_loss.reshape(len(places), num_seeds)
+    return losses
+
+
+def _shape(controller: Controller) -> tuple[Hashable, ...]:
+    """What controllers must have in common to be settings of one program."""
+    leaves, structure = jax.tree.flatten(controller.policy)
+    return (structure, *map(jnp.shape, leaves), controller.decisions, controller.direction)
 
 
 def lines(
-    variants: Sequence[Variant], found: dict[str, list[Float[np.ndarray, "variant seed"]]]
+    names: Sequence[str],
+    variants: Sequence[Variant],
+    found: Mapping[str, Sequence[Float[np.ndarray, "variant seed"]]],
 ) -> list[str]:
-    """A Markdown table from the losses of every problem, by suite; the first variant is the base."""
+    """A Markdown table: a row per variant, a column per suite, then all problems and the worst.
+
+    Args:
+      names: of the controllers.
+      variants: of them, first the base.
+      found: the losses of every problem, by suite.
+    """
     suites = list(found)
     rows = [
         f"| share, size, forgetting | {' | '.join(suites)} | all | worst |",
@@ -95,6 +118,7 @@ def lines(
         by_suite = [f"{problem_means(some).mean():+.3f}" for some in gaps.values()]
         every = list(itertools.chain(*gaps.values()))
         name = f"{variant.share:g}, {variant.size:g}, {variant.forgetting:g}"
+        name = f"{names[variant.which]}: {name}" if len(names) > 1 else name
         mean, worst = problem_means(every).mean(), worst_problem(every).difference
         rows.append(f"| {name} | {' | '.join(by_suite)} | {mean:+.3f} | {worst:+.3f} |")
     return rows
@@ -103,7 +127,7 @@ def lines(
 def main(words: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("controller", help="name of a shipped one, or a file")
+    parser.add_argument("controllers", nargs="+", help="names of shipped ones, or files")
     parser.add_argument("--suites", nargs="+", choices=LOOKED_AT, default=["development"])
     parser.add_argument("--data_dir", help="folder with the data sets")
     parser.add_argument("--problems", nargs="+", default=(), help="only names with such a word")
@@ -113,21 +137,23 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--forgettings", type=float, nargs="+", default=[1.0])
     given = parser.parse_args(words)
     try:
-        controller = _checked(given.controller)
+        controllers = [_checked(name) for name in given.controllers]
         problems = {
             suite: [p for p in problems_of(suite, "small", None) if p.is_named(given.problems)]
             for suite in given.suites
         }
     except (UserError, ValueError, FileNotFoundError) as error:
         parser.error(str(error))
-    combinations = itertools.product(given.shares, given.sizes, given.forgettings)
-    variants = [BASE, *(v for c in combinations if (v := Variant(*c)) != BASE)]
+    each = range(len(controllers))
+    combinations = itertools.product(each, given.shares, given.sizes, given.forgettings)
+    variants = [BASE, *(v for w, *c in combinations if (v := Variant(*c, which=w)) != BASE)]
+    names = [Path(name).stem for name in given.controllers]
     say(f"variants: {'; '.join(', '.join(f'{x:g}' for x in v) for v in variants)}")
     found: dict[str, list[Float[np.ndarray, "variant seed"]]] = {}
     for suite, some in problems.items():
         for problem in some:
             try:
-                losses = measure(problem, controller, variants, given.data_dir, given.seeds)
+                losses = measure(problem, controllers, variants, given.data_dir, given.seeds)
             except FileNotFoundError as error:
                 say(f"left out: {problem.name}: {error}")
                 continue
@@ -141,7 +167,7 @@ def main(words: Sequence[str] | None = None) -> None:
             )
     if not found:
         parser.error("no problem has such a name, or no data set is there: --data_dir FOLDER")
-    print("\n".join(lines(variants, found)))
+    print("\n".join(lines(names, variants, found)))
 
 
 def _checked(name: str) -> Controller:
