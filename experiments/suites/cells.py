@@ -20,7 +20,6 @@ from experiments.configs.broad import Effort
 from experiments.problems.problem import Problem
 from experiments.problems.suites import training_of
 from experiments.runs.whole_files import plain, read_object, write_object
-from experiments.suites.bench import Bench, Info
 from experiments.suites.methods import (
     BASE,
     BLIND,
@@ -32,6 +31,7 @@ from experiments.suites.methods import (
     learner_seed,
     methods,
 )
+from experiments.suites.train import Bench, Info
 from ganno_jax.baselines import LearnedWeights
 from ganno_jax.controller_files import fingerprint
 from ganno_jax.controllers import Controller

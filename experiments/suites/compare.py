@@ -29,7 +29,12 @@ from ganno_jax.evaluation.bootstrap import (
     paired_difference,
     probability_of_improvement,
 )
-from ganno_jax.evaluation.statistics import log_losses, replace_diverged, steps_to_reach
+from ganno_jax.evaluation.statistics import (
+    interquartile_mean,
+    log_losses,
+    replace_diverged,
+    steps_to_reach,
+)
 from ganno_jax.evaluation.tables import Row
 
 Cells = Mapping[str, Cell]
@@ -133,9 +138,10 @@ def differences(
 def overall(suite: Mapping[str, Cells]) -> list[Row]:
     """One row per method over all problems, against `reference_of` in the same runs; `FIRST_ROWS` first.
 
-    `difference` has the interval over problems, learner seeds and runs together, `runs_lower` and `runs_upper` that
-    over the runs of these very problems. `over_AdamW` is the median over the problems of the speed-up over tuned
-    Adam, 0 in a problem whose last loss under Adam is never reached.
+    `difference` is the mean over problems and `middle_half` their interquartile mean, with intervals over problems,
+    learner seeds and runs together; `runs_lower` and `runs_upper` are over the runs of these very problems.
+    `over_AdamW` is the median over the problems of the speed-up over tuned Adam, 0 in a problem whose last loss under
+    Adam is never reached.
     """
     names = names_of(suite)
     reference = reference_of(next(iter(suite.values())))
@@ -160,6 +166,7 @@ def overall(suite: Mapping[str, Cells]) -> list[Row]:
             {
                 "method": name,
                 **over_problems(gaps).columns("difference"),
+                **over_problems(gaps, statistic=interquartile_mean).columns("middle_half"),
                 "runs_lower": of_runs.lower,
                 "runs_upper": of_runs.upper,
                 "accuracy_difference": float(np.nanmean(accuracy))
@@ -202,6 +209,7 @@ def shown(rows: Sequence[Row]) -> list[Row]:
             "log loss": shown_interval(
                 Interval(*(row[f"difference{end}"] for end in ("", "_lower", "_upper")))
             ),
+            "middle\nhalf": f"{row['middle_half']:+.3f}",
             "accuracy": _or_dash(row["accuracy_difference"], "+.1%"),
             "at or below,\nworst": f"{row['at_or_below']} of {row['problems']}, {row['worst_difference']:+.2f}",
             "over\nAdamW": _or_dash(row["over_AdamW"], ".2f", "x"),

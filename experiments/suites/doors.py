@@ -10,7 +10,7 @@ import optax
 
 import ganno_jax
 from experiments.suites import rivals
-from experiments.suites.bench import Bench
+from experiments.suites.train import Bench
 from ganno_jax.controllers import Controller
 from ganno_jax.env.whole_update import WholeUpdate
 from ganno_jax.evaluation.optax_loop import LoopOptimizer, Numbers

@@ -13,7 +13,6 @@ import optax
 from experiments.configs.broad import Effort
 from experiments.problems.problem import ADAM_PEAKS, OF_GRADIENT_SIZE, Problem
 from experiments.suites import rivals
-from experiments.suites.bench import Method
 from experiments.suites.doors import (
     RECORDED,
     as_settings,
@@ -31,6 +30,7 @@ from experiments.suites.settings import (
     rates_grid,
     schedules_grid,
 )
+from experiments.suites.train import Method
 from ganno_jax.baselines import (
     LEARNING_RATE_FREE,
     LearnedWeights,

@@ -10,9 +10,9 @@ from jaxtyping import Float
 
 from experiments.runs.whole_files import plain, read_object, write_object
 from experiments.suites import rivals
-from experiments.suites.bench import Bench
 from experiments.suites.doors import replay_with_factors, with_factors
 from experiments.suites.methods import BASE, BLIND, OURS, REPLAY, learner_seed
+from experiments.suites.train import Bench
 from ganno_jax.controllers import Controller
 from ganno_jax.evaluation.optax_loop import LoopOptimizer
 from ganno_jax.evaluation.statistics import log_losses

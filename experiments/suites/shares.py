@@ -26,8 +26,8 @@ from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of, training_of
 from experiments.runs.errors import UserError
 from experiments.runs.progress import say
-from experiments.suites.bench import Bench
 from experiments.suites.doors import as_settings, sets_whole_updates
+from experiments.suites.train import Bench
 from ganno_jax.controller_files import load
 from ganno_jax.controllers import Controller
 from ganno_jax.env import make_mesh

@@ -24,12 +24,12 @@ from experiments.problems.problem import Problem
 from experiments.problems.suites import problems_of, training_of
 from experiments.runs.errors import UserError
 from experiments.runs.progress import say
-from experiments.suites.bench import Bench
 from experiments.suites.cells import digest_of, made_of, slug, values_of, versions
 from experiments.suites.compare import learners_of, shown_interval
 from experiments.suites.doors import sets_whole_updates
 from experiments.suites.methods import OURS
 from experiments.suites.random_search import ADAMW, Searched, Trials, kept, measure, methods
+from experiments.suites.train import Bench
 from ganno_jax import plots
 from ganno_jax.controller_files import load
 from ganno_jax.env import make_mesh

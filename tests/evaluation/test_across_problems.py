@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from ganno_jax.evaluation.across_problems import (
     at_or_below,
@@ -9,6 +10,7 @@ from ganno_jax.evaluation.across_problems import (
     over_problems,
     worst_problem,
 )
+from ganno_jax.evaluation.statistics import interquartile_mean
 
 BY_HAND = [np.array([[-1.0, 0.0, 0.4]]), np.array([[0.1, -0.1]]), np.array([[0.3, 0.1]])]
 
@@ -41,6 +43,22 @@ def test_problems_that_differ_widen_the_interval_as_resampling_them_does():
     interval = over_problems(differences)
     plain = [np.mean(rng.choice(centres, 12)) for _ in range(10_000)]
     np.testing.assert_allclose(interval[1:], np.quantile(plain, [0.025, 0.975]), atol=0.04)
+
+
+def test_the_middle_half_is_scipys_trimmed_mean_and_no_problem_owns_it():
+    rng = np.random.default_rng(0)
+    differences = [c + rng.normal(0, 0.01, (2, 6)) for c in rng.normal(0, 1, 11)]
+    means = [d.mean() for d in differences]
+    found = over_problems(differences, statistic=interquartile_mean)
+    np.testing.assert_allclose(found.estimate, scipy.stats.trim_mean(means, 0.25))
+    plain = [scipy.stats.trim_mean(rng.choice(means, 11), 0.25) for _ in range(5_000)]
+    np.testing.assert_allclose(found[1:], np.quantile(plain, [0.025, 0.975]), atol=0.1)
+    small = [np.full((1, 3), x) for x in (-0.1, 0.0, 0.1, 0.2)]
+    solved = [*small[1:], np.full((1, 3), -8.0)]
+    assert over_problems(solved).estimate < -1
+    np.testing.assert_allclose(
+        over_problems(solved, statistic=interquartile_mean).estimate, (0.0 + 0.1) / 2
+    )
 
 
 def test_learners_that_differ_everywhere_alike_are_not_averaged_away_by_problems():

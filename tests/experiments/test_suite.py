@@ -12,7 +12,6 @@ from experiments.configs.broad import Effort
 from experiments.problems import suites as suite_problems
 from experiments.problems.problem import build
 from experiments.suites import doors, rivals
-from experiments.suites.bench import Bench
 from experiments.suites.cells import Suite, slug
 from experiments.suites.methods import (
     LEARNING_RATE_FREE,
@@ -25,6 +24,7 @@ from experiments.suites.methods import (
     methods,
 )
 from experiments.suites.settings import schedules_grid
+from experiments.suites.train import Bench
 from ganno_jax.controllers import Controller
 from ganno_jax.env import actions, make_mesh
 from ganno_jax.env.base_shapes import flat_shape

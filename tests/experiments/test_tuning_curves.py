@@ -8,7 +8,6 @@ from experiments.problems.problem import Problem
 from experiments.problems.suites import training_of
 from experiments.runs.whole_files import read_object
 from experiments.suites import tuning_curves
-from experiments.suites.bench import Bench
 from experiments.suites.methods import BASE, BLIND, OURS, REPLAY, learner_seed
 from experiments.suites.methods import methods as every_method
 from experiments.suites.random_search import (
@@ -22,6 +21,7 @@ from experiments.suites.random_search import (
     measure,
     methods,
 )
+from experiments.suites.train import Bench
 from experiments.suites.tuning_curves import against, chosen, lines
 from ganno_jax.controller_files import load
 from ganno_jax.env import make_mesh

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from ganno_jax.evaluation.bootstrap import Interval
+from ganno_jax.evaluation.bootstrap import Interval, Statistic
 
 Differences = Sequence[Float[np.ndarray, "learner run"]]
 """One array per problem: of report log losses, by learner seed (one where there is one) and run."""
@@ -48,9 +48,16 @@ def worst_problem(differences: Differences) -> Worst:
 
 
 def over_problems(
-    differences: Differences, seed: int = 0, num_resamples: int = 10_000, level: float = 0.95
+    differences: Differences,
+    seed: int = 0,
+    num_resamples: int = 10_000,
+    level: float = 0.95,
+    statistic: Statistic = np.mean,
 ) -> Interval:
     """Mean over problems of the mean difference, with an interval for other problems, learners and runs.
+
+    With `interquartile_mean` as the statistic it is that of the middle half of the problems, which no single problem
+    can own, such as one that is solved to a loss of zero.
 
     Percentile bootstrap: problems are drawn with replacement, and learner seeds, the same ones on all problems; and
     within each problem its runs, which all learners share. With one learner its own luck is not in the interval.
@@ -60,6 +67,7 @@ def over_problems(
       seed: of the resampling; the same seed gives the same interval.
       num_resamples: number of resamples, >= 1.
       level: probability that the interval is to cover, in (0, 1).
+      statistic: of the problems' means.
     """
     means = problem_means(differences)
     rng = np.random.default_rng(seed)
@@ -67,10 +75,13 @@ def over_problems(
     resampled = np.stack(
         [((learners @ d) * _weights(rng, d.shape[1], num_resamples)).sum(1) for d in differences]
     )
-    drawn = _weights(rng, len(differences), num_resamples)
+    times = _counts(rng, len(differences), num_resamples)
+    every = np.tile(np.arange(len(differences)), num_resamples)
+    drawn = np.repeat(every, times.ravel()).reshape(times.shape).T  # [problem, resample]
     tail = 0.5 * (1 - level)
-    lower, upper = np.quantile((drawn.T * resampled).sum(0), [tail, 1 - tail])
-    return Interval(float(means.mean()), float(lower), float(upper))
+    found = statistic(np.take_along_axis(resampled, drawn, axis=0), axis=0)
+    lower, upper = np.quantile(found, [tail, 1 - tail])
+    return Interval(float(statistic(means, axis=0)), float(lower), float(upper))
 
 
 def is_level(interval: Interval) -> bool:
@@ -82,4 +93,11 @@ def _weights(
     rng: np.random.Generator, count: int, num_resamples: int
 ) -> Float[np.ndarray, "resample item"]:
     """Shares of the items in every resample; rows sum to 1."""
-    return rng.multinomial(count, np.full(count, 1 / count), size=num_resamples) / count
+    return _counts(rng, count, num_resamples) / count
+
+
+def _counts(
+    rng: np.random.Generator, count: int, num_resamples: int
+) -> Int[np.ndarray, "resample item"]:
+    """How often each of `count` items is among as many draws with replacement, in every resample."""
+    return rng.multinomial(count, np.full(count, 1 / count), size=num_resamples)
