@@ -15,9 +15,15 @@ from experiments.suites.compare import (
     shown_interval,
 )
 from experiments.suites.methods import BASE, BLIND, OURS, REPLAY
-from ganno_jax.evaluation.across_problems import at_or_below, is_level, over_problems
+from ganno_jax.evaluation.across_problems import (
+    at_or_below,
+    is_level,
+    over_problems,
+    problem_means,
+)
 from ganno_jax.evaluation.bootstrap import Interval
 from ganno_jax.evaluation.headline import verdict
+from ganno_jax.evaluation.statistics import interquartile_mean
 
 
 def headline(suite: Mapping[str, Cells], title: str) -> str:
@@ -28,7 +34,8 @@ def headline(suite: Mapping[str, Cells], title: str) -> str:
     gaps = {name: differences(suite, ours, name) for name in COMPARED if name in there}
     intervals = {name: over_problems(found) for name, found in gaps.items()}
     parts = [
-        f"{name} {shown_interval(interval)}, at or below it in {at_or_below(gaps[name]).sum()} of {len(gaps[name])}"
+        f"{name} {shown_interval(interval)}, middle half {interquartile_mean(problem_means(gaps[name])):+.3f}, at or "
+        f"below it in {at_or_below(gaps[name]).sum()} of {len(gaps[name])}"
         for name, interval in intervals.items()
     ]
     level = [name for name, interval in intervals.items() if is_level(interval)]
