@@ -109,19 +109,26 @@ def lines(
       found: the losses of every problem, by suite.
     """
     suites = list(found)
+    labels = _labels(names, variants)
     rows = [
         f"| share, size, forgetting | {' | '.join(suites)} | all | worst |",
         f"| --- |{' --- |' * (len(suites) + 2)}",
     ]
-    for place, variant in enumerate(variants):
+    for place, label in enumerate(labels):
         gaps = {s: [(x[place] - x[0])[None] for x in losses] for s, losses in found.items()}
         by_suite = [f"{problem_means(some).mean():+.3f}" for some in gaps.values()]
         every = list(itertools.chain(*gaps.values()))
-        name = f"{variant.share:g}, {variant.size:g}, {variant.forgetting:g}"
-        name = f"{names[variant.which]}: {name}" if len(names) > 1 else name
         mean, worst = problem_means(every).mean(), worst_problem(every).difference
-        rows.append(f"| {name} | {' | '.join(by_suite)} | {mean:+.3f} | {worst:+.3f} |")
+        rows.append(f"| {label} | {' | '.join(by_suite)} | {mean:+.3f} | {worst:+.3f} |")
     return rows
+
+
+def _labels(names: Sequence[str], variants: Sequence[Variant]) -> list[str]:
+    """Share, size and forgetting of each variant, after its controller where there are several."""
+    labels = [f"{v.share:g}, {v.size:g}, {v.forgetting:g}" for v in variants]
+    if len(names) == 1:
+        return labels
+    return [f"{names[v.which]}: {label}" for v, label in zip(variants, labels, strict=True)]
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -148,7 +155,7 @@ def main(words: Sequence[str] | None = None) -> None:
     combinations = itertools.product(each, given.shares, given.sizes, given.forgettings)
     variants = [BASE, *(v for w, *c in combinations if (v := Variant(*c, which=w)) != BASE)]
     names = [Path(name).stem for name in given.controllers]
-    say(f"variants: {'; '.join(', '.join(f'{x:g}' for x in v) for v in variants)}")
+    say(f"variants: {'; '.join(_labels(names, variants))}")
     found: dict[str, list[Float[np.ndarray, "variant seed"]]] = {}
     for suite, some in problems.items():
         for problem in some:

@@ -13,9 +13,9 @@ FOLDER = Path(suites.__file__).parent / "controllers"
 SHIPPED = load("muon")
 
 
-def _recipe(controller, *but):
+def _recipe(controller, but):
     settings = controller.provenance["config"]["broad"]
-    return {name: value for name, value in settings.items() if name not in but}
+    return {name: value for name, value in settings.items() if name != but}
 
 
 @pytest.mark.parametrize(
